@@ -1,0 +1,47 @@
+# What the project stands on; every entry is also a row of README's table and a line of packaging/install-dependencies.sh.
+
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(TBB REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(LIBDEFLATE REQUIRED IMPORTED_TARGET libdeflate)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+if(SHARDLENS_GUI)
+    find_package(Qt6 6.4 REQUIRED COMPONENTS Widgets PrintSupport Svg)
+    find_package(QCustomPlotQt6 QUIET)
+    if(NOT TARGET QCustomPlotQt6::QCustomPlotQt6)
+        find_library(QCUSTOMPLOT_LIBRARY NAMES QCustomPlotQt6 REQUIRED)
+        find_path(QCUSTOMPLOT_INCLUDE_DIR qcustomplot.h REQUIRED)
+        add_library(QCustomPlotQt6::QCustomPlotQt6 UNKNOWN IMPORTED)
+        set_target_properties(QCustomPlotQt6::QCustomPlotQt6 PROPERTIES
+            IMPORTED_LOCATION ${QCUSTOMPLOT_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${QCUSTOMPLOT_INCLUDE_DIR}
+            INTERFACE_LINK_LIBRARIES "Qt6::Widgets;Qt6::PrintSupport")
+    endif()
+endif()
+
+if(SHARDLENS_TESTS)
+    find_package(GTest REQUIRED)
+    find_package(benchmark QUIET)
+    if(SHARDLENS_GUI)
+        find_package(Qt6 6.4 REQUIRED COMPONENTS Test)
+    endif()
+endif()
+
+# libtorch is found, never required: only the device module (core/compute) will use it. Debian's 1.13 or any newer one through Torch_DIR.
+set(SHARDLENS_TORCH_VERSION "")
+if(SHARDLENS_TORCH)
+    find_package(Torch QUIET)
+    if(Torch_FOUND)
+        set(SHARDLENS_TORCH_VERSION "${Torch_VERSION}")
+        message(STATUS "libtorch ${Torch_VERSION} at ${Torch_DIR}")
+    else()
+        message(STATUS "libtorch not found (Torch_DIR): devices other than the CPU are left out")
+    endif()
+endif()

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "core/base/result.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace shardlens {
+
+// A compiled user pattern (Perl syntax, as Python's re reads it in what people write), searched unanchored.
+// Matching is bounded; a pattern that exceeds its limits counts as no match. Copies share the compiled pattern; safe from several threads.
+class Regex {
+public:
+    // Refused with the reason and the position in the pattern where it does not compile.
+    [[nodiscard]] static Result<Regex> compile(std::string_view pattern, bool ignoreCase = false);
+
+    [[nodiscard]] bool search(std::string_view text) const;
+    [[nodiscard]] const std::string& pattern() const { return m_pattern; }
+
+private:
+    struct Code;
+    Regex(std::string pattern, std::shared_ptr<const Code> code);
+
+    std::string m_pattern;
+    std::shared_ptr<const Code> m_code;
+};
+
+} // namespace shardlens

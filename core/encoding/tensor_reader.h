@@ -1,0 +1,65 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/io/byte_source.h"
+#include "core/job/job_context.h"
+#include "core/model/checkpoint.h"
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// Opens the streams of a checkpoint on demand and keeps them open (at most a few hundred descriptors). Safe from several threads.
+// Refuses a file whose size or time is no longer what the checkpoint was opened with (Io, "changed since it was opened").
+class StreamSet {
+public:
+    explicit StreamSet(CheckpointPtr checkpoint);
+
+    [[nodiscard]] const Checkpoint& checkpoint() const { return *m_checkpoint; }
+    // The source whose offsets a piece of this stream counts in; NotFound for a Missing stream, with the file's name.
+    [[nodiscard]] Result<std::shared_ptr<const ByteSource>> source(StreamId stream) const;
+
+private:
+    struct Slot;
+    CheckpointPtr m_checkpoint;
+    mutable std::mutex m_mutex;
+    mutable std::vector<std::shared_ptr<const ByteSource>> m_open;
+};
+
+// Reads logical tensors: little-endian values in row-major order, whatever pieces they lie in.
+// Replicas: the first piece that holds a cell counts. A hole is an error that names tensor, region, rank and file.
+// Safe from several threads. The StreamSet must outlive it.
+class TensorReader {
+public:
+    // Finds for every cell the piece it is read from; O(r log r) in the runs of the tensor. Fails with a hole.
+    [[nodiscard]] static Result<TensorReader> open(const StreamSet& streams, TensorId tensor);
+
+    [[nodiscard]] TensorId tensor() const { return m_tensor; }
+    [[nodiscard]] std::uint64_t sizeBytes() const { return m_sizeBytes; }
+    // Bytes [offset, offset + out.size()) of the tensor's values; both must be multiples of cellBytes().
+    Status readAt(std::uint64_t offset, std::span<std::byte> out) const;
+    [[nodiscard]] std::uint64_t cellBytes() const { return m_cellBytes; }
+
+    // One stretch of row-major order that comes from one piece.
+    struct Segment {
+        FlatRange cells;
+        PieceId piece;
+    };
+    [[nodiscard]] std::span<const Segment> segments() const { return m_segments; }
+
+private:
+    explicit TensorReader(const StreamSet& streams, TensorId tensor) : m_streams(&streams), m_tensor(tensor) {}
+
+    const StreamSet* m_streams;
+    TensorId m_tensor;
+    std::uint64_t m_sizeBytes = 0;
+    std::uint64_t m_cellBytes = 1;
+    Shape m_units;
+    std::vector<Segment> m_segments; // ascending, without gaps
+};
+
+} // namespace shardlens

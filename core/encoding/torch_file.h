@@ -1,0 +1,76 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/encoding/pickle/graph.h"
+#include "core/io/byte_source.h"
+#include "core/job/job_context.h"
+#include "core/model/metadata.h"
+#include "core/model/piece_store.h"
+#include "core/model/shape.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// Where the bytes of a storage lie in the file.
+struct TorchStorage {
+    std::uint64_t offset = 0;      // in the file: first byte of the data (Stored), or of the compressed bytes (Deflated)
+    std::uint64_t sizeBytes = 0;   // decoded
+    std::uint64_t storedBytes = 0; // compressed length where deflated, else sizeBytes
+    bool deflated = false;
+};
+
+// A tensor of a torch file: a view on a storage (formats/pytorch.md §4).
+struct TorchTensor {
+    DType dtype{};
+    Shape shape;                          // F4: counts values, as safetensors does; the file counts bytes
+    std::vector<std::int64_t> strides;    // bytes per axis of unitShape(shape, dtype)
+    bool contiguous = true;
+    std::size_t storage = 0;              // index into TorchFile::storages(); tensors with equal numbers share memory
+    std::uint64_t offsetBytes = 0;        // of the first element in the decoded storage
+    SourceFlags flags;
+    bool noData = false;                  // a meta tensor: described, not stored
+};
+
+// A finding of the container that is no reason to refuse: for people.
+struct TorchNote {
+    std::string code; // "repacked", "header-mismatch", "slack"
+    std::string text;
+};
+
+// One file written by torch.save: the zip container or the legacy stream. Opening reads directory and pickle, no storage.
+class TorchFile {
+public:
+    enum class Container : std::uint8_t { Zip, Legacy };
+
+    // Errors are fragments without the file's name: Corrupt with the record or offset, Unsupported for TorchScript, tar, 7z, LFS pointers …, said what they are.
+    [[nodiscard]] static Result<TorchFile> open(std::shared_ptr<const ByteSource> source, JobContext& job);
+    TorchFile(TorchFile&&) noexcept;
+    TorchFile& operator=(TorchFile&&) noexcept;
+    ~TorchFile();
+
+    [[nodiscard]] Container container() const;
+    [[nodiscard]] pickle::Value root() const; // lives as long as this object
+    [[nodiscard]] const std::vector<TorchStorage>& storages() const;
+    [[nodiscard]] const std::vector<TorchNote>& notes() const;
+
+    // Whether the value is a call that rebuilds a tensor or Parameter (also wrapped in _rebuild_from_type_v2 with Python attributes).
+    [[nodiscard]] static bool isTensor(pickle::Value value);
+    // The tensor of such a value. Corrupt: "view leaves its storage", "storage 0: 24 B needed, the record has 20"; Unsupported: sparse, quantized with per-channel scales, nested …
+    [[nodiscard]] Result<TorchTensor> tensorOf(pickle::Value value) const;
+
+private:
+    struct Impl;
+    explicit TorchFile(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> m_impl;
+};
+
+// The tree of a torch file for people: tensors become leaves, branches of nothing but tensors one summary line, objects of unknown classes are Opaque ("not executed").
+// Bounded: at most `maxNodes` nodes, the rest is said to be left out.
+[[nodiscard]] MetaNode describe(const TorchFile& file, std::size_t maxNodes = 50'000);
+
+} // namespace shardlens

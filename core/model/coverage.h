@@ -1,0 +1,36 @@
+#pragma once
+
+#include "core/model/checkpoint.h"
+
+#include <vector>
+
+namespace shardlens {
+
+// Cells that two pieces both hold.
+struct Overlap {
+    PieceId first;
+    PieceId second;
+    Region region;
+};
+
+// A part of a tensor that nobody holds.
+struct Hole {
+    Region region;
+    // The piece whose file is missing, where the format says who should hold it.
+    std::optional<PieceId> expected;
+};
+
+struct Coverage {
+    std::vector<Hole> holes;       // ascending; at most `limit`
+    std::vector<Overlap> overlaps; // at most `limit`
+    std::uint64_t missingCells = 0;
+    std::uint64_t overlappingPairs = 0;
+
+    [[nodiscard]] bool complete() const { return missingCells == 0; }
+};
+
+// Which cells of a tensor no piece holds, and which several do: a sweep over row-major order, O(r log r) in the runs that the pieces break into.
+// Never a bounding box: a hole inside the outline of the pieces is found. `limit` bounds what is listed, not what is counted.
+[[nodiscard]] Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit = 64);
+
+} // namespace shardlens

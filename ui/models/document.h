@@ -1,0 +1,62 @@
+#pragma once
+
+#include "core/encoding/tensor_reader.h"
+#include "core/model/checkpoint.h"
+#include "ui/models/selection.h"
+
+#include <QObject>
+#include <QString>
+
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+namespace shardlens::ui {
+
+// One tab: a path that is being opened or is open, its checkpoint, selection and places visited. Lives in the window's thread;
+// opening runs on a worker and is dropped if the document goes or reloads.
+class Document : public QObject {
+    Q_OBJECT
+public:
+    enum class State { Opening, Open, Failed };
+
+    explicit Document(QString path, QObject* parent = nullptr);
+    ~Document() override;
+
+    [[nodiscard]] const QString& path() const { return m_path; }
+    [[nodiscard]] State state() const { return m_state; }
+    // nullptr unless Open. Immutable: keep a copy of the pointer in workers.
+    [[nodiscard]] const CheckpointPtr& checkpoint() const { return m_checkpoint; }
+    // Streams of the checkpoint for reading values; nullptr unless Open. Safe from workers that hold the pointer.
+    [[nodiscard]] const std::shared_ptr<const StreamSet>& streams() const { return m_streams; }
+    [[nodiscard]] const QString& errorText() const { return m_error; } // a sentence; empty unless Failed
+
+    [[nodiscard]] const Selection& selection() const { return m_selection; }
+    void select(const Selection& selection);
+    void selectTensor(TensorId tensor) { select({tensor, std::nullopt, std::nullopt, std::nullopt}); }
+
+    // Starts (again) to open the path; F5.
+    void load();
+    // Asks a running load to stop: Failed with "Cancelled".
+    void cancelLoad();
+
+signals:
+    void stateChanged();
+    void selectionChanged(const shardlens::ui::Selection& selection);
+    // A page other than the current one is asked for ("tensor", "atlas", …: Page::id()).
+    void pageRequested(const QString& pageId);
+    // "Convert" with a goal chosen already ("safetensors", "torch").
+    void convertRequested(const QString& format);
+
+private:
+    QString m_path;
+    State m_state = State::Opening;
+    CheckpointPtr m_checkpoint;
+    std::shared_ptr<const StreamSet> m_streams;
+    QString m_error;
+    Selection m_selection;
+    std::uint64_t m_generation = 0;
+    std::stop_source m_stop;
+};
+
+} // namespace shardlens::ui
