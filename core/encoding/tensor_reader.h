@@ -5,6 +5,7 @@
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -24,10 +25,12 @@ public:
     [[nodiscard]] Result<std::shared_ptr<const ByteSource>> source(StreamId stream) const;
 
 private:
-    struct Slot;
+    [[nodiscard]] Result<std::shared_ptr<const ByteSource>> openStream(const Stream& stream) const;
+
     CheckpointPtr m_checkpoint;
     mutable std::mutex m_mutex;
-    mutable std::vector<std::shared_ptr<const ByteSource>> m_open;
+    mutable std::vector<std::shared_ptr<const ByteSource>> m_open; // by stream; empty until asked for
+    mutable std::deque<StreamId> m_order;                          // of opening: the oldest is closed first
 };
 
 // Reads logical tensors: little-endian values in row-major order, whatever pieces they lie in.

@@ -1,0 +1,39 @@
+#include "core/format/deepspeed/deepspeed_format.h"
+#include "core/format/format.h"
+#include "core/format/safetensors/safetensors_format.h"
+#include "core/format/torch/torch_format.h"
+
+#include <array>
+
+namespace shardlens {
+namespace {
+
+constexpr std::array<Format, 3> kFormats{{
+    {.id = "deepspeed",
+     .title = "DeepSpeed ZeRO",
+     .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",
+     .writes = nullptr,
+     .probe = deepspeed::probe,
+     .open = deepspeed::open},
+    {.id = "safetensors",
+     .title = "safetensors",
+     .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",
+     .writes = "one file, or shards with an index as Hugging Face names them",
+     .probe = safetensors::probe,
+     .open = safetensors::open},
+    {.id = "torch",
+     .title = "PyTorch",
+     .reads = "what torch.save writes (zip and legacy), or a folder with pytorch_model.bin[.index.json]",
+     .writes = "one file, or shards with an index as Hugging Face names them",
+     .probe = torch::probe,
+     .open = torch::open},
+}};
+
+} // namespace
+
+std::span<const Format> formats()
+{
+    return kFormats;
+}
+
+} // namespace shardlens

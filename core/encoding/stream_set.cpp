@@ -1,0 +1,85 @@
+#include "core/encoding/tensor_reader.h"
+
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+namespace shardlens {
+namespace {
+
+constexpr std::size_t kOpenFiles = 256;
+constexpr std::uint64_t kLargestDecodedMember = 4ull << 30;
+
+Status checkUnchanged(const File& file, const FileStamp& now)
+{
+    if (now.sizeBytes != file.size)
+        return Error{ErrorCode::Io, fmt::format("changed since it was opened: {} B then, {} B now", groupedText(file.size), groupedText(now.sizeBytes))};
+    if (now.modifiedNs != file.modifiedNs)
+        return Error{ErrorCode::Io, "changed since it was opened: its time is another one"};
+    return {};
+}
+
+Result<std::shared_ptr<const ByteSource>> decodeMember(const ByteSource& file, const Stream& stream)
+{
+    SHARDLENS_ASSIGN(const auto packed, readBytes(file, stream.offset, stream.storedBytes, kLargestDecodedMember));
+    if (stream.sizeBytes > kLargestDecodedMember)
+        return Error{ErrorCode::LimitExceeded, fmt::format("a compressed member of {} B, at most {} B are decoded", groupedText(stream.sizeBytes),
+                                                           groupedText(kLargestDecodedMember))};
+    std::vector<std::byte> bytes(stream.sizeBytes);
+    libdeflate_decompressor* decoder = libdeflate_alloc_decompressor();
+    std::size_t made = 0;
+    const libdeflate_result result = libdeflate_deflate_decompress(decoder, packed.data(), packed.size(), bytes.data(), bytes.size(), &made);
+    libdeflate_free_decompressor(decoder);
+    if (result != LIBDEFLATE_SUCCESS || made != bytes.size())
+        return Error{ErrorCode::Corrupt, fmt::format("a compressed member at offset {} does not decode to its {} B", groupedText(stream.offset), groupedText(stream.sizeBytes))};
+    return std::shared_ptr<const ByteSource>(std::make_shared<MemorySource>(std::move(bytes)));
+}
+
+} // namespace
+
+StreamSet::StreamSet(CheckpointPtr checkpoint) : m_checkpoint(std::move(checkpoint)), m_open(m_checkpoint->streams().size()) {}
+
+Result<std::shared_ptr<const ByteSource>> StreamSet::source(StreamId id) const
+{
+    const Stream& stream = m_checkpoint->stream(id);
+    {
+        const std::lock_guard lock(m_mutex);
+        if (m_open[indexOf(id)])
+            return m_open[indexOf(id)];
+    }
+    SHARDLENS_ASSIGN(auto opened, openStream(stream));
+    const std::lock_guard lock(m_mutex);
+    if (m_order.size() >= kOpenFiles) {
+        m_open[indexOf(m_order.front())].reset(); // whoever reads from it keeps it alive
+        m_order.pop_front();
+    }
+    m_open[indexOf(id)] = opened;
+    m_order.push_back(id);
+    return opened;
+}
+
+Result<std::shared_ptr<const ByteSource>> StreamSet::openStream(const Stream& stream) const
+{
+    if (stream.kind == Stream::Kind::Inline) {
+        const auto first = m_checkpoint->inlineBytes().begin() + static_cast<std::ptrdiff_t>(stream.offset);
+        return std::shared_ptr<const ByteSource>(
+            std::make_shared<MemorySource>(std::vector<std::byte>(first, first + static_cast<std::ptrdiff_t>(stream.sizeBytes))));
+    }
+    if (stream.kind == Stream::Kind::Missing)
+        return Error{ErrorCode::NotFound, stream.file == kNoFile ? "not stored" : fmt::format("{} is missing", printable(m_checkpoint->file(stream.file).name))};
+    const File& file = m_checkpoint->file(stream.file);
+    auto opened = FileSource::open(file.path);
+    if (!opened)
+        return opened.takeError().within(printable(file.name));
+    if (Status same = checkUnchanged(file, (*opened)->stamp()); !same)
+        return same.takeError().within(printable(file.name));
+    if (stream.kind == Stream::Kind::File)
+        return std::shared_ptr<const ByteSource>(opened.take());
+    auto decoded = decodeMember(**opened, stream);
+    if (!decoded)
+        return decoded.takeError().within(printable(file.name));
+    return decoded;
+}
+
+} // namespace shardlens

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "core/format/format.h"
+
+namespace shardlens::safetensors {
+
+[[nodiscard]] Match probe(const Candidate& candidate);
+[[nodiscard]] Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job);
+
+} // namespace shardlens::safetensors
