@@ -37,6 +37,13 @@ void CheckpointBuilder::addAlias(std::string name, ParameterId parameter)
     m_out.m_aliases.push_back({std::move(name), parameter});
 }
 
+void CheckpointBuilder::addPadding(StreamId stream, std::uint64_t offset, std::uint64_t length)
+{
+    const Stream& from = m_out.m_streams[indexOf(stream)];
+    if (from.kind == Stream::Kind::File && length > 0)
+        m_out.m_fileSpans.push_back({from.file, offset, length, FileSpan::Kind::Padding});
+}
+
 FileId CheckpointBuilder::addFile(File file)
 {
     m_out.m_files.push_back(std::move(file));

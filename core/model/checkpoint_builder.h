@@ -22,6 +22,8 @@ public:
     void addFact(std::string name, std::string value);
     void addFinding(Finding finding) { m_out.m_findings.push_back(std::move(finding)); }
     void addFileSpan(FileSpan span) { m_out.m_fileSpans.push_back(span); }
+    // Marks bytes of a file's own stream as padding; does nothing for other streams.
+    void addPadding(StreamId stream, std::uint64_t offset, std::uint64_t length);
     void addMetadata(FileMetadata metadata) { m_out.m_metadata.push_back(std::move(metadata)); }
     void addAlias(std::string name, ParameterId parameter);
 

@@ -1,0 +1,32 @@
+#include "core/encoding/torch_pieces.h"
+
+namespace shardlens {
+
+CheckpointBuilder::Placement TorchPieces::placementOf(const TorchTensor& tensor, HolderId holder)
+{
+    if (tensor.noData) {
+        const StreamId nowhere = m_builder->addStream({Stream::Kind::Missing, m_file, 0, 0, 0});
+        return {nowhere, 0, holder, tensor.flags};
+    }
+    const TorchStorage& storage = m_torch->storages()[tensor.storage];
+    if (!storage.deflated)
+        return {m_builder->streamOf(m_file), storage.offset + tensor.offsetBytes, holder, tensor.flags};
+    const auto known = m_deflated.find(tensor.storage);
+    const StreamId stream = known != m_deflated.end()
+                                ? known->second
+                                : m_builder->addStream({Stream::Kind::Deflated, m_file, storage.offset, storage.storedBytes, storage.sizeBytes});
+    m_deflated.emplace(tensor.storage, stream);
+    return {stream, tensor.offsetBytes, holder, tensor.flags};
+}
+
+Status TorchPieces::addWhole(TensorId id, const TorchTensor& tensor, HolderId holder)
+{
+    const CheckpointBuilder::Placement placement = placementOf(tensor, holder);
+    if (tensor.contiguous || tensor.noData)
+        return m_builder->addWhole(id, placement);
+    const Shape units = unitShape(tensor.shape, tensor.dtype);
+    const Shape origin(units.size(), 0);
+    return m_builder->addPiece(id, BoxView{origin, units}, placement, tensor.strides);
+}
+
+} // namespace shardlens

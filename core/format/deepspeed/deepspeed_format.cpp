@@ -1,0 +1,117 @@
+#include "core/format/deepspeed/deepspeed_format.h"
+
+#include "core/base/checked.h"
+#include "core/base/text.h"
+#include "core/format/deepspeed/facts.h"
+#include "core/format/deepspeed/legacy_zero1.h"
+#include "core/format/deepspeed/module_states.h"
+#include "core/format/deepspeed/parameter_shapes.h"
+#include "core/format/deepspeed/rank_files.h"
+#include "core/format/deepspeed/stage0.h"
+#include "core/format/deepspeed/zero12.h"
+#include "core/format/deepspeed/zero3.h"
+
+#include <fmt/format.h>
+
+namespace shardlens::deepspeed {
+namespace {
+
+// formats/deepspeed.md §1.5
+Stage stageOf(const Run& run)
+{
+    const auto first = run.firstOptimizer();
+    if (!first) {
+        const bool zero3 = !run.stage3Models.empty() && run.folder.model.empty();
+        if (zero3)
+            return Stage::Zero3;
+        // Without any optimizer file, param_shapes still says that ZeRO wrote this, and its files are missing.
+        if (run.model.root().find("param_shapes").isNone())
+            return Stage::None;
+        return countOf(configOf(run.model.root(), {"zero_optimization", "stage"})) == 1u ? Stage::Zero1 : Stage::Zero2;
+    }
+    const pickle::Value state = run.optimizerState(*first);
+    if (state.find("fp32_flat_groups"))
+        return Stage::Zero3;
+    if (state.find("local_sub_partitions_of_fp32_groups"))
+        return Stage::LegacyZero1;
+    const auto zeroStage = zeroStageOf(state.find("zero_stage"));
+    if (!zeroStage)
+        return Stage::Bf16Optimizer;
+    // 0.4.0 to 0.6.7 write 2 for stage 1 as well; the configuration knows.
+    const pickle::Value configured = configOf(run.optimizers.at(*first).root(), {"zero_optimization", "stage"});
+    const pickle::Value inModel = configOf(run.model.root(), {"zero_optimization", "stage"});
+    const auto said = countOf(configured) ? countOf(configured) : countOf(inModel);
+    return said.value_or(*zeroStage) == 1 ? Stage::Zero1 : Stage::Zero2;
+}
+
+// Runs whose rank files do not hold everything, refused by name.
+Status refuseByConfig(const Run& run)
+{
+    const pickle::Value zero = configOf(run.model.root(), {"zero_optimization"});
+    if (const auto size = countOf(zero.find("mics_shard_size")); size.value_or(0) > 0)
+        return Error{ErrorCode::Unsupported, fmt::format("a MiCS run (mics_shard_size {}): partitions lie over shard groups, which is not read", *size)};
+    if (const auto size = countOf(zero.find("zero_hpz_partition_size")); size.value_or(0) > 1)
+        return Error{ErrorCode::Unsupported, fmt::format("a ZeRO++ run with hierarchical partitions (zero_hpz_partition_size {}), which is not read", *size)};
+    return {};
+}
+
+Status addOptimizer(Run& run, ModuleNames& names)
+{
+    switch (run.stage) {
+    case Stage::None: {
+        SHARDLENS_ASSIGN(names.withMaster, addStage0Optimizer(run, names));
+        return {};
+    }
+    case Stage::Zero3: {
+        SHARDLENS_TRY(addSubGroups(run));
+        return addFrozenFragments(run);
+    }
+    case Stage::LegacyZero1: return addLegacyGroups(run);
+    case Stage::Zero1:
+    case Stage::Zero2:
+    case Stage::Bf16Optimizer: return addFlatGroups(run);
+    }
+    return {};
+}
+
+Status requireShapes(const Run& run)
+{
+    if (run.stage == Stage::None || !run.groups.empty())
+        return {};
+    return Error{ErrorCode::Unsupported, "no param_shapes: written by a version before 0.3.14, or without ZeRO; the flat fp32 vectors cannot be named"};
+}
+
+} // namespace
+
+Match probe(const Candidate& candidate)
+{
+    if (!candidate.isFolder)
+        return candidate.name() == "latest" || candidate.name() == "latest_universal" ? Match::ByName : Match::No;
+    if (looksLikeTagFolder(candidate.entries))
+        return Match::ByContent;
+    return looksLikeRoot(candidate) ? Match::ByContent : Match::No;
+}
+
+Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+{
+    SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
+    Run run(candidate, std::move(folder));
+    SHARDLENS_TRY(openRankFiles(run, job));
+    SHARDLENS_TRY(refuseByConfig(run));
+    run.stage = stageOf(run);
+    run.builder.setTopology({{{Axis::Dp, run.world}}});
+    SHARDLENS_TRY(readParameterShapes(run));
+    if (run.stage == Stage::LegacyZero1)
+        recoverLegacyShapes(run);
+    SHARDLENS_TRY(requireShapes(run));
+    ModuleNames names = moduleNames(run);
+    registerParameters(run, names);
+    SHARDLENS_TRY(addOptimizer(run, names));
+    SHARDLENS_TRY(job.poll());
+    SHARDLENS_TRY(addModule(run, names));
+    addAliases(run, names);
+    addFacts(run);
+    return std::move(run.builder).finish();
+}
+
+} // namespace shardlens::deepspeed

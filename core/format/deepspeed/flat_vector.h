@@ -1,0 +1,54 @@
+#pragma once
+
+#include "core/encoding/torch_pieces.h"
+#include "core/format/deepspeed/run.h"
+
+#include <functional>
+#include <map>
+#include <vector>
+
+namespace shardlens::deepspeed {
+
+// One long vector cut over the ranks: the masters of a group, or one of its moments. Parts ascend; offsets count elements of the whole.
+class FlatVector {
+public:
+    struct Part {
+        std::uint64_t begin = 0;
+        std::uint64_t length = 0;
+        std::uint32_t rank = 0;
+        CheckpointBuilder::Placement placement; // of element `begin`
+    };
+
+    // The tensor of a rank, or nothing where its file is missing. Errors carry the rank's file.
+    using TensorOfRank = std::function<pickle::Value(std::uint32_t rank)>;
+
+    // Concatenates the ranks' 1-D tensors in rank order. Where a file is missing its part is as long as the longest, and a hole:
+    // partitions are equal (formats/deepspeed.md §6.1), so rank r begins at r times that length. `expectedPart` is that length where no file is there.
+    [[nodiscard]] static Result<FlatVector> gather(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const TensorOfRank& tensorOf,
+                                                   std::uint64_t expectedPart = 0);
+
+    // A vector whose parts are known already; they must ascend without gaps.
+    [[nodiscard]] static FlatVector of(std::vector<Part> parts, DType dtype);
+
+    [[nodiscard]] std::uint64_t length() const { return m_parts.empty() ? 0 : m_parts.back().begin + m_parts.back().length; }
+    [[nodiscard]] std::uint64_t longestPart() const { return m_longest; }
+    [[nodiscard]] DType dtype() const { return m_dtype; }
+    [[nodiscard]] const std::vector<Part>& parts() const { return m_parts; }
+    [[nodiscard]] bool anyMissing() const { return m_anyMissing; }
+
+    // Adds the pieces of a parameter that takes [begin, begin + count) of the vector.
+    Status addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count) const;
+    // Marks what lies beyond the first `used` elements, or in [begin, begin + count), as padding.
+    void markPadding(CheckpointBuilder& builder, std::uint64_t begin, std::uint64_t count) const;
+
+private:
+    std::vector<Part> m_parts;
+    std::uint64_t m_longest = 0;
+    DType m_dtype = DType::F32;
+    bool m_anyMissing = false;
+};
+
+// A helper for each rank's optimizer file, made once.
+[[nodiscard]] std::map<std::uint32_t, TorchPieces> piecesOfOptimizers(Run& run);
+
+} // namespace shardlens::deepspeed

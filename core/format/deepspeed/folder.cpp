@@ -1,0 +1,213 @@
+#include "core/format/deepspeed/folder.h"
+
+#include "core/base/text.h"
+#include "core/io/byte_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace shardlens::deepspeed {
+namespace {
+
+constexpr std::uint64_t kMaxLatestBytes = 4096;
+constexpr std::size_t kMaxTagsLookedAt = 200;
+
+std::string stripped(std::string text)
+{
+    const auto isSpace = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
+    while (!text.empty() && isSpace(text.back()))
+        text.pop_back();
+    while (!text.empty() && isSpace(text.front()))
+        text.erase(text.begin());
+    return text;
+}
+
+Result<std::string> readTag(const std::string& path)
+{
+    SHARDLENS_ASSIGN(const auto file, FileSource::open(path));
+    SHARDLENS_ASSIGN(const auto bytes, readBytes(*file, 0, file->size(), kMaxLatestBytes));
+    return stripped(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+// A tag is one folder name: "../x" and "/x" would lead out of the root.
+bool isFolderName(const std::string& tag)
+{
+    return !tag.empty() && tag != "." && tag != ".." && tag.find('/') == std::string::npos && tag.find('\0') == std::string::npos;
+}
+
+std::vector<std::string> tagsIn(const Candidate& root)
+{
+    std::vector<std::string> tags;
+    std::size_t looked = 0;
+    for (const DirectoryEntry& entry : root.entries) {
+        if (!entry.isFolder || ++looked > kMaxTagsLookedAt)
+            continue;
+        if (const auto inside = lookAt(root.path + "/" + entry.name); inside && looksLikeTagFolder(inside->entries))
+            tags.push_back(entry.name);
+    }
+    return tags;
+}
+
+std::string choices(const std::vector<std::string>& tags)
+{
+    std::string out;
+    for (const std::string& tag : tags)
+        out += (out.empty() ? "'" : ", '") + printable(tag) + "'";
+    return out.empty() ? "none" : out;
+}
+
+Error unknownTag(const std::string& says, const std::string& tag, const std::vector<std::string>& tags)
+{
+    return {ErrorCode::NotFound, fmt::format("{} '{}', which is no folder here; folders with checkpoints: {}", says, printable(tag), choices(tags))};
+}
+
+Result<std::string> chooseTag(const Candidate& root, const OpenOptions& options)
+{
+    const std::vector<std::string> tags = tagsIn(root);
+    const auto isHere = [&](const std::string& tag) {
+        const DirectoryEntry* entry = isFolderName(tag) ? root.entry(tag) : nullptr;
+        return entry != nullptr && entry->isFolder;
+    };
+    if (options.tag) {
+        if (!isHere(*options.tag))
+            return unknownTag("--tag names", *options.tag, tags);
+        return *options.tag;
+    }
+    for (const char* pointer : {"latest", "latest_universal"}) {
+        if (root.entry(pointer) == nullptr)
+            continue;
+        auto tag = readTag(root.path + "/" + pointer);
+        if (!tag)
+            return tag.takeError().within(pointer);
+        if (!isHere(*tag))
+            return unknownTag(fmt::format("{} names", pointer), *tag, tags);
+        return tag;
+    }
+    if (tags.size() == 1)
+        return tags.front();
+    return Error{ErrorCode::Refused, fmt::format("{} and no `latest`: choose one with --tag, or open its folder: {}",
+                                                 plural(tags.size(), "checkpoint", "checkpoints"), choices(tags))};
+}
+
+// Layouts that are recognised and not read yet, in words.
+Status refuseOtherLayouts(const Candidate& folder)
+{
+    const auto follows = [](const std::string& what) {
+        return Error{ErrorCode::Unsupported, what + ": recognised, and reading it follows in a later version"};
+    };
+    std::set<std::uint32_t> modelParallel;
+    for (const DirectoryEntry& entry : folder.entries) {
+        if (entry.isFolder && entry.name == "offloaded_tensors")
+            return Error{ErrorCode::Unsupported, "optimizer states offloaded to NVMe (offloaded_tensors/) are not in the rank files; "
+                                                 "save again with the optimizer offloaded to the CPU, or not at all"};
+        const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
+        if (!name)
+            continue;
+        switch (name->kind) {
+        case FileKind::Expert:
+        case FileKind::MoeOptimizer: return follows(fmt::format("a mixture-of-experts run ({})", printable(entry.name)));
+        case FileKind::PipelineLayer: return follows(fmt::format("a pipeline-parallel run ({})", printable(entry.name)));
+        case FileKind::Inference: return follows("a tensor-parallel inference set (ds_inference_config.json)");
+        case FileKind::Fragment: return Error{ErrorCode::Unsupported, fmt::format("{} is a fragment of the parallel FastPersist writer, which is not read", printable(entry.name))};
+        case FileKind::Model:
+        case FileKind::ModelStage3:
+        case FileKind::Optimizer: modelParallel.insert(name->mpRank); break;
+        }
+    }
+    if (modelParallel.size() > 1 || (modelParallel.size() == 1 && *modelParallel.begin() != 0))
+        return follows(fmt::format("{} model-parallel ranks (tensor or pipeline parallel)", modelParallel.size()));
+    if (const DirectoryEntry* zero = folder.entry("zero"); zero != nullptr && zero->isFolder)
+        return follows("a universal checkpoint (zero/)");
+    return {};
+}
+
+Status addFile(TagFolder& out, std::map<std::string, std::map<std::uint32_t, std::string>>& optimizers, const std::string& entry, const FileName& name)
+{
+    auto& slot = name.kind == FileKind::Optimizer ? optimizers[name.prefix] : out.stage3Models;
+    const auto [at, isNew] = slot.try_emplace(name.dpRank, entry);
+    if (!isNew)
+        return Error{ErrorCode::Corrupt, fmt::format("two files of rank {}: {} and {}", name.dpRank, printable(at->second), printable(entry))};
+    return {};
+}
+
+// Two saves laid over each other give two sets of optimizer files: the fuller one counts, and the choice is said.
+void chooseOptimizers(TagFolder& out, const std::map<std::string, std::map<std::uint32_t, std::string>>& sets)
+{
+    const auto fuller = std::max_element(sets.begin(), sets.end(), [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+    if (fuller == sets.end())
+        return;
+    out.optimizers = fuller->second;
+    out.optimizerPrefix = fuller->first;
+    for (const auto& [prefix, files] : sets)
+        if (prefix != fuller->first)
+            out.findings.push_back({Severity::Warning, "overlaid-saves",
+                                    fmt::format("Two saves lie over each other in this folder: {} named {}zero_pp_rank_… and {} named {}zero_pp_rank_…. The first are read.",
+                                                plural(fuller->second.size(), "optimizer file", "optimizer files"), fuller->first,
+                                                plural(files.size(), "optimizer file", "optimizer files"), prefix),
+                                    kNoTensor, kNoFile, std::nullopt});
+}
+
+Result<TagFolder> listTag(const Candidate& folder)
+{
+    SHARDLENS_TRY(refuseOtherLayouts(folder));
+    TagFolder out;
+    out.path = folder.path;
+    out.root = folder.path;
+    out.tag = folder.name();
+    std::map<std::string, std::map<std::uint32_t, std::string>> optimizers;
+    for (const DirectoryEntry& entry : folder.entries) {
+        const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
+        if (!name)
+            continue;
+        if (name->kind == FileKind::Model && !out.model.empty())
+            return Error{ErrorCode::Corrupt, fmt::format("two files of one rank: {} and {}", printable(out.model), printable(entry.name))};
+        if (name->kind == FileKind::Model)
+            out.model = entry.name;
+        else
+            SHARDLENS_TRY(addFile(out, optimizers, entry.name, *name));
+    }
+    chooseOptimizers(out, optimizers);
+    return out;
+}
+
+Result<Candidate> parentOf(const Candidate& file)
+{
+    const std::size_t slash = file.path.find_last_of('/');
+    return lookAt(slash == std::string::npos ? "." : slash == 0 ? "/" : file.path.substr(0, slash));
+}
+
+} // namespace
+
+bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries)
+{
+    return std::any_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) { return !entry.isFolder && classify(entry.name).has_value(); });
+}
+
+bool looksLikeRoot(const Candidate& candidate)
+{
+    const bool hasFolder = std::any_of(candidate.entries.begin(), candidate.entries.end(), [](const DirectoryEntry& entry) { return entry.isFolder; });
+    if (candidate.entry("latest") != nullptr || candidate.entry("latest_universal") != nullptr)
+        return true;
+    return hasFolder && !tagsIn(candidate).empty();
+}
+
+Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options)
+{
+    if (!candidate.isFolder) {
+        SHARDLENS_ASSIGN(const Candidate parent, parentOf(candidate));
+        return resolve(parent, options);
+    }
+    if (looksLikeTagFolder(candidate.entries) && !options.tag)
+        return listTag(candidate);
+    SHARDLENS_ASSIGN(const std::string tag, chooseTag(candidate, options));
+    SHARDLENS_ASSIGN(const Candidate folder, lookAt(candidate.path + "/" + tag));
+    auto listed = listTag(folder);
+    if (!listed)
+        return listed.takeError().within(printable(tag));
+    listed->root = candidate.path;
+    return listed;
+}
+
+} // namespace shardlens::deepspeed

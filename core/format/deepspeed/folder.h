@@ -1,0 +1,33 @@
+#pragma once
+
+#include "core/format/deepspeed/names.h"
+#include "core/format/format.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace shardlens::deepspeed {
+
+// A tag folder: its files by data-parallel rank. One model-parallel rank; more is refused when it is read (tensor and pipeline parallel follow).
+struct TagFolder {
+    std::string path;
+    std::string root;     // the folder with `latest`; the tag folder itself where it was opened directly
+    std::string tag;
+    std::string model;    // name of mp_rank_00_model_states.pt, empty if not there
+    std::map<std::uint32_t, std::string> stage3Models; // by dp rank
+    std::map<std::uint32_t, std::string> optimizers;   // by dp rank, of the chosen prefix
+    std::string optimizerPrefix;
+    std::vector<Finding> findings; // two saves overlaid, …
+};
+
+// Whether names in a listing are those of a tag folder.
+[[nodiscard]] bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries);
+// Whether a folder is a root: `latest` that names a folder here, or sub-folders that look like tags.
+[[nodiscard]] bool looksLikeRoot(const Candidate& candidate);
+
+// Which tag folder a candidate means (root with `latest` or --tag, tag folder, the file `latest` itself), and what lies in it.
+// Refused: `latest` that names no folder (the choices are listed), several tags without `latest`, layouts that are not read yet (by name).
+[[nodiscard]] Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options);
+
+} // namespace shardlens::deepspeed

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace shardlens::deepspeed {
+
+// What a file of a tag folder is by its name (formats/deepspeed.md §1.2, §1.3).
+enum class FileKind : std::uint8_t {
+    Model,        // mp_rank_00_model_states.pt: stages 0, 1, 2
+    ModelStage3,  // zero_pp_rank_0_mp_rank_00_model_states.pt
+    Optimizer,    // [bf16_]zero_pp_rank_0_mp_rank_00_optim_states.pt, or without the underscore before optim (≤ 0.3.13)
+    Expert,       // layer_0_expert_5_mp_rank_00_model_states.pt, expert_5_mp_rank_00_model_states.pt
+    MoeOptimizer, // expp_rank_0_mp_rank_00_optim_states.pt
+    PipelineLayer,
+    Inference,
+    Fragment, // of the parallel writer: mp_rank_00_model_states.pt-0.2
+};
+
+struct FileName {
+    FileKind kind;
+    std::string prefix;        // "", "bf16_", "fp16_"
+    std::uint32_t dpRank = 0;  // data-parallel rank (`pp_rank` in the name)
+    std::uint32_t mpRank = 0;  // pipeline × tensor
+};
+
+// nullopt for any other name.
+[[nodiscard]] std::optional<FileName> classify(std::string_view name);
+
+} // namespace shardlens::deepspeed

@@ -1,0 +1,187 @@
+#include "core/format/deepspeed/rank_files.h"
+
+#include "core/base/text.h"
+#include "core/format/opened_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens::deepspeed {
+namespace {
+
+constexpr std::uint32_t kMaxRanks = 1u << 20;
+constexpr std::int64_t kLateNs = 600ll * 1'000'000'000; // ten minutes: longer than a save takes
+
+// A file that cannot be opened is a finding, and its pieces are holes.
+RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
+{
+    RankFile out;
+    const std::string path = run.folder.path + "/" + name;
+    const auto unreadable = [&](File row, const Error& error) {
+        row.state = File::State::Unreadable;
+        row.rank = rank;
+        out.id = run.builder.addFile(std::move(row));
+        run.find(Severity::Error, "unreadable-file", fmt::format("{} cannot be read: {}.", printable(name), error.text()), out.id, rank);
+        return std::move(out);
+    };
+    auto opened = openFile(path, name);
+    if (!opened)
+        return unreadable(missingFile(path, name), opened.error());
+    auto torch = TorchFile::open(opened->source, run.job());
+    if (!torch)
+        return unreadable(opened->row, torch.error());
+    opened->row.rank = rank;
+    opened->row.container = torch->container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
+    out.id = run.builder.addFile(std::move(opened->row));
+    out.torch = std::make_shared<const TorchFile>(torch.take());
+    for (const TorchNote& note : out.torch->notes())
+        run.find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), out.id, rank);
+    return out;
+}
+
+RankFile missingRankFile(Run& run, const std::string& name, std::uint32_t rank)
+{
+    RankFile out;
+    File row = missingFile(run.folder.path + "/" + name, name);
+    row.rank = rank;
+    out.id = run.builder.addFile(std::move(row));
+    run.find(Severity::Error, "missing-file", fmt::format("Rank {} has no file {}: it is not in the folder. Copy it here; nothing else holds its part.", rank, printable(name)), out.id,
+             rank);
+    return out;
+}
+
+// W: what the lowest readable optimizer file says, else the model file (formats/deepspeed.md §1.4).
+std::uint32_t worldOf(const Run& run, std::size_t fileCount)
+{
+    std::uint64_t world = 0;
+    if (const auto first = run.firstOptimizer()) {
+        const pickle::Value count = run.optimizerState(*first).find("partition_count");
+        world = countOf(count).value_or(0);
+        for (std::size_t i = 0; i < count.size(); ++i)
+            world = std::max(world, countOf(count.at(i)).value_or(0));
+    }
+    if (world == 0)
+        world = countOf(run.model.root().find("dp_world_size")).value_or(0);
+    if (world == 0 || world > kMaxRanks)
+        world = std::max<std::size_t>(fileCount, 1);
+    return static_cast<std::uint32_t>(world);
+}
+
+void addLeftover(Run& run, const std::string& name, std::uint32_t rank)
+{
+    File row = missingFile(run.folder.path + "/" + name, name);
+    if (auto opened = openFile(row.path, name))
+        row = opened->row;
+    row.rank = rank;
+    row.holds = "left over from another run";
+    const FileId id = run.builder.addFile(std::move(row));
+    run.find(Severity::Warning, "leftover-file",
+             fmt::format("{} belongs to rank {}, and this run has {}: it is left over from a run with more ranks. It is not read.", printable(name), rank,
+                         plural(run.world, "rank", "ranks")),
+             id, rank);
+}
+
+// Drops what lies beyond W, and puts a missing file for every rank that has none.
+void complete(Run& run, std::map<std::uint32_t, RankFile>& files, const std::map<std::uint32_t, std::string>& names, const std::string& pattern)
+{
+    for (const auto& [rank, name] : names)
+        if (rank >= run.world)
+            addLeftover(run, name, rank);
+    files.erase(files.lower_bound(run.world), files.end());
+    for (std::uint32_t rank = 0; rank < run.world; ++rank)
+        if (!files.contains(rank))
+            files.emplace(rank, missingRankFile(run, fmt::format(fmt::runtime(pattern), rank), rank));
+}
+
+Status openOptimizers(Run& run, JobContext& job)
+{
+    for (const auto& [rank, name] : run.folder.optimizers) {
+        SHARDLENS_TRY(job.poll());
+        // Ranks beyond W are left over; rank 0 is the first to be opened and knows W.
+        const auto first = run.firstOptimizer();
+        if (first && rank >= worldOf(run, run.folder.optimizers.size()))
+            continue;
+        run.optimizers.emplace(rank, openRankFile(run, name, rank));
+    }
+    return {};
+}
+
+void findLateFiles(Run& run)
+{
+    std::vector<std::int64_t> times;
+    for (const auto& [rank, file] : run.optimizers)
+        if (file.torch)
+            times.push_back(run.builder.file(file.id).modifiedNs);
+    if (times.size() < 2)
+        return;
+    std::sort(times.begin(), times.end());
+    const std::int64_t middle = times[times.size() / 2];
+    for (const auto& [rank, file] : run.optimizers) {
+        const std::int64_t late = file.torch ? run.builder.file(file.id).modifiedNs - middle : 0;
+        if (late > kLateNs)
+            run.find(Severity::Warning, "late-rank",
+                     fmt::format("Rank {} was written {} after the others. Compare it with the module copy before you trust it.", rank,
+                                 durationText(static_cast<double>(late) / 1e9)),
+                     file.id, rank);
+    }
+}
+
+Status openModels(Run& run, JobContext& job)
+{
+    for (const auto& [rank, name] : run.folder.stage3Models) {
+        SHARDLENS_TRY(job.poll());
+        if (rank < run.world)
+            run.stage3Models.emplace(rank, openRankFile(run, name, rank));
+    }
+    return {};
+}
+
+// The model file of ZeRO-3 that stands for all: rank 0's, whose buffers and ties count.
+void takeStage3Model(Run& run)
+{
+    for (auto& [rank, file] : run.stage3Models) {
+        if (!file.torch)
+            continue;
+        run.model = file;
+        if (rank != 0)
+            run.find(Severity::Warning, "buffers-of-another-rank",
+                     fmt::format("Buffers and tied names come from rank {}: the model file of rank 0, whose values count, cannot be used.", rank), file.id, rank);
+        return;
+    }
+}
+
+} // namespace
+
+Status openRankFiles(Run& run, JobContext& job)
+{
+    run.setJob(job);
+    SHARDLENS_TRY(openOptimizers(run, job));
+    if (!run.folder.model.empty())
+        run.model = openRankFile(run, run.folder.model, 0);
+    const bool stage3 = run.folder.model.empty() && (!run.folder.stage3Models.empty() || run.firstOptimizer());
+    run.world = worldOf(run, std::max(run.folder.optimizers.size(), run.folder.stage3Models.size()));
+    const bool isZero3File = run.firstOptimizer() && run.optimizerState(*run.firstOptimizer()).find("fp32_flat_groups");
+    if (stage3 && (isZero3File || run.folder.optimizers.empty() || !run.folder.stage3Models.empty())) {
+        SHARDLENS_TRY(openModels(run, job));
+        takeStage3Model(run);
+        if (run.folder.optimizers.empty() && run.model.torch)
+            run.world = worldOf(run, run.folder.stage3Models.size());
+        complete(run, run.stage3Models, run.folder.stage3Models, "zero_pp_rank_{}_mp_rank_00_model_states.pt");
+    }
+    if (!run.model.torch) {
+        const std::string name = stage3 && !run.folder.stage3Models.empty() ? "zero_pp_rank_0_mp_rank_00_model_states.pt" : "mp_rank_00_model_states.pt";
+        const bool isThere = !run.folder.model.empty() || !run.folder.stage3Models.empty();
+        return Error{isThere ? ErrorCode::Corrupt : ErrorCode::NotFound,
+                     fmt::format("{} {}; the names and shapes of the parameters lie only there", name, isThere ? "cannot be read" : "is not in the folder")};
+    }
+    const bool isZero = !run.folder.optimizers.empty() || !run.model.root().find("param_shapes").isNone();
+    if (isZero)
+        complete(run, run.optimizers, run.folder.optimizers, run.folder.optimizerPrefix + "zero_pp_rank_{}_mp_rank_00_optim_states.pt");
+    findLateFiles(run);
+    for (const Finding& finding : run.folder.findings)
+        run.builder.addFinding(finding);
+    return {};
+}
+
+} // namespace shardlens::deepspeed

@@ -1,0 +1,69 @@
+#pragma once
+
+#include "core/encoding/torch_file.h"
+#include "core/format/deepspeed/folder.h"
+#include "core/model/checkpoint_builder.h"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shardlens::deepspeed {
+
+// One opened, missing or unreadable rank file.
+struct RankFile {
+    FileId id = kNoFile;
+    std::shared_ptr<const TorchFile> torch; // empty: missing or unreadable
+
+    [[nodiscard]] pickle::Value root() const { return torch ? torch->root() : pickle::Value{}; }
+};
+
+// The kind of optimizer that wrote the files (formats/deepspeed.md §1.5).
+enum class Stage : std::uint8_t { None, Zero1, Zero2, Zero3, Bf16Optimizer, LegacyZero1 };
+[[nodiscard]] const char* titleOf(Stage stage);
+
+struct ParameterShape {
+    std::string name;
+    Shape shape;
+    std::uint64_t count = 0; // elements
+};
+using ParameterGroup = std::vector<ParameterShape>;
+
+// Everything that the readers of the stages share while a checkpoint is put together.
+struct Run {
+    Run(const Candidate& candidate, TagFolder tagFolder) : folder(std::move(tagFolder)), builder(candidate.path, folder.path) {}
+
+    TagFolder folder;
+    CheckpointBuilder builder;
+    Stage stage = Stage::None;
+    std::uint32_t world = 1; // data-parallel (partition) size W
+    RankFile model;          // stages 0 to 2; of ZeRO-3 the lowest rank's
+    std::map<std::uint32_t, RankFile> stage3Models;
+    std::map<std::uint32_t, RankFile> optimizers; // 0 … W−1, missing ones included
+    std::vector<ParameterGroup> groups;           // param_shapes, in flattening order
+
+    void setJob(JobContext& job) { m_job = &job; }
+    [[nodiscard]] JobContext& job() const { return *m_job; }
+    [[nodiscard]] HolderId anyRank();               // "dp any"
+    [[nodiscard]] HolderId rank(std::uint32_t dp);  // "dp N"
+    void find(Severity severity, std::string code, std::string text, FileId file = kNoFile, std::optional<std::uint32_t> rank = std::nullopt);
+    // optimizer_state_dict of a rank; absent where the file is missing.
+    [[nodiscard]] pickle::Value optimizerState(std::uint32_t rank) const;
+    // The lowest rank whose optimizer file was read.
+    [[nodiscard]] std::optional<std::uint32_t> firstOptimizer() const;
+
+private:
+    JobContext* m_job = nullptr;
+};
+
+// Values of the pickles, read leniently.
+[[nodiscard]] std::optional<std::uint64_t> countOf(pickle::Value value);
+[[nodiscard]] std::optional<Shape> shapeOf(pickle::Value value); // torch.Size, tuple or list of numbers
+// zero_stage: ZeroStageEnum in both encodings, or a number.
+[[nodiscard]] std::optional<std::uint64_t> zeroStageOf(pickle::Value value);
+// Value of ds_config by path, absent where there is none.
+[[nodiscard]] pickle::Value configOf(pickle::Value fileRoot, std::initializer_list<const char*> path);
+
+} // namespace shardlens::deepspeed
