@@ -33,26 +33,42 @@ std::vector<Run> sortedRuns(const Checkpoint& checkpoint, TensorId tensor, Shape
     return runs;
 }
 
-void addHole(Coverage& out, FlatRange range, const std::vector<Run>& missing, std::size_t limit)
-{
-    if (range.empty())
-        return;
-    out.missingCells += range.size();
-    // Cut the hole where the missing file that should have held it changes.
-    std::uint64_t at = range.begin;
-    for (const Run& run : missing) {
-        const FlatRange common = intersect(run.range, FlatRange{at, range.end});
-        if (common.empty())
-            continue;
-        if (common.begin > at && out.holes.size() < limit)
-            out.holes.push_back({FlatRange{at, common.begin}, std::nullopt});
-        if (out.holes.size() < limit)
-            out.holes.push_back({common, run.piece});
-        at = common.end;
+// Lists holes in ascending order, each cut where the missing file that should have held it changes. One pass over the missing runs serves all holes.
+class HoleList {
+public:
+    HoleList(Coverage& out, std::vector<Run> missing, std::size_t limit) : m_out(out), m_missing(std::move(missing)), m_limit(limit) {}
+
+    void add(FlatRange range)
+    {
+        if (range.empty())
+            return;
+        m_out.missingCells += range.size();
+        std::uint64_t at = range.begin;
+        while (m_next < m_missing.size() && m_missing[m_next].range.end <= at)
+            ++m_next;
+        for (std::size_t i = m_next; i < m_missing.size() && m_missing[i].range.begin < range.end; ++i) {
+            const FlatRange common = intersect(m_missing[i].range, FlatRange{at, range.end});
+            if (common.empty())
+                continue;
+            append({at, common.begin}, std::nullopt);
+            append(common, m_missing[i].piece);
+            at = common.end;
+        }
+        append({at, range.end}, std::nullopt);
     }
-    if (at < range.end && out.holes.size() < limit)
-        out.holes.push_back({FlatRange{at, range.end}, std::nullopt});
-}
+
+private:
+    void append(FlatRange range, std::optional<PieceId> expected)
+    {
+        if (!range.empty() && m_out.holes.size() < m_limit)
+            m_out.holes.push_back({range, expected});
+    }
+
+    Coverage& m_out;
+    std::vector<Run> m_missing; // ascending by begin
+    std::size_t m_next = 0;     // the first that may reach beyond the last hole
+    std::size_t m_limit;
+};
 
 } // namespace
 
@@ -66,13 +82,14 @@ Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t l
     std::copy_if(runs.begin(), runs.end(), std::back_inserter(missing), [](const Run& run) { return run.missing; });
 
     Coverage out;
+    HoleList holes(out, std::move(missing), limit);
     std::uint64_t covered = 0;
     std::optional<Run> widest; // the present run that reaches furthest so far
     for (const Run& run : runs) {
         if (run.missing)
             continue;
         if (run.range.begin > covered)
-            addHole(out, {covered, run.range.begin}, missing, limit);
+            holes.add({covered, run.range.begin});
         else if (widest && run.range.begin < widest->range.end && run.piece != widest->piece) {
             ++out.overlappingPairs;
             if (out.overlaps.size() < limit)
@@ -83,7 +100,7 @@ Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t l
             widest = run;
         }
     }
-    addHole(out, {covered, cells}, missing, limit);
+    holes.add({covered, cells});
     return out;
 }
 
