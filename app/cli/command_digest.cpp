@@ -1,0 +1,75 @@
+#include "app/cli/commands.h"
+#include "app/cli/json_answer.h"
+#include "core/analysis/digest.h"
+#include "core/base/text.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace shardlens::cli {
+namespace {
+
+struct DigestArguments {
+    SourceArguments source;
+    SelectionArguments selection;
+    std::uint32_t threads = 0;
+    bool json = false;
+};
+
+Result<std::vector<TensorDigest>> computeDigests(const DigestArguments& arguments, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const SelectionOptions selection, arguments.selection.options());
+    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(job));
+    const auto executor = makeExecutor(arguments.threads);
+    auto digests = digestTensors(checkpoint, selectTensors(*checkpoint, selection), *executor, job);
+    if (!digests)
+        return digests.takeError().within(printable(arguments.source.path));
+    return digests;
+}
+
+// Written tensor by tensor: the order is the model's, and a name is looked up nowhere.
+void printDigestsJson(Console& console, const std::vector<TensorDigest>& digests)
+{
+    console.write("{\n \"schema\": 1,\n \"tensors\": {");
+    for (std::size_t i = 0; i < digests.size(); ++i) {
+        const TensorDigest& one = digests[i];
+        const Json value{{"dtype", nameOf(one.dtype)}, {"shape", shapeJson(one.shape)}, {"sha256", one.sha256}};
+        console.write(i == 0 ? "\n  " : ",\n  ");
+        console.write(Json(one.name).dump(-1, ' ', false, Json::error_handler_t::replace) + ": " + value.dump());
+    }
+    console.write(digests.empty() ? "}\n}\n" : "\n }\n}\n");
+}
+
+void printDigests(Console& console, const std::vector<TensorDigest>& digests)
+{
+    for (const TensorDigest& one : digests)
+        console.line(fmt::format("{}  {}", one.sha256, elided(printable(one.name), console.width() > 70 ? console.width() - 66 : 34)));
+}
+
+int runDigest(const DigestArguments& arguments, CommandContext& context)
+{
+    const auto digests = computeDigests(arguments, context.job);
+    if (!digests)
+        return reportFailure(context.console, digests.error(), arguments.json);
+    arguments.json ? printDigestsJson(context.console, *digests) : printDigests(context.console, *digests);
+    return kExitDone;
+}
+
+} // namespace
+
+void addDigestCommand(CLI::App& program, CommandContext& context)
+{
+    const auto arguments = std::make_shared<DigestArguments>();
+    CLI::App* command = program.add_subcommand("digest", "The sha256 of each logical tensor, whatever files it lies in");
+    addSourceArguments(*command, arguments->source);
+    addSelectionArguments(*command, arguments->selection);
+    addThreadsOption(*command, arguments->threads);
+    command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
+    command->footer("Two checkpoints hold the same model exactly if their digests are equal.\n\n"
+                    "Example: shardlens digest /data/run --select module --json");
+    command->callback([arguments, &context] { context.exitCode = runDigest(*arguments, context); });
+}
+
+} // namespace shardlens::cli

@@ -1,0 +1,49 @@
+#include "app/cli/commands.h"
+#include "app/cli/json_answer.h"
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace shardlens::cli {
+namespace {
+
+void printFormatsJson(Console& console)
+{
+    Json rows = Json::array();
+    for (const Format& format : formats())
+        rows.push_back(Json{{"id", format.id},
+                            {"title", format.title},
+                            {"reads", format.reads},
+                            {"writes", format.writes == nullptr ? Json() : Json(format.writes)}});
+    Json answer = answerJson();
+    answer["formats"] = std::move(rows);
+    printJson(console, answer);
+}
+
+void printFormats(Console& console)
+{
+    for (const Format& format : formats()) {
+        console.line(console.styled(Style::Strong, format.id) + "  " + format.title);
+        const auto paragraph = [&](const char* label, const std::string& text) {
+            const auto lines = wrapped(text, console.width() - 10);
+            for (std::size_t i = 0; i < lines.size(); ++i)
+                console.line((i == 0 ? label : "          ") + lines[i]);
+        };
+        paragraph("  reads   ", format.reads);
+        paragraph("  writes  ", format.writes == nullptr ? "nothing yet" : format.writes);
+    }
+}
+
+} // namespace
+
+void addFormatsCommand(CLI::App& program, CommandContext& context)
+{
+    const auto json = std::make_shared<bool>(false);
+    CLI::App* command = program.add_subcommand("formats", "The formats that this build reads and writes");
+    command->add_flag("--json", *json, "Answer in JSON (docs/json.md)");
+    command->footer("Example: shardlens formats");
+    command->callback([json, &context] { *json ? printFormatsJson(context.console) : printFormats(context.console); });
+}
+
+} // namespace shardlens::cli

@@ -1,0 +1,193 @@
+#include "app/cli/commands.h"
+
+#include "app/cli/json_answer.h"
+#include "core/base/text.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace shardlens::cli {
+namespace {
+
+constexpr std::size_t kMaxSuggestions = 3;
+
+void addCommands(CLI::App& program, CommandContext& context)
+{
+    addInspectCommand(program, context);
+    addListCommand(program, context);
+    addLayoutCommand(program, context);
+    addShowCommand(program, context);
+    addDigestCommand(program, context);
+    addVerifyCommand(program, context);
+    addConvertCommand(program, context);
+    addRunCommand(program, context);
+    addFormatsCommand(program, context);
+    addDevicesCommand(program, context);
+}
+
+// The command that a wrong usage was about, for the hint.
+std::string commandNamed(const CLI::App& program, int argc, const char* const* argv)
+{
+    const std::string first = argc > 1 ? argv[1] : "";
+    const auto known = program.get_subcommands([&](const CLI::App* one) { return one->get_name() == first; });
+    return known.empty() ? std::string{} : first + " ";
+}
+
+int reportUsage(const CLI::App& program, const CLI::ParseError& problem, int argc, const char* const* argv, Console& console)
+{
+    std::string text = problem.what();
+    while (!text.empty() && (text.back() == '\n' || text.back() == '.'))
+        text.pop_back();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    const bool json = std::any_of(argv, argv + argc, [](const char* one) { return std::strcmp(one, "--json") == 0; });
+    text = printable(text) + fmt::format("; see `shardlens {}--help`", commandNamed(program, argc, argv));
+    return reportFailure(console, Error{ErrorCode::Refused, text}, json);
+}
+
+} // namespace
+
+int runCommandLine(int argc, const char* const* argv, CommandContext& context)
+{
+    CLI::App program{"Shardlens: see, check and reshard the checkpoints of distributed training runs.", "shardlens"};
+    program.set_version_flag("--version", "shardlens " SHARDLENS_VERSION, "Print the version");
+    program.set_help_flag("-h,--help", "Print this help");
+    program.require_subcommand(1);
+    program.get_formatter()->column_width(36);
+    program.footer("Example: shardlens inspect /data/run/global_step1000\n\n"
+                   "Exit codes: 0 done, 1 a finding (verify), 2 refused or failed, 130 cancelled. `shardlens COMMAND --help` says more.");
+    addCommands(program, context);
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        const auto chosen = program.get_subcommands();
+        context.console.write(chosen.empty() ? program.help() : chosen.front()->help());
+    } catch (const CLI::CallForVersion& version) {
+        context.console.line(version.what());
+    } catch (const CLI::ParseError& problem) {
+        context.exitCode = reportUsage(program, problem, argc, argv, context.console);
+    }
+    if (const std::string problem = context.console.finish(); !problem.empty()) {
+        context.console.error(fmt::format("writing the answer: {}.", problem));
+        return kExitRefused;
+    }
+    return context.exitCode;
+}
+
+int reportFailure(Console& console, const Error& error, bool json)
+{
+    if (json)
+        printJson(console, failureJson(error));
+    if (error.code() == ErrorCode::Cancelled) {
+        console.remark("Cancelled.");
+        return kExitCancelled;
+    }
+    console.error(error.sentence());
+    return kExitRefused;
+}
+
+const char* nameOf(ErrorCode code)
+{
+    switch (code) {
+    case ErrorCode::NotFound: return "not-found";
+    case ErrorCode::Io: return "io";
+    case ErrorCode::Corrupt: return "corrupt";
+    case ErrorCode::Unsupported: return "unsupported";
+    case ErrorCode::LimitExceeded: return "limit-exceeded";
+    case ErrorCode::Refused: return "refused";
+    case ErrorCode::Cancelled: return "cancelled";
+    }
+    return "";
+}
+
+const char* nameOf(Severity severity)
+{
+    switch (severity) {
+    case Severity::Info: return "info";
+    case Severity::Warning: return "warning";
+    case Severity::Error: return "error";
+    }
+    return "";
+}
+
+Result<CheckpointPtr> SourceArguments::open(JobContext& job) const
+{
+    OpenOptions options;
+    options.tag = tag;
+    return openCheckpoint(path, options, job);
+}
+
+void addSourceArguments(CLI::App& command, SourceArguments& arguments)
+{
+    command.add_option("PATH", arguments.path, "A checkpoint: its root folder, its tag's folder, or one file")->required();
+    command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+}
+
+Result<SelectionOptions> SelectionArguments::options() const
+{
+    SelectionOptions out;
+    if (!select.empty())
+        out.select = selectByName(select).value_or(Select::Weights); // the names were checked while parsing
+    const auto compileAll = [](const std::vector<std::string>& patterns, std::vector<Regex>& into) -> Status {
+        for (const std::string& pattern : patterns) {
+            auto compiled = Regex::compile(pattern);
+            if (!compiled)
+                return compiled.takeError().within("pattern " + printable(pattern));
+            into.push_back(compiled.take());
+        }
+        return {};
+    };
+    SHARDLENS_TRY(compileAll(include, out.include));
+    SHARDLENS_TRY(compileAll(exclude, out.exclude));
+    return out;
+}
+
+void addSelectionArguments(CLI::App& command, SelectionArguments& arguments)
+{
+    command.add_option("--select", arguments.select, "weights, module, optimizer or all")
+        ->type_name("WHAT")
+        ->check(CLI::IsMember({"weights", "module", "optimizer", "all"}));
+    command.add_option("--include", arguments.include, "Only names in which the pattern is found; may be repeated")
+        ->type_name("RE")
+        ->allow_extra_args(false);
+    command.add_option("--exclude", arguments.exclude, "No names in which the pattern is found; may be repeated")
+        ->type_name("RE")
+        ->allow_extra_args(false);
+}
+
+void addThreadsOption(CLI::App& command, std::uint32_t& threads)
+{
+    command.add_option("--threads", threads, "Threads to use (default: all that this process may)")->type_name("N")->check(CLI::Range(1u, 1024u));
+}
+
+std::unique_ptr<Executor> makeExecutor(std::uint32_t threads)
+{
+    return makeThreadedExecutor(threads == 0 ? availableThreads() : threads);
+}
+
+Result<TensorId> findTensor(const Checkpoint& checkpoint, const std::string& name)
+{
+    std::vector<std::string> close;
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
+        const std::string full = checkpoint.fullName(idAt<TensorId>(i));
+        if (full == name)
+            return idAt<TensorId>(i);
+        if (close.size() < kMaxSuggestions && full.find(name) != std::string::npos)
+            close.push_back(printable(full));
+    }
+    for (const Alias& alias : checkpoint.aliases()) {
+        if (name.compare(0, alias.name.size(), alias.name) != 0)
+            continue;
+        const std::string canonical = checkpoint.parameters()[indexOf(alias.parameter)] + name.substr(alias.name.size());
+        for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
+            if (checkpoint.fullName(idAt<TensorId>(i)) == canonical)
+                return idAt<TensorId>(i);
+    }
+    std::string text = fmt::format("no tensor is named {}", printable(name));
+    text += close.empty() ? "; `shardlens list` shows the names" : fmt::format("; close to it: {}", fmt::join(close, ", "));
+    return Error{ErrorCode::NotFound, std::move(text)}.within(printable(checkpoint.path()));
+}
+
+} // namespace shardlens::cli

@@ -1,0 +1,22 @@
+#include "app/cli/commands.h"
+#include "app/cli/interrupt.h"
+
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+int main(int argc, char** argv)
+{
+    using namespace shardlens;
+    std::signal(SIGPIPE, SIG_IGN); // a reader that goes away early must not kill a conversion
+    cli::InterruptWatch watch;
+    JobContext job(watch.token());
+    cli::Console console(stdout, stderr);
+    cli::CommandContext context{console, job};
+    try {
+        return cli::runCommandLine(argc, argv, context);
+    } catch (const std::bad_alloc&) {
+        console.error("out of memory.");
+        return cli::kExitRefused;
+    }
+}
