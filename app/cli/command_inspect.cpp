@@ -90,7 +90,8 @@ void printInspectJson(Console& console, const Checkpoint& checkpoint)
     answer["findings"] = std::move(findings);
     Json metadata = Json::array();
     for (const FileMetadata& one : checkpoint.metadata())
-        metadata.push_back(Json{{"file", one.file == kNoFile ? Json() : Json(checkpoint.file(one.file).name)}, {"root", metaJson(one.root)}});
+        metadata.push_back(
+            Json{{"file", one.file == kNoFile ? Json() : Json(checkpoint.file(one.file).name)}, {"root", metaJson(one.root)}});
     answer["metadata"] = std::move(metadata);
     printJson(console, answer);
 }
@@ -104,11 +105,13 @@ void printHead(Console& console, const Checkpoint& checkpoint)
     std::size_t missing = 0;
     for (const File& file : checkpoint.files())
         missing += file.state == File::State::Read ? 0 : 1;
-    std::string files = fmt::format("{} in {}", exactSizeText(checkpoint.totalFileBytes()), plural(checkpoint.files().size() - missing, "file", "files"));
+    std::string files =
+        fmt::format("{} in {}", exactSizeText(checkpoint.totalFileBytes()), plural(checkpoint.files().size() - missing, "file", "files"));
     if (missing != 0)
         files += fmt::format(", {} missing or unreadable", missing);
-    console.line(files + "; " + fmt::format("{} of {}", plural(checkpoint.tensors().size(), "tensor", "tensors"),
-                                            plural(checkpoint.parameters().size(), "parameter", "parameters")));
+    console.line(files + "; " +
+                 fmt::format("{} of {}", plural(checkpoint.tensors().size(), "tensor", "tensors"),
+                             plural(checkpoint.parameters().size(), "parameter", "parameters")));
 }
 
 void printFacts(Console& console, const Checkpoint& checkpoint)
@@ -147,7 +150,8 @@ void printFiles(Console& console, const Checkpoint& checkpoint)
     Table table({{"rank", true}, {"file", false, true}, {"bytes", true}, {"holds", false, true}});
     for (const File& file : checkpoint.files()) {
         const bool read = file.state == File::State::Read;
-        table.addRow({file.rank ? std::to_string(*file.rank) : "", printable(file.name), read ? groupedText(file.size) : nameOf(file.state), printable(file.holds)},
+        table.addRow({file.rank ? std::to_string(*file.rank) : "", printable(file.name), read ? groupedText(file.size) : nameOf(file.state),
+                      printable(file.holds)},
                      read ? Style::Plain : Style::Bad);
     }
     if (!table.empty()) {
@@ -166,8 +170,9 @@ void printArithmetic(Console& console, const Checkpoint& checkpoint, const Inven
         const bool less = use.heldValues < use.values;
         const std::uint64_t difference = less ? use.values - use.heldValues : use.heldValues - use.values;
         const std::string words = difference == 0 ? "" : groupedText(difference) + (less ? " missing" : " held twice");
-        values.addRow({printable(use.role), std::string(shardlens::nameOf(use.dtype)), groupedText(use.values), groupedText(use.heldValues), words},
-                      less ? Style::Bad : Style::Plain);
+        values.addRow(
+            {printable(use.role), std::string(shardlens::nameOf(use.dtype)), groupedText(use.values), groupedText(use.heldValues), words},
+            less ? Style::Bad : Style::Plain);
     }
     values.print(console, 4);
     console.line();
@@ -177,8 +182,8 @@ void printArithmetic(Console& console, const Checkpoint& checkpoint, const Inven
         const File& file = checkpoint.files()[i];
         const FileUse& use = inventory.files[i];
         const std::uint64_t known = use.tensorBytes + use.paddingBytes + use.headerBytes;
-        bytes.addRow({printable(file.name), groupedText(file.size), groupedText(use.tensorBytes), groupedText(use.paddingBytes), groupedText(use.headerBytes),
-                      groupedText(file.size > known ? file.size - known : 0)});
+        bytes.addRow({printable(file.name), groupedText(file.size), groupedText(use.tensorBytes), groupedText(use.paddingBytes),
+                      groupedText(use.headerBytes), groupedText(file.size > known ? file.size - known : 0)});
     }
     bytes.print(console, 4);
 }

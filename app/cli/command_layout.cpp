@@ -107,9 +107,9 @@ void printLayout(Console& console, const Checkpoint& checkpoint, TensorId id)
 {
     const Tensor& tensor = checkpoint.tensor(id);
     const PieceStore& pieces = checkpoint.pieces();
-    console.line(fmt::format("{}  {} {} {}, {} in {}", console.styled(Style::Strong, printable(checkpoint.fullName(id))), printable(checkpoint.roleOf(id).name),
-                             shardlens::nameOf(tensor.dtype), shapeText(tensor.shape), exactSizeText(checkpoint.bytesOf(id)),
-                             plural(pieces.countOf(id), "piece", "pieces")));
+    console.line(fmt::format("{}  {} {} {}, {} in {}", console.styled(Style::Strong, printable(checkpoint.fullName(id))),
+                             printable(checkpoint.roleOf(id).name), shardlens::nameOf(tensor.dtype), shapeText(tensor.shape),
+                             exactSizeText(checkpoint.bytesOf(id)), plural(pieces.countOf(id), "piece", "pieces")));
     Table table({{"rank", true}, {"region", false, true}, {"file", false, true}, {"offset", true}, {"length", true}});
     for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row) {
         const Piece piece = pieces.at(idAt<PieceId>(row));

@@ -42,9 +42,9 @@ void printListCsv(Console& console, const Checkpoint& checkpoint, const std::vec
     console.line("name,role,dtype,shape,bytes,pieces,tied_to");
     for (const SelectedTensor& row : rows) {
         const Tensor& tensor = checkpoint.tensor(row.tensor);
-        console.line(fmt::format("{},{},{},{},{},{},{}", csvCell(row.name), csvCell(checkpoint.roleOf(row.tensor).name), nameOf(tensor.dtype),
-                                 csvCell(shapeText(tensor.shape)), checkpoint.bytesOf(row.tensor), checkpoint.pieces().countOf(row.tensor),
-                                 row.isAlias ? csvCell(checkpoint.fullName(row.tensor)) : ""));
+        console.line(fmt::format("{},{},{},{},{},{},{}", csvCell(row.name), csvCell(checkpoint.roleOf(row.tensor).name),
+                                 nameOf(tensor.dtype), csvCell(shapeText(tensor.shape)), checkpoint.bytesOf(row.tensor),
+                                 checkpoint.pieces().countOf(row.tensor), row.isAlias ? csvCell(checkpoint.fullName(row.tensor)) : ""));
     }
 }
 
@@ -75,8 +75,8 @@ void printList(Console& console, const Checkpoint& checkpoint, const std::vector
     std::uint64_t bytes = 0;
     for (const SelectedTensor& row : rows) {
         const Tensor& tensor = checkpoint.tensor(row.tensor);
-        table.addRow({printable(row.name), std::string(nameOf(tensor.dtype)), shapeText(tensor.shape), groupedText(checkpoint.bytesOf(row.tensor)),
-                      piecesText(checkpoint, row)});
+        table.addRow({printable(row.name), std::string(nameOf(tensor.dtype)), shapeText(tensor.shape),
+                      groupedText(checkpoint.bytesOf(row.tensor)), piecesText(checkpoint, row)});
         bytes += row.isAlias ? 0 : checkpoint.bytesOf(row.tensor);
     }
     if (!table.empty())

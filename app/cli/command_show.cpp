@@ -43,9 +43,18 @@ Slice cornerOf(ShapeView shape)
     return out;
 }
 
+// Texts in rows and columns, and where they lie in their tensor.
+struct Matrix {
+    std::vector<std::string> texts;
+    std::size_t columns;
+    std::uint64_t firstRow;
+    std::uint64_t firstColumn;
+};
+
 // Rows of values with the index of each, columns in blocks that fit the width.
-void printMatrix(Console& console, const std::vector<std::string>& texts, std::size_t columns, std::uint64_t firstRow, std::uint64_t firstColumn)
+void printMatrix(Console& console, const Matrix& matrix)
 {
+    const auto& [texts, columns, firstRow, firstColumn] = matrix;
     std::size_t cellWidth = 1;
     for (const std::string& text : texts)
         cellWidth = std::max(cellWidth, text.size());
@@ -85,10 +94,10 @@ void printValues(Console& console, const Box& box, DType dtype, const std::vecto
                 where += fmt::format("{}, ", box.offset[axis] + index / strides[axis] % leading[axis]);
             console.line(console.styled(Style::Strong, "[" + where + ":, :]"));
         }
-        std::vector<std::string> texts;
+        Matrix matrix{{}, columns, rank < 2 ? 0 : box.offset[rank - 2], rank == 0 ? 0 : box.offset[rank - 1]};
         for (std::size_t i = 0; i < plane; ++i)
-            texts.push_back(valueText(dtype, bytes.data() + (index * plane + i) * step, false));
-        printMatrix(console, texts, columns, rank < 2 ? 0 : box.offset[rank - 2], rank == 0 ? 0 : box.offset[rank - 1]);
+            matrix.texts.push_back(valueText(dtype, bytes.data() + (index * plane + i) * step, false));
+        printMatrix(console, matrix);
     }
 }
 
@@ -134,7 +143,9 @@ Status printPart(const TensorReader& reader, const Tensor& tensor, const Slice& 
 {
     const std::uint64_t count = slice.box.volume();
     if (count > kMaxShown)
-        return Error{ErrorCode::Refused, fmt::format("{} values to print, at most {} here; narrow --slice, or write them with --out FILE.npy", groupedText(count), groupedText(kMaxShown))};
+        return Error{ErrorCode::Refused,
+                     fmt::format("{} values to print, at most {} here; narrow --slice, or write them with --out FILE.npy",
+                                 groupedText(count), groupedText(kMaxShown))};
     std::vector<std::byte> bytes;
     SHARDLENS_TRY(forEachChunk(reader, slice.box, tensor.shape, context.job, [&](std::span<const std::byte> values) -> Status {
         bytes.insert(bytes.end(), values.begin(), values.end());
@@ -145,7 +156,8 @@ Status printPart(const TensorReader& reader, const Tensor& tensor, const Slice& 
     else
         printValues(context.console, slice.box, tensor.dtype, bytes);
     if (count < elementCount(tensor.shape).value_or(0))
-        context.console.line(context.console.styled(Style::Muted, fmt::format("{} of {}; --slice chooses another part", regionText(BoxView(slice.box)), shapeText(tensor.shape))));
+        context.console.line(context.console.styled(
+            Style::Muted, fmt::format("{} of {}; --slice chooses another part", regionText(BoxView(slice.box)), shapeText(tensor.shape))));
     return {};
 }
 
@@ -157,10 +169,13 @@ Status show(const ShowArguments& arguments, CommandContext& context)
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(context.job));
     SHARDLENS_ASSIGN(const TensorId id, findTensor(*checkpoint, arguments.tensor));
     const Tensor& tensor = checkpoint->tensor(id);
-    const auto place = [&](Error error) { return std::move(error).within(printable(arguments.tensor)).within(printable(arguments.source.path)); };
+    const auto place = [&](Error error) {
+        return std::move(error).within(printable(arguments.tensor)).within(printable(arguments.source.path));
+    };
     if (info(tensor.dtype).valuesPerBlock != 1)
-        return place({ErrorCode::Unsupported, fmt::format("{} packs {} values into {} B; `show` reads types of one value a block", nameOf(tensor.dtype),
-                                                          info(tensor.dtype).valuesPerBlock, info(tensor.dtype).bytesPerBlock)});
+        return place({ErrorCode::Unsupported,
+                      fmt::format("{} packs {} values into {} B; `show` reads types of one value a block", nameOf(tensor.dtype),
+                                  info(tensor.dtype).valuesPerBlock, info(tensor.dtype).bytesPerBlock)});
     auto slice = sliceOf(arguments, tensor);
     if (!slice)
         return place(slice.takeError());
@@ -173,11 +188,13 @@ Status show(const ShowArguments& arguments, CommandContext& context)
             return csv ? writeCsv(file, *reader, tensor, *slice, context.job) : writeNumpy(file, *reader, tensor, *slice, context.job);
         }));
         const bool widened = !csv && numpyType(tensor.dtype).widened;
-        context.console.line(fmt::format("{}: {} values {}{}", printable(arguments.out), groupedText(slice->box.volume()), shapeText(slice->shape()),
+        context.console.line(fmt::format("{}: {} values {}{}", printable(arguments.out), groupedText(slice->box.volume()),
+                                         shapeText(slice->shape()),
                                          widened ? fmt::format(" as float32 (NumPy has no {})", nameOf(tensor.dtype)) : ""));
         return {};
     }
-    context.console.line(fmt::format("{}  {} {}", context.console.styled(Style::Strong, printable(arguments.tensor)), nameOf(tensor.dtype), shapeText(tensor.shape)));
+    context.console.line(fmt::format("{}  {} {}", context.console.styled(Style::Strong, printable(arguments.tensor)), nameOf(tensor.dtype),
+                                     shapeText(tensor.shape)));
     Status status = printPart(*reader, tensor, *slice, context);
     if (!status)
         return place(status.takeError());

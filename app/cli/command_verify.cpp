@@ -39,8 +39,10 @@ void printReport(Console& console, const Checkpoint& checkpoint, const VerifyArg
 {
     console.line(fmt::format("{}: {}", printable(arguments.source.path), printable(checkpoint.formatTitle())));
     printFindings(console, report.findings);
-    const std::string did = arguments.options.quick ? fmt::format("{} checked for completeness; no values were read.", plural(report.tensorsChecked, "tensor", "tensors"))
-                                                    : fmt::format("{} checked, {} read.", plural(report.tensorsChecked, "tensor", "tensors"), exactSizeText(report.bytesRead));
+    const std::string did =
+        arguments.options.quick
+            ? fmt::format("{} checked for completeness; no values were read.", plural(report.tensorsChecked, "tensor", "tensors"))
+            : fmt::format("{} checked, {} read.", plural(report.tensorsChecked, "tensor", "tensors"), exactSizeText(report.bytesRead));
     const bool sound = report.worst() == Severity::Info;
     console.line((sound ? console.styled(Style::Good, "Whole.") : console.styled(Style::Bad, "Not sound.")) + " " + did);
 }
@@ -54,7 +56,8 @@ int runVerify(const VerifyArguments& arguments, CommandContext& context)
     auto report = verifyCheckpoint(*checkpoint, arguments.options, *executor, context.job);
     if (!report)
         return reportFailure(context.console, report.takeError().within(printable(arguments.source.path)), arguments.json);
-    arguments.json ? printReportJson(context.console, **checkpoint, arguments, *report) : printReport(context.console, **checkpoint, arguments, *report);
+    arguments.json ? printReportJson(context.console, **checkpoint, arguments, *report)
+                   : printReport(context.console, **checkpoint, arguments, *report);
     return report->worst() == Severity::Info ? kExitDone : kExitFinding;
 }
 

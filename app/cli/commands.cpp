@@ -159,7 +159,9 @@ void addSelectionArguments(CLI::App& command, SelectionArguments& arguments)
 
 void addThreadsOption(CLI::App& command, std::uint32_t& threads)
 {
-    command.add_option("--threads", threads, "Threads to use (default: all that this process may)")->type_name("N")->check(CLI::Range(1u, 1024u));
+    command.add_option("--threads", threads, "Threads to use (default: all that this process may)")
+        ->type_name("N")
+        ->check(CLI::Range(1u, 1024u));
 }
 
 std::unique_ptr<Executor> makeExecutor(std::uint32_t threads)

@@ -78,8 +78,12 @@ std::size_t columnsOfCharacter(char32_t c)
 } // namespace
 
 Console::Console(std::FILE* results, std::FILE* remarks)
-    : m_results(results), m_remarks(remarks), m_resultsColour(wantsColour(results)), m_remarksTerminal(::isatty(::fileno(remarks)) == 1),
-      m_remarksColour(wantsColour(remarks)), m_width(columnsOf(results))
+    : m_results(results),
+      m_remarks(remarks),
+      m_resultsColour(wantsColour(results)),
+      m_remarksTerminal(::isatty(::fileno(remarks)) == 1),
+      m_remarksColour(wantsColour(remarks)),
+      m_width(columnsOf(results))
 {
 }
 
@@ -105,11 +109,20 @@ void Console::remarkStyled(Style style, std::string_view label, std::string_view
     std::fflush(m_remarks);
 }
 
-void Console::error(std::string_view sentence) { remarkStyled(Style::Bad, "error: ", sentence); }
+void Console::error(std::string_view sentence)
+{
+    remarkStyled(Style::Bad, "error: ", sentence);
+}
 
-void Console::warning(std::string_view sentence) { remarkStyled(Style::Warning, "warning: ", sentence); }
+void Console::warning(std::string_view sentence)
+{
+    remarkStyled(Style::Warning, "warning: ", sentence);
+}
 
-void Console::remark(std::string_view sentence) { remarkStyled(Style::Plain, "", sentence); }
+void Console::remark(std::string_view sentence)
+{
+    remarkStyled(Style::Plain, "", sentence);
+}
 
 std::string Console::styled(Style style, std::string_view text) const
 {
@@ -149,8 +162,10 @@ std::string elided(std::string_view text, std::size_t width)
     }
     const std::size_t headColumns = (width - 1) / 2;
     const std::size_t tailColumns = width - 1 - headColumns;
-    const auto head = std::upper_bound(marks.begin(), marks.end(), headColumns, [](std::size_t want, const Mark& m) { return want < m.column; }) - 1;
-    const auto tail = std::lower_bound(marks.begin(), marks.end(), columns - tailColumns, [](const Mark& m, std::size_t want) { return m.column < want; });
+    const auto head =
+        std::upper_bound(marks.begin(), marks.end(), headColumns, [](std::size_t want, const Mark& m) { return want < m.column; }) - 1;
+    const auto tail = std::lower_bound(marks.begin(), marks.end(), columns - tailColumns,
+                                       [](const Mark& m, std::size_t want) { return m.column < want; });
     const std::size_t tailByte = tail == marks.end() ? text.size() : tail->byte;
     return std::string(text.substr(0, head->byte)) + "…" + std::string(text.substr(tailByte));
 }

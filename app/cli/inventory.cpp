@@ -13,7 +13,9 @@ std::uint64_t storedBytesOf(const Stream& stream, std::uint64_t bytes)
     switch (stream.kind) {
     case Stream::Kind::File: return bytes;
     case Stream::Kind::Deflated:
-        return stream.sizeBytes == 0 ? 0 : static_cast<std::uint64_t>(static_cast<double>(bytes) / static_cast<double>(stream.sizeBytes) * static_cast<double>(stream.storedBytes));
+        return stream.sizeBytes == 0 ? 0
+                                     : static_cast<std::uint64_t>(static_cast<double>(bytes) / static_cast<double>(stream.sizeBytes) *
+                                                                  static_cast<double>(stream.storedBytes));
     case Stream::Kind::Inline:
     case Stream::Kind::Missing: return 0;
     }

@@ -56,7 +56,10 @@ Grid gridOf(ShapeView units)
 class Picture {
 public:
     Picture(const Checkpoint& checkpoint, TensorId tensor)
-        : m_checkpoint(checkpoint), m_tensor(tensor), m_units(unitShape(checkpoint.tensor(tensor).shape, checkpoint.tensor(tensor).dtype)), m_grid(gridOf(m_units))
+        : m_checkpoint(checkpoint),
+          m_tensor(tensor),
+          m_units(unitShape(checkpoint.tensor(tensor).shape, checkpoint.tensor(tensor).dtype)),
+          m_grid(gridOf(m_units))
     {
         const double ratio = static_cast<double>(m_grid.rows) / static_cast<double>(std::max<std::uint64_t>(m_grid.columns, 1));
         m_height = std::clamp(kWidth * ratio, kMinHeight, kMaxHeight);
@@ -68,17 +71,20 @@ public:
         drawHoles();
         const double legendTop = kMargin + kLineHeight * 2 + m_height;
         const double total = legendTop + kLineHeight * static_cast<double>(std::min(m_legend.size(), kMaxLegend) + 2) + kMargin;
-        std::string out = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
-                                      "font-family=\"sans-serif\" font-size=\"13\">\n",
-                                      kWidth + 2 * kMargin, total);
-        out += fmt::format("<defs><pattern id=\"hole\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">"
-                           "<rect width=\"3\" height=\"6\" fill=\"{}\"/></pattern></defs>\n",
-                           kHoleColour);
+        std::string out =
+            fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
+                        "font-family=\"sans-serif\" font-size=\"13\">\n",
+                        kWidth + 2 * kMargin, total);
+        out += fmt::format(
+            "<defs><pattern id=\"hole\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">"
+            "<rect width=\"3\" height=\"6\" fill=\"{}\"/></pattern></defs>\n",
+            kHoleColour);
         out += fmt::format("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>\n", kSurfaceColour);
         const Tensor& tensor = m_checkpoint.tensor(m_tensor);
         out += fmt::format("<text x=\"{}\" y=\"{}\" fill=\"{}\">{}  {} {}</text>\n", kMargin, kMargin + 12, kTextColour,
                            xmlText(m_checkpoint.fullName(m_tensor)), nameOf(tensor.dtype), shapeText(tensor.shape));
-        out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{:.2f}\" fill=\"{}\"/>\n", kMargin, top(), kWidth, m_height, kTrackColour);
+        out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{:.2f}\" fill=\"{}\"/>\n", kMargin, top(), kWidth, m_height,
+                           kTrackColour);
         return out + m_body + legend(legendTop) + "</svg>\n";
     }
 
@@ -100,7 +106,8 @@ private:
         const auto across = [&](std::uint64_t at) { return kWidth * static_cast<double>(at) / static_cast<double>(m_grid.columns); };
         const auto down = [&](std::uint64_t at) { return m_height * static_cast<double>(at) / static_cast<double>(m_grid.rows); };
         m_body += fmt::format("<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\"><title>{}</title></rect>\n",
-                              kMargin + across(column), top() + down(row), std::max(across(columns), kSliver), std::max(down(rows), kSliver), fill, title);
+                              kMargin + across(column), top() + down(row), std::max(across(columns), kSliver),
+                              std::max(down(rows), kSliver), fill, title);
     }
 
     // As rectangles whose rows are neighbours in the picture: a box of three or more axes is drawn run by run.
@@ -130,12 +137,16 @@ private:
             if (stream.kind == Stream::Kind::Missing)
                 continue;
             const auto rank = m_checkpoint.rankOfPiece(piece);
-            const std::string label = rank ? fmt::format("rank {}", *rank) : stream.file == kNoFile ? "kept inline" : m_checkpoint.file(stream.file).name;
+            const std::string label = rank                     ? fmt::format("rank {}", *rank)
+                                      : stream.file == kNoFile ? "kept inline"
+                                                               : m_checkpoint.file(stream.file).name;
             const std::size_t slot = rank ? *rank : m_legend.size();
             const auto [entry, isNew] = m_legend.try_emplace({rank.value_or(0), label}, kRankColours[slot % std::size(kRankColours)]);
             const std::string& fill = entry->second;
             const std::string file = stream.file == kNoFile ? std::string{} : ", " + m_checkpoint.file(stream.file).name;
-            drawRegion(piece.region, fill, xmlText(fmt::format("{}: {}{}, offset {}", label, regionText(piece.region), file, groupedText(piece.source.offset))));
+            drawRegion(
+                piece.region, fill,
+                xmlText(fmt::format("{}: {}{}, offset {}", label, regionText(piece.region), file, groupedText(piece.source.offset))));
         }
     }
 
@@ -152,8 +163,9 @@ private:
         std::string out;
         std::size_t shown = 0;
         const auto entry = [&](const std::string& fill, const std::string& label) {
-            out += fmt::format("<rect x=\"{}\" y=\"{:.2f}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"{:.2f}\" fill=\"{}\">{}</text>\n", kMargin,
-                               at, fill, kMargin + 20, at + 11, kTextColour, xmlText(label));
+            out += fmt::format(
+                "<rect x=\"{}\" y=\"{:.2f}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"{:.2f}\" fill=\"{}\">{}</text>\n",
+                kMargin, at, fill, kMargin + 20, at + 11, kTextColour, xmlText(label));
             at += kLineHeight;
         };
         for (const auto& [key, fill] : m_legend)

@@ -49,7 +49,8 @@ std::string valueText(DType dtype, const std::byte* at, bool exact)
     case DType::C128: return complexText<double>(at, exact);
     case DType::C32: {
         const auto imaginary = static_cast<float>(toDouble(DType::F16, at + 2));
-        return floatText(static_cast<float>(toDouble(DType::F16, at)), exact) + (std::signbit(imaginary) ? "" : "+") + floatText(imaginary, exact) + "j";
+        return floatText(static_cast<float>(toDouble(DType::F16, at)), exact) + (std::signbit(imaginary) ? "" : "+") +
+               floatText(imaginary, exact) + "j";
     }
     case DType::F16:
     case DType::BF16:

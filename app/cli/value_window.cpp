@@ -38,7 +38,8 @@ struct AxisRange {
 
 Error badSlice(std::size_t axis, std::string_view text, std::uint64_t extent)
 {
-    return {ErrorCode::Refused, fmt::format("slice of axis {}: {} does not fit an extent of {}; write it as 0:4, -2:, 7 or :", axis, printable(text), extent)};
+    return {ErrorCode::Refused,
+            fmt::format("slice of axis {}: {} does not fit an extent of {}; write it as 0:4, -2:, 7 or :", axis, printable(text), extent)};
 }
 
 // Python's meaning of begin, end and negative numbers; an end beyond the extent is cut, an index beyond it refused.
@@ -87,7 +88,8 @@ Result<Slice> parseSlice(std::string_view text, ShapeView shape)
     for (std::size_t at = 0; at <= whole.size() && !whole.empty(); ++axis) {
         const std::size_t comma = std::min(whole.find(',', at), whole.size());
         if (axis >= shape.size())
-            return Error{ErrorCode::Refused, fmt::format("slice {}: more axes than the {} of {}", printable(text), shape.size(), shapeText(shape))};
+            return Error{ErrorCode::Refused,
+                         fmt::format("slice {}: more axes than the {} of {}", printable(text), shape.size(), shapeText(shape))};
         SHARDLENS_ASSIGN(const AxisRange range, parseAxis(trimmed(whole.substr(at, comma - at)), axis, shape[axis]));
         out.box.offset[axis] = range.begin;
         out.box.extent[axis] = range.end - range.begin;
