@@ -1,5 +1,6 @@
 #include "core/job/executor.h"
 
+#include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
 
@@ -12,7 +13,10 @@ namespace {
 
 class TbbExecutor final : public Executor {
 public:
-    explicit TbbExecutor(std::size_t threads) : m_threads(threads), m_arena(static_cast<int>(threads)) {}
+    explicit TbbExecutor(std::size_t threads)
+        : m_threads(threads), m_allowed(oneapi::tbb::global_control::max_allowed_parallelism, threads), m_arena(static_cast<int>(threads))
+    {
+    }
 
     Status forEach(std::size_t count, const Work& work) override
     {
@@ -50,6 +54,7 @@ public:
 
 private:
     std::size_t m_threads;
+    oneapi::tbb::global_control m_allowed; // else oneTBB silently keeps to the number of processors
     oneapi::tbb::task_arena m_arena;
 };
 
