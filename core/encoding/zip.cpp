@@ -1,0 +1,199 @@
+#include "core/encoding/zip.h"
+
+#include "core/base/endian.h"
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <array>
+#include <strings.h>
+
+namespace shardlens {
+
+// End record: sig(4) disk(2) disk(2) count(2) count(2) size(4) offset(4) comment(2)
+// ZIP64 end: sig(4) size(8) made(2) needed(2) disk(4) disk(4) count(8) count(8) size(8) offset(8); locator: sig(4) disk(4) offset(8) disks(4)
+// Row: sig(4) made(2) needed(2) flags(2) method(2) time(2) date(2) crc(4) stored(4) size(4) name(2) extra(2) comment(2) disk(2) attr(2) attr(4) offset(4)
+// Local header: sig(4) needed(2) flags(2) method(2) time(2) date(2) crc(4) stored(4) size(4) name(2) extra(2)
+struct ZipArchive::Directory {
+    std::uint64_t count = 0;
+    std::uint64_t size = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t endsAt = 0; // offset of the first end record: the directory lies just before it
+};
+
+namespace {
+
+constexpr std::uint32_t kLocalSignature = 0x04034B50;
+constexpr std::uint32_t kRowSignature = 0x02014B50;
+constexpr std::uint32_t kEndSignature = 0x06054B50;
+constexpr std::uint32_t kEnd64Signature = 0x06064B50;
+constexpr std::uint32_t kLocator64Signature = 0x07064B50;
+constexpr std::uint64_t kEndBytes = 22;
+constexpr std::uint64_t kEnd64Bytes = 56;
+constexpr std::uint64_t kLocatorBytes = 20;
+constexpr std::uint64_t kRowBytes = 46;
+constexpr std::uint64_t kLocalBytes = 30;
+constexpr std::uint64_t kSearched = 1u << 20; // the end record is looked for in this many last bytes
+constexpr std::uint64_t kMaxDirectoryBytes = 1ull << 30;
+constexpr std::uint32_t kMax32 = 0xFFFFFFFF;
+
+Error corrupt(std::string text)
+{
+    return {ErrorCode::Corrupt, std::move(text)};
+}
+
+// Offset of the end record, searched backwards; the file's end where there is none.
+Result<std::uint64_t> findEnd(const ByteSource& source)
+{
+    const std::uint64_t length = std::min(source.size(), kSearched);
+    SHARDLENS_ASSIGN(const auto tail, readBytes(source, source.size() - length, length, kSearched));
+    for (std::uint64_t at = length >= kEndBytes ? length - kEndBytes + 1 : 0; at-- > 0;)
+        if (loadLe32(tail.data() + at) == kEndSignature)
+            return source.size() - length + at;
+    return corrupt("truncated archive: it begins as a zip and has no central directory at its end");
+}
+
+// Replaces what is 0xFFFFFFFF by the numbers of the ZIP64 block, in their order.
+void applyZip64(std::span<const std::byte> extra, ZipMember& member)
+{
+    for (std::size_t at = 0; at + 4 <= extra.size();) {
+        const std::uint16_t id = loadLe16(extra.data() + at);
+        const std::size_t length = std::min<std::size_t>(loadLe16(extra.data() + at + 2), extra.size() - at - 4);
+        std::span<const std::byte> body = extra.subspan(at + 4, length);
+        at += 4 + length;
+        if (id != 1)
+            continue;
+        for (std::uint64_t* field : {&member.sizeBytes, &member.storedBytes, &member.headerOffset})
+            if (*field == kMax32 && body.size() >= 8) {
+                *field = loadLe64(body.data());
+                body = body.subspan(8);
+            }
+    }
+}
+
+} // namespace
+
+Result<ZipArchive> ZipArchive::open(const ByteSource& source)
+{
+    if (source.size() < kEndBytes)
+        return corrupt(fmt::format("truncated archive: {} B", source.size()));
+    SHARDLENS_ASSIGN(const std::uint64_t end, findEnd(source));
+    std::array<std::byte, kEndBytes> record{};
+    SHARDLENS_TRY(source.readAt(end, record));
+    Directory directory{loadLe16(record.data() + 10), loadLe32(record.data() + 12), loadLe32(record.data() + 16), end};
+    ZipArchive out(source);
+    const std::uint64_t comment = loadLe16(record.data() + 20);
+    if (const std::uint64_t after = source.size() - end - kEndBytes; after != comment)
+        out.m_notes.push_back({"trailing-bytes", fmt::format("{} B after the archive's end", groupedText(after > comment ? after - comment : after))});
+    std::array<std::byte, kLocatorBytes> locator{};
+    if (end >= kLocatorBytes + kEnd64Bytes) {
+        SHARDLENS_TRY(source.readAt(end - kLocatorBytes, locator));
+        if (loadLe32(locator.data()) == kLocator64Signature) {
+            // The ZIP64 record lies just before its locator, wherever the locator says: bytes before the archive shift every offset.
+            directory.endsAt = end - kLocatorBytes - kEnd64Bytes;
+            std::array<std::byte, kEnd64Bytes> wide{};
+            SHARDLENS_TRY(source.readAt(directory.endsAt, wide));
+            if (loadLe32(wide.data()) != kEnd64Signature)
+                return corrupt("the ZIP64 end record is not where it should be");
+            directory.count = loadLe64(wide.data() + 32);
+            directory.size = loadLe64(wide.data() + 40);
+            directory.offset = loadLe64(wide.data() + 48);
+        }
+    }
+    SHARDLENS_TRY(out.readDirectory(directory));
+    return out;
+}
+
+Status ZipArchive::readDirectory(const Directory& directory)
+{
+    if (directory.size > directory.endsAt)
+        return corrupt(fmt::format("central directory: {} B declared, {} before its end", groupedText(directory.size), groupedText(directory.endsAt)));
+    const std::uint64_t begin = directory.endsAt - directory.size;
+    if (begin < directory.offset)
+        return corrupt(fmt::format("central directory: offset {} declared, it can begin at {} at most", groupedText(directory.offset), groupedText(begin)));
+    m_shift = begin - directory.offset;
+    if (m_shift != 0)
+        m_notes.push_back({"leading-bytes", fmt::format("{} B before the archive's start", groupedText(m_shift))});
+    SHARDLENS_ASSIGN(const auto bytes, readBytes(*m_source, begin, directory.size, kMaxDirectoryBytes));
+    std::span<const std::byte> left(bytes);
+    m_members.reserve(std::min<std::uint64_t>(directory.count, directory.size / kRowBytes));
+    while (left.size() >= kRowBytes && loadLe32(left.data()) == kRowSignature) {
+        const std::byte* row = left.data();
+        const std::uint64_t nameBytes = loadLe16(row + 28);
+        const std::uint64_t extraBytes = loadLe16(row + 30);
+        const std::uint64_t rowBytes = kRowBytes + nameBytes + extraBytes + loadLe16(row + 32);
+        if (rowBytes > left.size())
+            return corrupt(fmt::format("central directory: row {} needs {} B, {} left", m_members.size(), rowBytes, left.size()));
+        ZipMember member{std::string(reinterpret_cast<const char*>(row + kRowBytes), nameBytes), loadLe32(row + 42), loadLe32(row + 20), loadLe32(row + 24),
+                         loadLe32(row + 16), loadLe16(row + 10), (loadLe16(row + 8) & 1) != 0};
+        applyZip64(left.subspan(kRowBytes + nameBytes, extraBytes), member);
+        if (member.headerOffset > m_source->size() - m_shift)
+            return corrupt(fmt::format("{}: its header lies at {}, and the file ends at {}", printable(member.name), groupedText(member.headerOffset), groupedText(m_source->size())));
+        member.headerOffset += m_shift;
+        m_members.push_back(std::move(member));
+        left = left.subspan(rowBytes);
+    }
+    if (!left.empty())
+        return corrupt(fmt::format("central directory: {} B after row {} are no row", left.size(), m_members.size()));
+    if (m_members.size() != directory.count && directory.count != 0xFFFF)
+        m_notes.push_back({"wrong-count", fmt::format("the directory has {}, its end record says {}", plural(m_members.size(), "member", "members"), directory.count)});
+    m_byName.reserve(m_members.size());
+    for (std::size_t i = 0; i < m_members.size(); ++i)
+        if (!m_byName.try_emplace(m_members[i].name, i).second)
+            m_notes.push_back({"duplicate-member", fmt::format("two members are named {}; the first counts", printable(m_members[i].name))});
+    return {};
+}
+
+const ZipMember* ZipArchive::find(std::string_view name) const
+{
+    if (const auto at = m_byName.find(name); at != m_byName.end())
+        return &m_members[at->second];
+    for (const ZipMember& member : m_members)
+        if (member.name.size() == name.size() && ::strncasecmp(member.name.data(), name.data(), name.size()) == 0)
+            return &member;
+    return nullptr;
+}
+
+Result<std::uint64_t> ZipArchive::dataOffset(const ZipMember& member) const
+{
+    std::array<std::byte, kLocalBytes> header{};
+    if (Status read = m_source->readAt(member.headerOffset, header); !read)
+        return read.takeError().within(printable(member.name));
+    if (loadLe32(header.data()) != kLocalSignature)
+        return corrupt(fmt::format("{}: no local header at {}", printable(member.name), groupedText(member.headerOffset)));
+    if (member.encrypted)
+        return Error{ErrorCode::Unsupported, fmt::format("{} is encrypted", printable(member.name))};
+    const std::uint64_t offset = member.headerOffset + kLocalBytes + loadLe16(header.data() + 26) + loadLe16(header.data() + 28);
+    if (offset > m_source->size() || member.storedBytes > m_source->size() - offset)
+        return corrupt(fmt::format("{} needs {} B at {}, and the file ends at {}", printable(member.name), groupedText(member.storedBytes), groupedText(offset),
+                                   groupedText(m_source->size())));
+    return offset;
+}
+
+Result<std::vector<std::byte>> ZipArchive::read(const ZipMember& member, std::uint64_t limit) const
+{
+    SHARDLENS_ASSIGN(const std::uint64_t offset, dataOffset(member));
+    if (member.method == 0) {
+        if (member.storedBytes != member.sizeBytes)
+            return corrupt(fmt::format("{} is stored with {} B and says {} B", printable(member.name), groupedText(member.storedBytes), groupedText(member.sizeBytes)));
+        return readBytes(*m_source, offset, member.sizeBytes, limit);
+    }
+    if (member.method != 8)
+        return Error{ErrorCode::Unsupported, fmt::format("{} is compressed by method {}; stored and deflated are read", printable(member.name), member.method)};
+    SHARDLENS_ASSIGN(const auto packed, readBytes(*m_source, offset, member.storedBytes, limit));
+    // deflate gains at most about 1032 : 1, so a larger claim is a lie and costs nothing
+    if (member.sizeBytes > limit || member.sizeBytes / 1032 > member.storedBytes)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} says {} B from {} compressed", printable(member.name), groupedText(member.sizeBytes), groupedText(member.storedBytes))};
+    std::vector<std::byte> out(member.sizeBytes);
+    libdeflate_decompressor* decoder = libdeflate_alloc_decompressor();
+    std::size_t made = 0;
+    const libdeflate_result result = libdeflate_deflate_decompress(decoder, packed.data(), packed.size(), out.data(), out.size(), &made);
+    libdeflate_free_decompressor(decoder);
+    if (result != LIBDEFLATE_SUCCESS || made != out.size())
+        return corrupt(fmt::format("{} does not decompress to its {} B", printable(member.name), groupedText(member.sizeBytes)));
+    return out;
+}
+
+} // namespace shardlens

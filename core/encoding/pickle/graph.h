@@ -1,8 +1,11 @@
 #pragma once
 
+#include "core/base/result.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,7 +46,7 @@ public:
     [[nodiscard]] std::optional<std::int64_t> asInt() const;          // Int, Bool, and BigInt that fits
     [[nodiscard]] std::optional<double> asFloat() const;              // Float and Int
     [[nodiscard]] std::optional<std::string_view> asText() const;     // Text (UTF-8; Python 2 strings that are ASCII too)
-    [[nodiscard]] std::optional<std::span<const std::byte>> asBytes() const; // Bytes, ByteArray, also `_codecs.encode(text, "latin1")`
+    [[nodiscard]] std::optional<std::span<const std::byte>> asBytes() const; // Bytes, ByteArray
 
     // Sequences: Tuple, List, Set, FrozenSet, also torch.Size(tuple), `set([...])` and the list items of an object.
     [[nodiscard]] bool isSequence() const;
@@ -75,8 +78,64 @@ public:
     [[nodiscard]] Value persistentId() const;
 
 private:
+    [[nodiscard]] const struct Node& node() const;
+    // The value that a mapping-like or sequence-like call was given to begin with; absent if it is no such call.
+    [[nodiscard]] Value initialItems() const;
+
     const Graph* m_graph = nullptr;
     std::uint32_t m_index = 0;
 };
+
+// One node of the arena: 24 bytes. What `a`, `b` and the payload mean depends on the kind.
+struct Node {
+    Kind kind = Kind::None;
+    std::uint32_t a = 0; // Text, Bytes: length; Tuple: first in the pool; containers: their number; Global: module; Reduce, NewObject: callable; PersistentId: id
+    std::uint32_t b = 0; // Tuple: count; Global: name; Reduce, NewObject: arguments
+    union {
+        std::int64_t integer; // Int, Bool, Extension
+        double number;        // Float
+        const char* bytes;    // Text, Bytes, BigInt (little-endian two's complement)
+        std::uint32_t extra;  // Reduce, NewObject: 1 + number of its Extra; 0 without
+    };
+    Node() : integer(0) {}
+};
+
+// What opcodes did to an object after it was made: APPENDS, SETITEMS, BUILD.
+struct Extra {
+    std::vector<std::uint32_t> list;
+    std::vector<std::uint32_t> dict; // key, value, key, value …
+    std::vector<std::uint32_t> states;
+    std::uint32_t kwargs = 0; // 0: none
+};
+
+// The graph of one pickle. Owns its nodes and keeps the bytes that text points into. Immutable once parsed; read from any thread.
+class Graph {
+public:
+    // Interprets one pickle that begins at `offset` of `input`. Errors carry the offset of the opcode: Corrupt, LimitExceeded. Memory stays within a
+    // fixed multiple of the input's size.
+    [[nodiscard]] static Result<std::shared_ptr<const Graph>> parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset = 0);
+
+    [[nodiscard]] Value root() const { return {this, m_root}; }
+    // Offset just after STOP.
+    [[nodiscard]] std::size_t end() const { return m_end; }
+    [[nodiscard]] std::size_t nodeCount() const { return m_nodes.size(); }
+    [[nodiscard]] Value nodeAt(std::size_t index) const { return {this, static_cast<std::uint32_t>(index)}; }
+
+private:
+    friend class Machine;
+    friend class Value;
+
+    std::shared_ptr<const std::vector<std::byte>> m_input;
+    std::vector<Node> m_nodes;
+    std::vector<std::uint32_t> m_tuples;
+    std::deque<std::vector<std::uint32_t>> m_containers;
+    std::deque<Extra> m_extras;
+    std::deque<std::string> m_texts; // decoded from escapes
+    std::uint32_t m_root = 0;
+    std::size_t m_end = 0;
+};
+
+// The bytes behind `_codecs.encode(text, "latin1")`, protocol 2's way to write bytes: every character below U+0100 is one byte.
+[[nodiscard]] std::string latin1(std::string_view utf8);
 
 } // namespace shardlens::pickle

@@ -1,0 +1,250 @@
+#include "core/encoding/torch_rebuild.h"
+
+#include "core/base/checked.h"
+#include "core/base/text.h"
+#include "core/encoding/torch_storage_types.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace shardlens {
+namespace {
+
+using pickle::Value;
+
+constexpr int kMaxWrappers = 8;
+constexpr std::size_t kMaxAxes = 64; // torch's own limit
+
+enum class Call : std::uint8_t { None, Tensor, TensorV2, TensorV3, Parameter, TypedWrapper, Quantized, Meta, Sparse, OldTensor, Other };
+
+struct KnownCall {
+    std::string_view module;
+    std::string_view name;
+    Call call;
+};
+constexpr std::array<KnownCall, 17> kCalls{{{"torch._utils", "_rebuild_tensor_v2", Call::TensorV2},
+                                            {"torch._utils", "_rebuild_tensor_v3", Call::TensorV3},
+                                            {"torch._utils", "_rebuild_tensor", Call::Tensor},
+                                            {"torch._utils", "_rebuild_parameter", Call::Parameter},
+                                            {"torch._utils", "_rebuild_parameter_with_state", Call::Parameter},
+                                            {"torch._tensor", "_rebuild_from_type_v2", Call::TypedWrapper},
+                                            {"torch._tensor", "_rebuild_from_type", Call::TypedWrapper},
+                                            {"torch.tensor", "_rebuild_from_type", Call::TypedWrapper},
+                                            {"torch._utils", "_rebuild_qtensor", Call::Quantized},
+                                            {"torch._utils", "_rebuild_meta_tensor_no_storage", Call::Meta},
+                                            {"torch._utils", "_rebuild_sparse_tensor", Call::Sparse},
+                                            {"torch._utils", "_rebuild_sparse_csr_tensor", Call::Sparse},
+                                            {"torch._utils", "_rebuild_nested_tensor", Call::Other},
+                                            {"torch._utils", "_rebuild_wrapper_subclass", Call::Other},
+                                            {"torch._utils", "_rebuild_device_tensor_from_numpy", Call::Other},
+                                            {"torch._utils", "_rebuild_device_tensor_from_cpu_tensor", Call::Parameter},
+                                            {"torch.nn.parameter", "Parameter", Call::Parameter}}};
+
+Call callOf(Value callable)
+{
+    if (callable.kind() != pickle::Kind::Global)
+        return Call::None;
+    for (const KnownCall& known : kCalls)
+        if (callable.isGlobal(known.module, known.name))
+            return known.call;
+    return Call::None;
+}
+
+// The innermost rebuild function and its arguments, wrappers taken off.
+struct Rebuild {
+    Call call = Call::None;
+    Value arguments;
+    std::string_view name;
+};
+
+Rebuild unwrapped(Value value)
+{
+    Value callable = value.callable();
+    Value arguments = value.args();
+    for (int i = 0; i < kMaxWrappers; ++i) {
+        const Call call = callOf(callable);
+        if (call == Call::Parameter) { // (tensor, requires_grad, hooks[, state])
+            value = arguments.at(0);
+            callable = value.callable();
+            arguments = value.args();
+        } else if (call == Call::TypedWrapper) { // (function, class, arguments, state)
+            callable = arguments.at(0);
+            arguments = arguments.at(2);
+        } else {
+            return {call, arguments, callable.globalName()};
+        }
+    }
+    return {};
+}
+
+struct StorageReference {
+    std::size_t index = 0;
+    std::optional<DType> dtype; // empty: untyped
+    std::uint64_t viewOffset = 0; // bytes, of a legacy storage view
+    std::uint64_t bytes = 0;      // that the id claims
+};
+
+Result<StorageReference> storageOf(const TorchContainer& container, Value reference)
+{
+    const Value id = reference.persistentId(); // ("storage", class, key, location, count[, view])
+    const auto key = id.at(2).asText();
+    const auto count = id.at(4).asInt();
+    if (id.at(0).asText() != "storage" || !key || !count || *count < 0)
+        return Error{ErrorCode::Corrupt, "a tensor without a storage"};
+    const auto found = container.storageByKey.find(std::string(*key));
+    if (found == container.storageByKey.end())
+        return Error{ErrorCode::Corrupt, fmt::format("storage {} is not in the file", printable(*key))};
+    StorageReference out{found->second, dtypeOfStorageClass(id.at(1).globalName()), 0, 0};
+    if (!out.dtype && !isUntypedStorageClass(id.at(1).globalName()))
+        return Error{ErrorCode::Unsupported, fmt::format("storages of class {} are not known", printable(id.at(1).globalName()))};
+    const std::uint64_t element = out.dtype ? info(*out.dtype).bytesPerBlock : 1;
+    const auto bytes = checkedMul(static_cast<std::uint64_t>(*count), element);
+    std::optional<std::uint64_t> needed = bytes;
+    if (const Value view = id.at(5); view.size() == 3) { // (key, offset, count): a part of the root storage
+        const auto offset = view.at(1).asInt();
+        const auto viewCount = view.at(2).asInt();
+        if (!offset || !viewCount || *offset < 0 || *viewCount < 0)
+            return Error{ErrorCode::Corrupt, "a storage view without offset and length"};
+        out.viewOffset = checkedMul(static_cast<std::uint64_t>(*offset), element).value_or(0);
+        const auto viewBytes = checkedMul(static_cast<std::uint64_t>(*viewCount), element);
+        needed = viewBytes ? checkedAdd(out.viewOffset, *viewBytes) : std::nullopt;
+    }
+    const std::uint64_t have = container.storages[out.index].sizeBytes;
+    if (!needed || !bytes || *needed > have || (id.at(5).size() != 3 && *bytes > have))
+        return Error{ErrorCode::Corrupt, fmt::format("storage {}: the pickle says {} B, the record has {} B", printable(*key), needed ? groupedText(*needed) : "more than 2^64", groupedText(have))};
+    out.bytes = id.at(5).size() == 3 ? *needed - out.viewOffset : *bytes;
+    return out;
+}
+
+Result<std::vector<std::uint64_t>> numbersOf(Value sequence, const char* what)
+{
+    if (!sequence.isSequence() || sequence.size() > kMaxAxes)
+        return Error{ErrorCode::Corrupt, fmt::format("a {} that is no short tuple", what)};
+    std::vector<std::uint64_t> out;
+    for (std::size_t i = 0; i < sequence.size(); ++i) {
+        const auto number = sequence.at(i).asInt();
+        if (!number || *number < 0)
+            return Error{ErrorCode::Corrupt, fmt::format("a {} with a negative or missing number", what)};
+        out.push_back(static_cast<std::uint64_t>(*number));
+    }
+    return out;
+}
+
+bool isDense(const std::vector<std::uint64_t>& shape, const std::vector<std::uint64_t>& strides)
+{
+    std::uint64_t expected = 1;
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+        if (shape[axis] != 1 && strides[axis] != expected)
+            return false;
+        expected *= shape[axis];
+    }
+    return true;
+}
+
+// Bytes from the view's start to the end of its last element (formats/pytorch.md §4).
+std::optional<std::uint64_t> spanOf(const std::vector<std::uint64_t>& shape, const std::vector<std::uint64_t>& strides, std::uint64_t element)
+{
+    std::optional<std::uint64_t> last = 0;
+    for (std::size_t axis = 0; axis < shape.size() && last; ++axis) {
+        const auto step = checkedMul(shape[axis] - 1, strides[axis]);
+        last = step ? checkedAdd(*last, *step) : std::nullopt;
+    }
+    const auto count = last ? checkedAdd(*last, 1) : std::nullopt;
+    return count ? checkedMul(*count, element) : std::nullopt;
+}
+
+void applyMetadata(Value metadata, TorchTensor& out)
+{
+    out.flags.conjugate = metadata.find("conj").asBool().value_or(false);
+    out.flags.negate = metadata.find("neg").asBool().value_or(false);
+}
+
+// shape, strides and offset in elements of the storage's dtype become those of the tensor.
+Status place(TorchTensor& out, const StorageReference& storage, const std::vector<std::uint64_t>& shape, const std::vector<std::uint64_t>& strides, std::uint64_t offset)
+{
+    const std::uint64_t element = info(out.dtype).bytesPerBlock;
+    const auto count = checkedProduct(shape);
+    if (!count || shape.size() != strides.size())
+        return Error{ErrorCode::Corrupt, fmt::format("shape {} with strides {}", shapeText(shape), shapeText(strides))};
+    const auto start = checkedMul(offset, element);
+    const auto span = *count == 0 ? std::optional<std::uint64_t>(0) : spanOf(shape, strides, element);
+    const auto end = start && span ? checkedAdd(*start, *span) : std::nullopt;
+    if (*count != 0 && (!end || *end > storage.bytes))
+        return Error{ErrorCode::Corrupt, fmt::format("a view of shape {} with strides {} at {} leaves its storage of {} B", shapeText(shape), shapeText(strides), groupedText(offset),
+                                                     groupedText(storage.bytes))};
+    out.storage = storage.index;
+    out.offsetBytes = *count == 0 ? 0 : storage.viewOffset + *start;
+    out.contiguous = *count == 0 || isDense(shape, strides);
+    out.shape = shape;
+    if (!out.shape.empty())
+        out.shape.back() *= info(out.dtype).valuesPerBlock; // F4: the file counts bytes, we count values
+    for (const std::uint64_t stride : strides)
+        out.strides.push_back(static_cast<std::int64_t>(stride * element));
+    return {};
+}
+
+Result<TorchTensor> stridedTensor(const TorchContainer& container, const Rebuild& rebuild)
+{
+    const Value arguments = rebuild.arguments; // storage, offset, size, stride, …
+    SHARDLENS_ASSIGN(const StorageReference storage, storageOf(container, arguments.at(0)));
+    SHARDLENS_ASSIGN(const auto shape, numbersOf(arguments.at(2), "shape"));
+    SHARDLENS_ASSIGN(const auto strides, numbersOf(arguments.at(3), "stride"));
+    const auto offset = arguments.at(1).asInt();
+    if (!offset || *offset < 0)
+        return Error{ErrorCode::Corrupt, "a tensor without an offset"};
+    TorchTensor out;
+    std::optional<DType> dtype = storage.dtype;
+    if (rebuild.call == Call::TensorV3)
+        dtype = dtypeByTorchName(arguments.at(6).globalName());
+    if (!dtype)
+        return Error{ErrorCode::Unsupported, fmt::format("values of type {} are not known", printable(arguments.at(6).globalName()))};
+    out.dtype = *dtype;
+    applyMetadata(arguments.at(rebuild.call == Call::TensorV3 ? 7 : 6), out);
+    out.flags.bigEndian = container.bigEndian && info(out.dtype).bytesPerBlock > 1;
+    SHARDLENS_TRY(place(out, storage, shape, strides, static_cast<std::uint64_t>(*offset)));
+    return out;
+}
+
+Result<TorchTensor> metaTensor(Value arguments) // dtype, size, stride, requires_grad
+{
+    TorchTensor out;
+    const auto dtype = dtypeByTorchName(arguments.at(0).globalName());
+    SHARDLENS_ASSIGN(out.shape, numbersOf(arguments.at(1), "shape"));
+    if (!dtype || !elementCount(out.shape))
+        return Error{ErrorCode::Unsupported, "a tensor on the meta device of unknown type or size"};
+    out.dtype = *dtype;
+    out.noData = true;
+    return out;
+}
+
+} // namespace
+
+bool isTensorCall(Value value)
+{
+    return value.kind() == pickle::Kind::Reduce && unwrapped(value).call != Call::None;
+}
+
+Result<TorchTensor> rebuildTensor(const TorchContainer& container, Value value)
+{
+    const Rebuild rebuild = unwrapped(value);
+    switch (rebuild.call) {
+    case Call::Tensor:
+    case Call::TensorV2:
+    case Call::TensorV3: return stridedTensor(container, rebuild);
+    case Call::Quantized:
+        if (!rebuild.arguments.at(4).at(0).isGlobal("torch", "per_tensor_affine"))
+            return Error{ErrorCode::Unsupported, "a tensor quantized per channel"};
+        return stridedTensor(container, {Call::TensorV2, rebuild.arguments, rebuild.name});
+    case Call::Meta: return metaTensor(rebuild.arguments);
+    case Call::Sparse: return Error{ErrorCode::Unsupported, "a sparse tensor; its parts are read in a later version"};
+    case Call::None:
+    case Call::Parameter:
+    case Call::TypedWrapper:
+    case Call::OldTensor:
+    case Call::Other: break;
+    }
+    return Error{ErrorCode::Unsupported, fmt::format("a tensor rebuilt by {}", printable(rebuild.name))};
+}
+
+} // namespace shardlens

@@ -1,0 +1,97 @@
+#include "core/base/text.h"
+#include "core/encoding/torch_container.h"
+#include "core/encoding/zip.h"
+
+#include <fmt/format.h>
+
+namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kMaxPickleBytes = 2ull << 30;
+constexpr std::uint64_t kMaxSmallRecord = 4096;
+
+Error unsupported(std::string text)
+{
+    return {ErrorCode::Unsupported, std::move(text)};
+}
+
+// "archive/" of "archive/data.pkl"; the part before the member's own path.
+Result<std::string> rootOf(const ZipArchive& archive)
+{
+    const auto endsIn = [&](std::string_view tail) -> const ZipMember* {
+        for (const ZipMember& member : archive.members())
+            if (member.name.ends_with(tail))
+                return &member;
+        return nullptr;
+    };
+    if (endsIn("/constants.pkl") != nullptr)
+        return unsupported("a TorchScript archive; reading it follows in a later version");
+    if (const ZipMember* pickle = endsIn("/data.pkl"))
+        return pickle->name.substr(0, pickle->name.size() - std::string_view("data.pkl").size());
+    if (endsIn(".npy") != nullptr)
+        return unsupported("a NumPy archive (.npz), which holds no torch pickle");
+    if (endsIn("model.json") != nullptr)
+        return unsupported("a TorchScript archive from before PyTorch 1.4");
+    if (endsIn("serialized_exported_program.json") != nullptr || endsIn("archive_format") != nullptr)
+        return unsupported("an exported program (torch.export), which is no checkpoint");
+    // torch.save matches names without regard to case
+    for (const ZipMember& member : archive.members())
+        if (member.name.size() >= 9 && archive.find(member.name.substr(0, member.name.size() - 8) + "data.pkl") == &member)
+            return member.name.substr(0, member.name.size() - 8);
+    return unsupported("a zip archive without data.pkl, so not one that torch.save wrote");
+}
+
+Result<std::string> smallText(const ZipArchive& archive, const std::string& name)
+{
+    const ZipMember* member = archive.find(name);
+    if (member == nullptr)
+        return std::string{};
+    SHARDLENS_ASSIGN(const auto bytes, archive.read(*member, kMaxSmallRecord));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::string& folder, JobContext& job)
+{
+    bool repacked = false;
+    for (const ZipMember& member : archive.members()) {
+        if (!member.name.starts_with(folder) || member.name.size() == folder.size() || archive.find(member.name) != &member)
+            continue;
+        if (out.storages.size() % 4096 == 0)
+            SHARDLENS_TRY(job.poll());
+        if (member.method != 0 && member.method != 8)
+            return unsupported(fmt::format("{} is compressed by method {}; stored and deflated are read", printable(member.name), member.method));
+        SHARDLENS_ASSIGN(const std::uint64_t offset, archive.dataOffset(member));
+        const bool deflated = member.method == 8;
+        repacked = repacked || deflated;
+        if (!deflated && member.storedBytes != member.sizeBytes)
+            return Error{ErrorCode::Corrupt, fmt::format("{} is stored with {} B and says {} B", printable(member.name), groupedText(member.storedBytes), groupedText(member.sizeBytes))};
+        out.storageByKey.emplace(member.name.substr(folder.size()), out.storages.size());
+        out.storages.push_back({offset, member.sizeBytes, member.storedBytes, deflated});
+    }
+    if (repacked)
+        out.notes.push_back({"repacked", "some members are compressed, which torch.save never does: the archive was packed again by another tool"});
+    return {};
+}
+
+} // namespace
+
+Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*source));
+    TorchContainer out;
+    for (const ZipNote& note : archive.notes())
+        out.notes.push_back({note.code, note.text});
+    SHARDLENS_ASSIGN(const std::string root, rootOf(archive));
+    SHARDLENS_ASSIGN(const std::string byteOrder, smallText(archive, root + "byteorder"));
+    out.bigEndian = byteOrder.starts_with("big");
+    SHARDLENS_TRY(addStorages(out, archive, root + "data/", job));
+    const ZipMember* pickle = archive.find(root + "data.pkl");
+    SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, kMaxPickleBytes));
+    auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
+    if (!graph)
+        return graph.takeError().within(printable(pickle->name));
+    out.graph = graph.take();
+    return out;
+}
+
+} // namespace shardlens

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/io/byte_source.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace shardlens {
+
+struct ZipMember {
+    std::string name;
+    std::uint64_t headerOffset = 0; // in the source
+    std::uint64_t storedBytes = 0;
+    std::uint64_t sizeBytes = 0;    // decoded
+    std::uint32_t crc32 = 0;
+    std::uint16_t method = 0;       // 0 stored, 8 deflated
+    bool encrypted = false;
+};
+
+struct ZipNote {
+    std::string code;
+    std::string text; // a fragment
+};
+
+// A zip archive read from its central directory, leniently as PyTorch reads it (formats/pytorch.md §2.3): what is odd becomes a note.
+// Opening reads the directory only. The source must outlive it.
+class ZipArchive {
+public:
+    [[nodiscard]] static Result<ZipArchive> open(const ByteSource& source);
+
+    [[nodiscard]] const std::vector<ZipMember>& members() const { return m_members; }
+    // Exact name first, then without regard to case; nullptr if there is none.
+    [[nodiscard]] const ZipMember* find(std::string_view name) const;
+    [[nodiscard]] const std::vector<ZipNote>& notes() const { return m_notes; }
+    // Offset of a member's bytes, by the lengths of its local header. Corrupt where the header is none or the bytes leave the source.
+    [[nodiscard]] Result<std::uint64_t> dataOffset(const ZipMember& member) const;
+    // The decoded bytes; LimitExceeded above `limit`.
+    [[nodiscard]] Result<std::vector<std::byte>> read(const ZipMember& member, std::uint64_t limit) const;
+
+private:
+    explicit ZipArchive(const ByteSource& source) : m_source(&source) {}
+    struct Directory;
+    Status readDirectory(const Directory& directory);
+
+    const ByteSource* m_source;
+    std::vector<ZipMember> m_members;
+    std::unordered_map<std::string_view, std::size_t> m_byName; // keys point into m_members
+    std::vector<ZipNote> m_notes;
+    std::uint64_t m_shift = 0; // bytes before the archive
+};
+
+} // namespace shardlens
