@@ -27,6 +27,7 @@ struct ConvertReport {
 
 // Writes the plan into a hidden, locked sibling of the target, flushes, checks that no source file changed, verifies if asked, and renames.
 // On any failure or cancel the hidden folder is removed and the target's name is as it was. Progress counts output bytes (twice with verify).
+// Buffers keep to the plan's limit where the executor has at most plan.request.threads threads.
 [[nodiscard]] Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobContext& job);
 
 } // namespace shardlens

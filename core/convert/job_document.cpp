@@ -1,0 +1,239 @@
+#include "core/convert/request.h"
+
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <limits>
+
+namespace shardlens {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kLargestDocument = 16u << 20;
+
+// What reads one member into the request. Errors are fragments about the value.
+struct Member {
+    const char* name;
+    Status (*read)(const Json& value, ConvertRequest& into);
+};
+
+Error wrongType(const char* wanted, const Json& found)
+{
+    return {ErrorCode::Refused, fmt::format("{} is needed, and this is {}", wanted, found.type_name())};
+}
+
+Status readText(const Json& value, std::string& into)
+{
+    if (!value.is_string())
+        return wrongType("text", value);
+    into = value.get<std::string>();
+    if (into.empty() || into.find('\0') != std::string::npos)
+        return Error{ErrorCode::Refused, into.empty() ? "it is empty" : "it holds a zero byte"};
+    return {};
+}
+
+Status readOptionalText(const Json& value, std::optional<std::string>& into)
+{
+    if (value.is_null())
+        return {};
+    return readText(value, into.emplace());
+}
+
+Status readBool(const Json& value, bool& into)
+{
+    if (!value.is_boolean())
+        return wrongType("true or false", value);
+    into = value.get<bool>();
+    return {};
+}
+
+Status readPatterns(const Json& value, std::vector<std::string>& into)
+{
+    if (!value.is_array())
+        return wrongType("a list of patterns", value);
+    for (const Json& pattern : value) {
+        if (!pattern.is_string())
+            return wrongType("a list of patterns", pattern);
+        into.push_back(pattern.get<std::string>());
+    }
+    return {};
+}
+
+// A number of bytes, or text with a unit.
+Status readSize(const Json& value, std::uint64_t& into)
+{
+    if (value.is_number_unsigned())
+        into = value.get<std::uint64_t>();
+    else if (value.is_string())
+        into = parseSize(value.get<std::string>());
+    else
+        return wrongType("bytes, or text with a unit such as \"5GB\"", value);
+    if (into == 0)
+        return Error{ErrorCode::Refused, fmt::format("{} is no size; write bytes, or text with a unit such as \"5GB\"", printable(value.dump()))};
+    return {};
+}
+
+Status readMaxShard(const Json& value, ConvertRequest& into)
+{
+    if (value.is_null())
+        return {};
+    return readSize(value, into.maxShardBytes.emplace());
+}
+
+Status readThreads(const Json& value, ConvertRequest& into)
+{
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > 1024)
+        return Error{ErrorCode::Refused, fmt::format("{}, and 0 (as many as there are) to 1024 are allowed", printable(value.dump()))};
+    into.threads = value.get<std::uint32_t>();
+    return {};
+}
+
+Status readSelect(const Json& value, ConvertRequest& into)
+{
+    std::string name;
+    SHARDLENS_TRY(readText(value, name));
+    const auto select = selectByName(name);
+    if (!select)
+        return Error{ErrorCode::Refused, fmt::format("{} is none of weights, module, optimizer, all", printable(name))};
+    into.select = *select;
+    return {};
+}
+
+Status readDType(const Json& value, ConvertRequest& into)
+{
+    if (value.is_null())
+        return {};
+    std::string name;
+    SHARDLENS_TRY(readText(value, name));
+    into.dtype = dtypeByName(name);
+    if (!into.dtype)
+        return Error{ErrorCode::Refused, fmt::format("{} is no dtype; F32, F16 and BF16 are", printable(name))};
+    return {};
+}
+
+Status readDevice(const Json& value, ConvertRequest& into)
+{
+    SHARDLENS_TRY(readText(value, into.device));
+    if (into.device != "auto" && into.device != "cpu")
+        return Error{ErrorCode::Refused, fmt::format("{} is none of auto, cpu", printable(into.device))};
+    return {};
+}
+
+constexpr std::array<Member, 15> kMembers{{
+    {"source", [](const Json& v, ConvertRequest& r) { return readText(v, r.source); }},
+    {"target", [](const Json& v, ConvertRequest& r) { return readText(v, r.target); }},
+    {"to", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.to); }},
+    {"tag", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.tag); }},
+    {"select", readSelect},
+    {"dtype", readDType},
+    {"include", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.include); }},
+    {"exclude", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.exclude); }},
+    {"max_shard_size", readMaxShard},
+    {"memory_limit", [](const Json& v, ConvertRequest& r) { return readSize(v, r.memoryLimit); }},
+    {"threads", readThreads},
+    {"device", readDevice},
+    {"verify", [](const Json& v, ConvertRequest& r) { return readBool(v, r.verify); }},
+    {"overwrite", [](const Json& v, ConvertRequest& r) { return readBool(v, r.overwrite); }},
+    {"$schema", [](const Json&, ConvertRequest&) { return Status{}; }},
+}};
+
+constexpr const char* kVersionMember = "shardlens_job";
+
+Status readVersion(const Json& document)
+{
+    const auto version = document.find(kVersionMember);
+    if (version == document.end())
+        return Error{ErrorCode::Refused, fmt::format("no job document: it has no member {}", kVersionMember)};
+    if (!version->is_number_integer())
+        return wrongType("an integer", *version).within(kVersionMember);
+    if (*version != kJobVersion)
+        return Error{ErrorCode::Unsupported, fmt::format("version {} of the job document, and this program reads version {}", version->dump(), kJobVersion)};
+    return {};
+}
+
+Status readMember(const std::string& name, const Json& value, ConvertRequest& into)
+{
+    if (name == kVersionMember)
+        return {};
+    for (const Member& known : kMembers) {
+        if (name != known.name)
+            continue;
+        Status status = known.read(value, into);
+        if (!status)
+            return status.takeError().within(name);
+        return {};
+    }
+    return Error{ErrorCode::Refused, fmt::format("it has a member {} that this program does not know", printable(name))};
+}
+
+// The parser's own words start with its error code.
+std::string parserWords(const Json::parse_error& problem)
+{
+    const std::string text = problem.what();
+    const std::size_t end = text.find("] ");
+    return end == std::string::npos ? text : text.substr(end + 2);
+}
+
+Result<Json> parseDocument(std::string_view text)
+{
+    if (text.size() > kLargestDocument)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} B, at most {} B are read", groupedText(text.size()), groupedText(kLargestDocument))};
+    try {
+        return Json::parse(text);
+    } catch (const Json::parse_error& problem) {
+        return Error{ErrorCode::Corrupt, "no JSON: " + printable(parserWords(problem))};
+    }
+}
+
+} // namespace
+
+Result<ConvertRequest> requestFromJson(std::string_view text)
+{
+    SHARDLENS_ASSIGN(const Json document, parseDocument(text));
+    if (!document.is_object())
+        return wrongType("an object", document).within("the job document");
+    SHARDLENS_TRY(readVersion(document));
+    ConvertRequest out;
+    for (const auto& [name, value] : document.items())
+        SHARDLENS_TRY(readMember(name, value, out));
+    for (const auto& [name, value] : {std::pair{"source", &out.source}, std::pair{"target", &out.target}})
+        if (value->empty())
+            return Error{ErrorCode::Refused, fmt::format("it has no member {}", name)};
+    return out;
+}
+
+std::string requestToJson(const ConvertRequest& request)
+{
+    const ConvertRequest plain;
+    Json out{{kVersionMember, kJobVersion}, {"source", request.source}, {"target", request.target}};
+    if (request.to)
+        out["to"] = *request.to;
+    if (request.tag)
+        out["tag"] = *request.tag;
+    out["select"] = nameOf(request.select);
+    if (request.dtype)
+        out["dtype"] = std::string(nameOf(*request.dtype));
+    if (!request.include.empty())
+        out["include"] = request.include;
+    if (!request.exclude.empty())
+        out["exclude"] = request.exclude;
+    if (request.maxShardBytes)
+        out["max_shard_size"] = *request.maxShardBytes;
+    if (request.memoryLimit != plain.memoryLimit)
+        out["memory_limit"] = request.memoryLimit;
+    if (request.threads != plain.threads)
+        out["threads"] = request.threads;
+    if (request.device != plain.device)
+        out["device"] = request.device;
+    if (request.verify)
+        out["verify"] = true;
+    if (request.overwrite)
+        out["overwrite"] = true;
+    return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+} // namespace shardlens

@@ -1,0 +1,143 @@
+#include "core/convert/plan.h"
+
+#include "core/base/text.h"
+#include "core/convert/plan_checks.h"
+#include "core/convert/plan_files.h"
+#include "core/convert/plan_lines.h"
+#include "core/convert/plan_memory.h"
+#include "core/convert/plan_shards.h"
+#include "core/convert/plan_tensors.h"
+#include "core/io/staged_output.h"
+#include "core/job/executor.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <sys/stat.h>
+
+namespace shardlens {
+namespace {
+
+struct Naming {
+    const char* stem;
+    const char* extension;
+};
+
+Naming namingOf(OutputKind kind)
+{
+    switch (kind) {
+    case OutputKind::Safetensors: return {"model", ".safetensors"};
+    case OutputKind::Torch: return {"pytorch_model", ".bin"};
+    }
+    return {"", ""};
+}
+
+ConvertRequest filledIn(const ConvertRequest& request, const OutputChoice& choice)
+{
+    ConvertRequest out = request;
+    out.to = formatIdOf(choice.kind);
+    if (out.threads == 0)
+        out.threads = static_cast<std::uint32_t>(availableThreads());
+    if (!choice.isFile && !out.maxShardBytes)
+        out.maxShardBytes = kDefaultShardBytes;
+    return out;
+}
+
+PlannedFile textFile(std::string name, const std::string& text)
+{
+    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+    PlannedFile out;
+    out.name = std::move(name);
+    out.sizeBytes = text.size();
+    out.literals.push_back({0, {bytes, bytes + text.size()}});
+    return out;
+}
+
+Status addFiles(const OutputTensors& selected, const OutputChoice& choice, Plan& plan, JobContext& job)
+{
+    const bool tiedTogether = choice.kind == OutputKind::Torch;
+    const Naming naming = namingOf(choice.kind);
+    const std::uint64_t maxBytes = choice.isFile ? std::numeric_limits<std::uint64_t>::max() : *plan.request.maxShardBytes;
+    const std::vector<Shard> shards = splitIntoShards(selected.tensors, maxBytes, tiedTogether);
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < shards.size(); ++i) {
+        SHARDLENS_TRY(job.poll());
+        names.push_back(choice.isFile ? TargetPath(plan.request.target).name : shardName(naming.stem, naming.extension, i, shards.size()));
+        auto file = choice.kind == OutputKind::Safetensors ? planSafetensorsFile(*plan.source, selected.tensors, shards[i])
+                                                           : planTorchFile(*plan.source, selected.tensors, shards[i], names.back());
+        if (!file)
+            return file.takeError().within(printable(names.back()));
+        file->name = names.back();
+        plan.files.push_back(file.take());
+    }
+    if (shards.size() > 1)
+        plan.files.push_back(textFile(fmt::format("{}{}.index.json", naming.stem, naming.extension), indexText(selected.tensors, shards, names, tiedTogether)));
+    return {};
+}
+
+void addReplaced(Plan& plan)
+{
+    struct stat facts {};
+    if (::lstat(TargetPath(plan.request.target).path.c_str(), &facts) == 0)
+        plan.lines.push_back({PlanLine::Kind::Warning, "Target", fmt::format("{} exists; the result takes its place and what is there now is deleted.",
+                                                                             printable(plan.request.target))});
+}
+
+} // namespace
+
+const char* nameOf(PlanLine::Kind kind)
+{
+    switch (kind) {
+    case PlanLine::Kind::Kept: return "kept";
+    case PlanLine::Kind::Info: return "info";
+    case PlanLine::Kind::Dropped: return "dropped";
+    case PlanLine::Kind::Cast: return "cast";
+    case PlanLine::Kind::Duplicated: return "duplicated";
+    case PlanLine::Kind::Warning: return "warning";
+    }
+    return "";
+}
+
+std::size_t Plan::tensorCount() const
+{
+    std::size_t count = 0;
+    for (const PlannedFile& file : files)
+        count += file.tensors.size();
+    return count;
+}
+
+Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const OutputChoice choice, chooseOutput(*source, request));
+    SHARDLENS_TRY(checkTarget(*source, request));
+    SHARDLENS_ASSIGN(const OutputTensors selected, planTensors(source, request, job));
+    SHARDLENS_TRY(checkFindings(*source, selected));
+    SHARDLENS_TRY(checkDTypes(selected, choice.kind));
+    Plan plan;
+    plan.request = filledIn(request, choice);
+    plan.formatId = formatIdOf(choice.kind);
+    plan.source = std::move(source);
+    plan.targetIsFile = choice.isFile;
+    plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
+    addReplaced(plan);
+    SHARDLENS_TRY(addFiles(selected, choice, plan, job));
+    for (const PlannedFile& file : plan.files)
+        plan.bytesToWrite += file.sizeBytes;
+    for (const OutputTensor& tensor : selected.tensors)
+        plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
+    SHARDLENS_TRY(planMemory(selected, plan));
+    return plan;
+}
+
+std::vector<std::string> planText(const Plan& plan)
+{
+    std::vector<std::string> out;
+    out.push_back(fmt::format("{}, {} written, {} read", plural(plan.tensorCount(), "tensor", "tensors"), exactSizeText(plan.bytesToWrite), exactSizeText(plan.bytesToRead)));
+    for (const PlannedFile& file : plan.files)
+        out.push_back(fmt::format("file {}: {}, {}", printable(file.name), plural(file.tensors.size(), "tensor", "tensors"), exactSizeText(file.sizeBytes)));
+    for (const PlanLine& line : plan.lines)
+        out.push_back(fmt::format("{} {}: {}", nameOf(line.kind), line.topic, line.text));
+    return out;
+}
+
+} // namespace shardlens

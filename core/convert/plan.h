@@ -19,6 +19,8 @@ struct PlannedTensor {
     std::uint64_t offset = 0;     // in its file
     std::uint64_t sizeBytes = 0;
     bool isAlias = false;
+    bool sharesBytes = false;     // the bytes are those of an earlier tensor of the file: a tied name in a torch file
+    std::vector<std::uint64_t> crcAt; // where the CRC-32 of the bytes goes once it is known: 4 bytes, little-endian, in a literal
 };
 
 // Bytes that are known before anything is read: headers, pickles, small texts.
@@ -32,7 +34,7 @@ struct PlannedFile {
     std::string name; // relative to the target folder; the target's own name where the target is one file
     Container container = Container::Text;
     std::uint64_t sizeBytes = 0;
-    std::vector<PlannedBytes> literals;
+    std::vector<PlannedBytes> literals; // ascending by offset; together with the tensors they cover the file
     std::vector<PlannedTensor> tensors; // ascending by offset
 };
 
@@ -43,6 +45,7 @@ struct PlanLine {
     std::string topic; // "Optimizer state"
     std::string text;  // a sentence
 };
+[[nodiscard]] const char* nameOf(PlanLine::Kind kind); // "dropped"
 
 // What a conversion will do, as a value: printed by --dry-run, drawn by the window, run by the executor. Nothing has been written.
 struct Plan {
@@ -54,7 +57,8 @@ struct Plan {
     std::vector<PlanLine> lines;
     std::uint64_t bytesToRead = 0;
     std::uint64_t bytesToWrite = 0;
-    std::uint64_t peakBufferBytes = 0; // of buffers
+    std::uint64_t blockBytes = 0;      // of output that one thread handles at a time
+    std::uint64_t peakBufferBytes = 0; // of buffers, with request.threads threads
     std::uint64_t metadataBytes = 0;   // of what is held beside them
 
     [[nodiscard]] double readAmplification() const { return bytesToWrite == 0 ? 0 : static_cast<double>(bytesToRead) / static_cast<double>(bytesToWrite); }
@@ -64,5 +68,9 @@ struct Plan {
 // Checks the request against the opened source and lays out the files. Refused, before anything is touched: a hole (with tensor, region, rank and missing file),
 // nothing selected, a dtype the target cannot hold, a target that exists (without overwrite) or lies inside the source, too small a memory limit.
 [[nodiscard]] Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job);
+// What of planConversion()'s checks looks at the target's place: asked again before writing.
+[[nodiscard]] Status checkTarget(const Checkpoint& source, const ConvertRequest& request);
+// The plan for people and tests, a line each: what is read and written, the files with their sizes, what changes.
+[[nodiscard]] std::vector<std::string> planText(const Plan& plan);
 
 } // namespace shardlens

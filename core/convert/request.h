@@ -13,12 +13,13 @@ namespace shardlens {
 
 constexpr std::uint64_t kDefaultMemoryLimit = 256ull * 1024 * 1024;
 constexpr std::uint64_t kDefaultShardBytes = 5'000'000'000; // Hugging Face's "5GB"
+constexpr int kJobVersion = 1;
 
 // A conversion as somebody asked for it: the content of a job document (resources/job.schema.json).
 struct ConvertRequest {
     std::string source;
     std::string target;            // a folder, or a file where its name ends in .safetensors .sft .pt .pth .bin
-    std::optional<std::string> to; // format id; nothing: the source's own format
+    std::optional<std::string> to; // format id; nothing: what the target's name says, else the source's own format
     std::optional<std::string> tag;
     Select select = Select::Weights;
     std::optional<DType> dtype;    // floating-point tensors are cast to it
@@ -27,6 +28,7 @@ struct ConvertRequest {
     std::optional<std::uint64_t> maxShardBytes;
     std::uint64_t memoryLimit = kDefaultMemoryLimit;
     std::uint32_t threads = 0;     // 0: as many as the process may use
+    std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
     bool verify = false;
     bool overwrite = false;
 
@@ -34,9 +36,13 @@ struct ConvertRequest {
 };
 
 // JSON: {"shardlens_job": 1, "source": …}. Unknown members, wrong types and newer versions are refused by name.
+// Sizes are bytes, or text with a unit ("5GB"). Paths are as written: relative ones count from the working directory.
 [[nodiscard]] Result<ConvertRequest> requestFromJson(std::string_view text);
+// Members that hold a default are left out, but for those that say what the job is.
 [[nodiscard]] std::string requestToJson(const ConvertRequest& request);
 // The equivalent `shardlens convert …`, quoted for a shell.
 [[nodiscard]] std::string commandLineOf(const ConvertRequest& request);
+// Eight hexadecimal digits that tell jobs apart: the same for equal requests.
+[[nodiscard]] std::string jobHash(const ConvertRequest& request);
 
 } // namespace shardlens

@@ -1,0 +1,114 @@
+#include "core/convert/plan_checks.h"
+
+#include "core/base/text.h"
+#include "core/format/format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_set>
+
+namespace shardlens {
+namespace {
+
+struct Extension {
+    std::string_view ending;
+    OutputKind kind;
+};
+constexpr std::array<Extension, 5> kExtensions{{{".safetensors", OutputKind::Safetensors},
+                                                {".sft", OutputKind::Safetensors},
+                                                {".pt", OutputKind::Torch},
+                                                {".pth", OutputKind::Torch},
+                                                {".bin", OutputKind::Torch}}};
+// DESIGN.md §7: what --to will know.
+constexpr std::array<std::string_view, 9> kLaterFormats{"deepspeed", "sdloader",   "universal",  "megatron", "torch-dist",
+                                                        "dcp",       "mindspore", "colossalai", "gguf"};
+
+std::optional<OutputKind> kindOfName(std::string_view target)
+{
+    while (target.size() > 1 && target.back() == '/')
+        target.remove_suffix(1);
+    for (const Extension& known : kExtensions)
+        if (target.ends_with(known.ending))
+            return known.kind;
+    return std::nullopt;
+}
+
+std::optional<OutputKind> kindOfFormat(std::string_view id)
+{
+    for (const OutputKind kind : {OutputKind::Safetensors, OutputKind::Torch})
+        if (id == formatIdOf(kind))
+            return kind;
+    return std::nullopt;
+}
+
+Error notWritten(const Checkpoint& source, const ConvertRequest& request)
+{
+    constexpr const char* kAdvice = "this version writes safetensors and torch: say which with --to";
+    if (!request.to)
+        return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
+    if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())
+        return {ErrorCode::Refused, fmt::format("writing {} follows later; {}", *request.to, kAdvice)};
+    return {ErrorCode::Refused, fmt::format("no format is named {}; {}", printable(*request.to), kAdvice)};
+}
+
+} // namespace
+
+const char* formatIdOf(OutputKind kind)
+{
+    switch (kind) {
+    case OutputKind::Safetensors: return "safetensors";
+    case OutputKind::Torch: return "torch";
+    }
+    return "";
+}
+
+Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest& request)
+{
+    const std::optional<OutputKind> named = kindOfName(request.target);
+    const std::optional<OutputKind> asked = request.to ? kindOfFormat(*request.to) : named ? named : kindOfFormat(source.formatId());
+    if (!asked)
+        return notWritten(source, request);
+    if (named && *named != *asked)
+        return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), formatIdOf(*asked))};
+    if (named && request.maxShardBytes)
+        return Error{ErrorCode::Refused, "--max-shard-size needs a folder as target, and its name says one file"};
+    if (*asked == OutputKind::Torch && request.select == Select::All)
+        return Error{ErrorCode::Refused, "--select all to torch keeps nesting and plain values, and writing those follows later; "
+                                         "choose weights, module or optimizer, or --to safetensors"};
+    return OutputChoice{*asked, named.has_value()};
+}
+
+Status checkFindings(const Checkpoint& source, const OutputTensors& selected)
+{
+    std::unordered_set<std::size_t> touched;
+    for (const OutputTensor& tensor : selected.tensors)
+        touched.insert(indexOf(tensor.source));
+    for (const Finding& finding : source.findings()) {
+        const bool elsewhere = finding.tensor != kNoTensor && !touched.contains(indexOf(finding.tensor));
+        if (finding.severity != Severity::Error || elsewhere)
+            continue;
+        std::string text = finding.text;
+        if (!text.empty() && text.back() == '.')
+            text.pop_back();
+        return Error{ErrorCode::Refused, std::move(text)};
+    }
+    return {};
+}
+
+Status checkDTypes(const OutputTensors& selected, OutputKind kind)
+{
+    for (const OutputTensor& tensor : selected.tensors) {
+        const DTypeInfo& dtype = info(tensor.dtype);
+        const bool known = kind == OutputKind::Safetensors ? dtype.inSafetensors : !dtype.torchName.empty() && dtype.kind != DTypeKind::Quantized;
+        if (known)
+            continue;
+        const std::string torchName = dtype.torchName.empty() ? std::string{} : fmt::format(" ({})", dtype.torchName);
+        return Error{ErrorCode::Refused, fmt::format("{} is {}{}, which {} cannot hold; leave it out with --exclude", printable(tensor.name), dtype.name,
+                                                     torchName, formatIdOf(kind))};
+    }
+    return {};
+}
+
+} // namespace shardlens

@@ -1,0 +1,101 @@
+#include "core/convert/plan_memory.h"
+
+#include "core/base/text.h"
+#include "core/convert/value_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kSmallestBlock = 64u << 10;
+constexpr std::uint64_t kLargestBlock = 1u << 20; // a block stays in the processor's cache between read and write
+constexpr std::uint64_t kSpanBytes = 1u << 20;    // for cells that are read as one span and scattered (affine_read)
+constexpr std::uint64_t kBlockStep = 4096;
+
+// What an element of a container costs beside its text: the allocator's and the container's own share.
+constexpr std::uint64_t kTextOverhead = 32;
+
+std::uint64_t sizeOf(const std::string& text)
+{
+    return text.size() + kTextOverhead;
+}
+
+std::uint64_t sizeOf(const MetaNode& node)
+{
+    std::uint64_t bytes = sizeof(MetaNode) + node.key.size() + node.value.size() + node.type.size();
+    for (const MetaNode& child : node.children)
+        bytes += sizeOf(child);
+    return bytes;
+}
+
+std::uint64_t sizeOf(const Checkpoint& source)
+{
+    std::uint64_t bytes = source.pieces().bytesUsed() + source.inlineBytes().size();
+    for (const std::string& name : source.parameters())
+        bytes += sizeOf(name);
+    for (const Tensor& tensor : source.tensors())
+        bytes += sizeof(Tensor) + tensor.shape.size() * sizeof(std::uint64_t) + kTextOverhead;
+    for (const File& file : source.files())
+        bytes += sizeof(File) + sizeOf(file.path) + sizeOf(file.name);
+    for (const FileMetadata& file : source.metadata())
+        bytes += sizeOf(file.root);
+    for (const Finding& finding : source.findings())
+        bytes += sizeof(Finding) + sizeOf(finding.text);
+    return bytes + source.streams().size() * sizeof(Stream) + source.fileSpans().size() * sizeof(FileSpan);
+}
+
+std::uint64_t sizeOf(const Plan& plan)
+{
+    std::uint64_t bytes = 0;
+    for (const PlannedFile& file : plan.files) {
+        bytes += sizeof(PlannedFile) + sizeOf(file.name);
+        for (const PlannedBytes& literal : file.literals)
+            bytes += sizeof(PlannedBytes) + literal.bytes.size();
+        for (const PlannedTensor& tensor : file.tensors)
+            bytes += sizeof(PlannedTensor) + sizeOf(tensor.name) + tensor.crcAt.size() * sizeof(std::uint64_t);
+    }
+    return bytes;
+}
+
+// Compressed members are decoded whole and kept: all of them at worst, and the packed bytes of one a thread on the way.
+std::uint64_t decodedBytes(const Checkpoint& source, const OutputTensors& selected, std::uint64_t threads)
+{
+    std::uint64_t decoded = 0;
+    std::uint64_t packed = 0;
+    for (const StreamId id : selected.deflated) {
+        decoded += source.stream(id).sizeBytes;
+        packed = std::max(packed, source.stream(id).storedBytes);
+    }
+    return decoded + packed * threads;
+}
+
+// A thread holds a block of the output, what a cast reads for it, and a span.
+std::uint64_t threadBytes(std::uint64_t blockBytes)
+{
+    return blockBytes + ValueReader::kCastBytes + kSpanBytes;
+}
+
+} // namespace
+
+Status planMemory(const OutputTensors& selected, Plan& plan)
+{
+    const std::uint64_t threads = plan.request.threads;
+    const std::uint64_t limit = plan.request.memoryLimit;
+    const std::uint64_t decoded = decodedBytes(*plan.source, selected, threads);
+    plan.metadataBytes = sizeOf(*plan.source) + sizeOf(plan);
+    const std::uint64_t fixed = plan.metadataBytes + decoded;
+    const std::uint64_t least = fixed + threads * threadBytes(kSmallestBlock);
+    if (least > limit)
+        return Error{ErrorCode::Refused, fmt::format("--memory-limit {} is too small: {} are needed with {} ({} for what describes the checkpoint{})", exactSizeText(limit),
+                                                     exactSizeText(least), plural(threads, "thread", "threads"), sizeText(plan.metadataBytes),
+                                                     decoded == 0 ? std::string{} : fmt::format(", {} for compressed members", sizeText(decoded)))};
+    const std::uint64_t room = (limit - fixed) / threads - threadBytes(0);
+    plan.blockBytes = std::clamp(room / kBlockStep * kBlockStep, kSmallestBlock, kLargestBlock);
+    plan.peakBufferBytes = decoded + threads * threadBytes(plan.blockBytes);
+    return {};
+}
+
+} // namespace shardlens

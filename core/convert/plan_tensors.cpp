@@ -1,0 +1,113 @@
+#include "core/convert/plan_tensors.h"
+
+#include "core/base/text.h"
+#include "core/encoding/tensor_reader.h"
+#include "core/layout/selection.h"
+#include "core/numeric/cast.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <unordered_set>
+
+namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kWidestSpan = 8; // strided cells are read as one span while that is at most this many times as long (affine_read)
+
+Status compileAll(const std::vector<std::string>& patterns, const char* option, std::vector<Regex>& into)
+{
+    for (const std::string& pattern : patterns) {
+        auto compiled = Regex::compile(pattern);
+        if (!compiled)
+            return compiled.takeError().within(fmt::format("{} {}", option, printable(pattern)));
+        into.push_back(compiled.take());
+    }
+    return {};
+}
+
+Result<SelectionOptions> selectionOf(const ConvertRequest& request)
+{
+    SelectionOptions out;
+    out.select = request.select;
+    SHARDLENS_TRY(compileAll(request.include, "--include", out.include));
+    SHARDLENS_TRY(compileAll(request.exclude, "--exclude", out.exclude));
+    return out;
+}
+
+Error nothingSelected(const Checkpoint& source, const ConvertRequest& request)
+{
+    std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(request.select));
+    if (source.tensors().size() != 1)
+        text = fmt::format("nothing is selected: of {} none is {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(request.select));
+    if (!request.include.empty() || !request.exclude.empty())
+        text += " and passes --include and --exclude";
+    return {ErrorCode::Refused, text + "; `shardlens list` shows what is there"};
+}
+
+Result<DType> outputDType(const Checkpoint& source, const SelectedTensor& selected, const std::optional<DType>& wanted)
+{
+    const DType own = source.tensor(selected.tensor).dtype;
+    if (!wanted || !isFloat(own) || own == *wanted)
+        return own;
+    if (!canCast(own, *wanted))
+        return Error{ErrorCode::Refused, fmt::format("{} is {} and cannot be cast to {}; leave it out with --exclude, or leave --dtype out",
+                                                     printable(selected.name), nameOf(own), nameOf(*wanted))};
+    return *wanted;
+}
+
+// Bytes that reading a segment moves: gaps between strided cells are read along while they are small.
+std::uint64_t bytesRead(const Piece& piece, std::uint64_t cells, std::uint64_t cellBytes)
+{
+    const std::uint64_t wanted = volumeOf(piece.region) * cellBytes;
+    const std::uint64_t span = piece.spanBytes(cellBytes);
+    if (wanted == 0 || span <= wanted || span / kWidestSpan > wanted)
+        return cells * cellBytes;
+    return static_cast<std::uint64_t>(static_cast<double>(cells * cellBytes) * (static_cast<double>(span) / static_cast<double>(wanted)));
+}
+
+// Names go into JSON and pickles as text, each once.
+Status checkNames(const std::vector<SelectedTensor>& selection)
+{
+    std::unordered_set<std::string_view> seen;
+    seen.reserve(selection.size());
+    for (const SelectedTensor& selected : selection) {
+        if (!isUtf8(selected.name))
+            return Error{ErrorCode::Refused, fmt::format("the name {} is no UTF-8; leave it out with --exclude", printable(selected.name))};
+        if (!seen.insert(selected.name).second)
+            return Error{ErrorCode::Refused, fmt::format("two tensors are named {}; leave it out with --exclude", printable(selected.name))};
+    }
+    return {};
+}
+
+} // namespace
+
+Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequest& request, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const SelectionOptions options, selectionOf(request));
+    const std::vector<SelectedTensor> selection = selectTensors(*source, options);
+    if (selection.empty())
+        return nothingSelected(*source, request);
+    SHARDLENS_TRY(checkNames(selection));
+    const StreamSet streams(source);
+    OutputTensors out;
+    std::set<StreamId> deflated;
+    for (const SelectedTensor& selected : selection) {
+        SHARDLENS_TRY(job.poll());
+        SHARDLENS_ASSIGN(const DType dtype, outputDType(*source, selected, request.dtype));
+        SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(streams, selected.tensor)); // refuses a hole
+        std::uint64_t readBytes = 0;
+        for (const TensorReader::Segment& segment : reader.segments()) {
+            const Piece piece = source->pieces().at(segment.piece);
+            if (source->stream(piece.source.stream).kind == Stream::Kind::Deflated)
+                deflated.insert(piece.source.stream);
+            readBytes += bytesRead(piece, segment.cells.size(), reader.cellBytes());
+        }
+        const std::uint64_t sizeBytes = reader.sizeBytes() / reader.cellBytes() * info(dtype).bytesPerBlock;
+        out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.isAlias});
+    }
+    out.deflated.assign(deflated.begin(), deflated.end());
+    return out;
+}
+
+} // namespace shardlens

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/convert/plan.h"
+
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// A tensor of the output before it has a place in a file.
+struct OutputTensor {
+    std::string name;
+    TensorId source{};
+    DType dtype{};
+    std::uint64_t sizeBytes = 0;
+    std::uint64_t readBytes = 0; // that reading it moves, gaps between strided cells included
+    bool isAlias = false;        // another name of the tensor before it
+};
+
+struct OutputTensors {
+    std::vector<OutputTensor> tensors; // in model order
+    std::vector<StreamId> deflated;    // streams that must be decoded in memory
+};
+
+// The selected tensors with their output dtypes. Refused: patterns that do not compile, nothing selected, a hole, a cast that there is not.
+[[nodiscard]] Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequest& request, JobContext& job);
+
+} // namespace shardlens
