@@ -1,0 +1,150 @@
+#include "core/model/coverage.h"
+
+#include "core/base/text.h"
+#include "core/model/checkpoint_builder.h"
+#include "tests/core/model/random_regions.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace shardlens {
+namespace {
+
+using testing_support::Bitmap;
+using testing_support::bitmapOf;
+using testing_support::cellsOf;
+using testing_support::RandomRegions;
+
+constexpr std::size_t kAll = 100'000;
+
+struct Held {
+    Region region;
+    bool missing;
+};
+
+// A checkpoint of one F32 tensor whose pieces lie in one file that is there and one that is not.
+CheckpointPtr checkpointOf(const Shape& shape, const std::vector<Held>& pieces)
+{
+    CheckpointBuilder builder("x", "x");
+    File file;
+    file.size = 1'000'000;
+    const FileId there = builder.addFile(file);
+    file.state = File::State::Missing;
+    const FileId gone = builder.addFile(file);
+    Tensor tensor;
+    tensor.parameter = builder.parameter("w");
+    tensor.role = builder.role(RoleKind::Weight, "weight");
+    tensor.dtype = DType::F32;
+    tensor.shape = shape;
+    const TensorId id = builder.addTensor(tensor);
+    for (const Held& one : pieces) {
+        CheckpointBuilder::Placement placement;
+        placement.stream = builder.streamOf(one.missing ? gone : there);
+        placement.holder = builder.holder({});
+        EXPECT_TRUE(builder.addPiece(id, viewOf(one.region), placement));
+    }
+    return std::move(builder).finish();
+}
+
+void expectCoverage(const Shape& shape, const std::vector<Held>& pieces)
+{
+    const CheckpointPtr checkpoint = checkpointOf(shape, pieces);
+    std::vector<int> present(cellsOf(shape), 0);
+    Bitmap expectedByMissing(cellsOf(shape), false);
+    for (const Held& one : pieces) {
+        const Bitmap cells = bitmapOf(viewOf(one.region), shape);
+        for (std::size_t cell = 0; cell < cells.size(); ++cell) {
+            present[cell] += cells[cell] && !one.missing ? 1 : 0;
+            expectedByMissing[cell] = expectedByMissing[cell] || (cells[cell] && one.missing);
+        }
+    }
+    const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0), kAll);
+    EXPECT_EQ(coverage.missingCells, static_cast<std::uint64_t>(std::count(present.begin(), present.end(), 0)));
+    EXPECT_EQ(coverage.complete(), coverage.missingCells == 0);
+
+    std::vector<int> holes(present.size(), 0);
+    for (const Hole& hole : coverage.holes) {
+        const Bitmap cells = bitmapOf(viewOf(hole.region), shape);
+        for (std::size_t cell = 0; cell < cells.size(); ++cell)
+            if (cells[cell]) {
+                ++holes[cell];
+                EXPECT_EQ(hole.expected.has_value(), expectedByMissing[cell]) << "cell " << cell;
+            }
+    }
+    for (std::size_t cell = 0; cell < present.size(); ++cell)
+        EXPECT_EQ(holes[cell], present[cell] == 0 ? 1 : 0) << "cell " << cell;
+
+    for (const Overlap& overlap : coverage.overlaps) {
+        EXPECT_NE(overlap.first, overlap.second);
+        const Bitmap first = bitmapOf(checkpoint->pieces().at(overlap.first).region, shape);
+        const Bitmap second = bitmapOf(checkpoint->pieces().at(overlap.second).region, shape);
+        const Bitmap both = bitmapOf(viewOf(overlap.region), shape);
+        for (std::size_t cell = 0; cell < both.size(); ++cell)
+            EXPECT_TRUE(!both[cell] || (first[cell] && second[cell])) << "cell " << cell;
+    }
+    const bool twice = std::any_of(present.begin(), present.end(), [](int count) { return count > 1; });
+    EXPECT_EQ(!coverage.overlaps.empty(), twice);
+}
+
+TEST(Coverage, FindsEveryHoleAndWhetherAnythingIsHeldTwice)
+{
+    RandomRegions random(31);
+    for (int round = 0; round < 4000 && !testing::Test::HasFailure(); ++round) {
+        const Shape shape = random.shape();
+        std::vector<Held> pieces;
+        std::string trace = shapeText(shape);
+        for (std::uint64_t count = random.below(6); count-- > 0;) {
+            pieces.push_back({random.region(shape), random.below(4) == 0});
+            trace += " " + regionText(viewOf(pieces.back().region)) + (pieces.back().missing ? " gone" : "");
+        }
+        SCOPED_TRACE(trace);
+        expectCoverage(shape, pieces);
+    }
+}
+
+// Every cell that two pieces hold is in some overlap: replicas are compared through them.
+TEST(Coverage, OverlapsReachEveryCellThatIsHeldTwice)
+{
+    RandomRegions random(32);
+    for (int round = 0; round < 4000 && !testing::Test::HasFailure(); ++round) {
+        const Shape shape = random.shape();
+        std::vector<Held> pieces;
+        std::string trace = shapeText(shape);
+        for (std::uint64_t count = random.below(6); count-- > 0;) {
+            pieces.push_back({random.region(shape), false});
+            trace += " " + regionText(viewOf(pieces.back().region));
+        }
+        SCOPED_TRACE(trace);
+        const CheckpointPtr checkpoint = checkpointOf(shape, pieces);
+        std::vector<int> held(cellsOf(shape), 0);
+        for (const Held& one : pieces) {
+            const Bitmap cells = bitmapOf(viewOf(one.region), shape);
+            for (std::size_t cell = 0; cell < cells.size(); ++cell)
+                held[cell] += cells[cell] ? 1 : 0;
+        }
+        std::vector<int> compared(held.size(), 0);
+        for (const Overlap& overlap : coverageOf(*checkpoint, idAt<TensorId>(0), kAll).overlaps) {
+            const Bitmap cells = bitmapOf(viewOf(overlap.region), shape);
+            for (std::size_t cell = 0; cell < cells.size(); ++cell)
+                compared[cell] += cells[cell] ? 1 : 0;
+        }
+        // n pieces over a cell need n − 1 comparisons for a difference not to hide.
+        for (std::size_t cell = 0; cell < held.size(); ++cell)
+            EXPECT_GE(compared[cell], std::max(held[cell] - 1, 0)) << "cell " << cell;
+    }
+}
+
+TEST(Coverage, LimitBoundsTheListNotTheCount)
+{
+    std::vector<Held> pieces;
+    for (std::uint64_t i = 0; i < 50; ++i)
+        pieces.push_back({FlatRange{i * 2, i * 2 + 1}, false});
+    const CheckpointPtr checkpoint = checkpointOf({100}, pieces);
+    const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0), 4);
+    EXPECT_EQ(coverage.holes.size(), 4u);
+    EXPECT_EQ(coverage.missingCells, 50u);
+}
+
+} // namespace
+} // namespace shardlens
