@@ -1,0 +1,246 @@
+#include "core/analysis/verify.h"
+
+#include "core/base/text.h"
+#include "core/encoding/tensor_reader.h"
+#include "core/model/coverage.h"
+#include "core/numeric/cast.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <mutex>
+
+namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kBlockCells = 1u << 20;
+constexpr std::size_t kHolesSaid = 4; // of one tensor
+
+Finding findingAbout(Severity severity, const char* code, TensorId tensor, std::string text)
+{
+    return {severity, code, std::move(text), tensor, kNoFile, std::nullopt};
+}
+
+class Verifier {
+public:
+    Verifier(const CheckpointPtr& checkpoint, JobContext& job) : m_checkpoint(*checkpoint), m_streams(checkpoint), m_job(job) {}
+
+    // Geometry; true where nothing is missing.
+    bool checkCoverage(TensorId tensor, std::vector<Finding>& out) const
+    {
+        const Coverage coverage = coverageOf(m_checkpoint, tensor, kHolesSaid);
+        for (const Hole& hole : coverage.holes) {
+            Finding finding = findingAbout(Severity::Error, "hole", tensor, holeText(m_checkpoint, tensor, hole) + ".");
+            if (hole.expected) {
+                const Piece piece = m_checkpoint.pieces().at(*hole.expected);
+                finding.rank = m_checkpoint.rankOfPiece(piece);
+                finding.file = m_checkpoint.stream(piece.source.stream).file;
+            }
+            out.push_back(std::move(finding));
+        }
+        return coverage.complete();
+    }
+
+    Status checkReplicas(TensorId tensor, std::vector<Finding>& out)
+    {
+        for (const Overlap& overlap : coverageOf(m_checkpoint, tensor, std::numeric_limits<std::size_t>::max()).overlaps) {
+            SHARDLENS_ASSIGN(const auto differs, firstDifference(tensor, overlap));
+            if (differs) {
+                const auto place = [&](PieceId id) { return printable(m_checkpoint.file(m_checkpoint.stream(m_checkpoint.pieces().at(id).source.stream).file).name); };
+                out.push_back(findingAbout(Severity::Warning, "replicas-differ", tensor,
+                                           fmt::format("{}: {} and {} should hold the same values and differ, first at element {}.", printable(m_checkpoint.fullName(tensor)),
+                                                       place(overlap.first), place(overlap.second), groupedText(*differs))));
+                return {};
+            }
+        }
+        return {};
+    }
+
+    Status checkFinite(TensorId tensor, std::vector<Finding>& out)
+    {
+        const Tensor& owner = m_checkpoint.tensor(tensor);
+        const bool isChecked = isFloat(owner.dtype) && info(owner.dtype).valuesPerBlock == 1;
+        if (!isChecked)
+            return {};
+        std::uint64_t count = 0;
+        std::uint64_t first = 0;
+        SHARDLENS_TRY(forEachBlock(tensor, [&](std::uint64_t at, std::span<const std::byte> values) {
+            const std::size_t cell = info(owner.dtype).bytesPerBlock;
+            for (std::size_t i = 0; i < values.size() / cell; ++i)
+                if (!std::isfinite(toDouble(owner.dtype, values.data() + i * cell))) {
+                    first = count++ == 0 ? at + i : first;
+                }
+            return true;
+        }));
+        if (count == 0)
+            return {};
+        const bool isBuffer = m_checkpoint.roleOf(tensor).kind == RoleKind::Buffer; // masks hold −inf
+        out.push_back(findingAbout(isBuffer ? Severity::Info : Severity::Warning, "non-finite", tensor,
+                                   fmt::format("{} holds {} (NaN or Inf), first at element {}.", printable(m_checkpoint.fullName(tensor)),
+                                               plural(count, "non-finite value", "non-finite values"), groupedText(first))));
+        return {};
+    }
+
+    // The module's copy must be the rounded master, or the two are of different steps.
+    Status checkStale(TensorId master, TensorId module, std::vector<Finding>& out)
+    {
+        const Tensor& narrow = m_checkpoint.tensor(module);
+        const Tensor& wide = m_checkpoint.tensor(master);
+        if (!canCast(wide.dtype, narrow.dtype) || wide.shape != narrow.shape)
+            return {};
+        SHARDLENS_ASSIGN(const TensorReader copy, TensorReader::open(m_streams, module));
+        const std::size_t cell = info(narrow.dtype).bytesPerBlock;
+        std::vector<std::byte> cast;
+        std::vector<std::byte> stored;
+        std::uint64_t count = 0;
+        std::uint64_t first = 0;
+        Status read;
+        SHARDLENS_TRY(forEachBlock(master, [&](std::uint64_t at, std::span<const std::byte> values) {
+            const std::size_t n = values.size() / info(wide.dtype).bytesPerBlock;
+            cast.resize(n * cell);
+            stored.resize(n * cell);
+            castValues(wide.dtype, values.data(), narrow.dtype, cast.data(), n);
+            read = copy.readAt(at * cell, stored);
+            if (!read || std::memcmp(cast.data(), stored.data(), stored.size()) == 0)
+                return read.ok();
+            for (std::size_t i = 0; i < n; ++i)
+                if (std::memcmp(cast.data() + i * cell, stored.data() + i * cell, cell) != 0 && !bothNan(narrow.dtype, cast.data() + i * cell, stored.data() + i * cell))
+                    first = count++ == 0 ? at + i : first;
+            return true;
+        }));
+        SHARDLENS_TRY(std::move(read));
+        if (count > 0)
+            out.push_back(findingAbout(Severity::Warning, "stale-module-copy", module,
+                                       fmt::format("{}: the module's copy is not the rounded master: {} of {} values differ, first at element {}. They may come from different steps.",
+                                                   printable(m_checkpoint.parameterOf(module)), groupedText(count), groupedText(elementCount(wide.shape).value_or(0)), groupedText(first))));
+        return {};
+    }
+
+    [[nodiscard]] std::uint64_t bytesRead() const { return m_job.progress().bytesRead.load(); }
+
+private:
+    static bool bothNan(DType dtype, const std::byte* a, const std::byte* b)
+    {
+        return std::isnan(toDouble(dtype, a)) && std::isnan(toDouble(dtype, b));
+    }
+
+    // Calls visit(first element, values) in order until it says false.
+    template <typename Visit>
+    Status forEachBlock(TensorId tensor, Visit visit)
+    {
+        SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
+        const std::uint64_t cell = reader.cellBytes();
+        std::vector<std::byte> buffer(std::min(kBlockCells * cell, reader.sizeBytes()));
+        for (std::uint64_t at = 0; at < reader.sizeBytes(); at += buffer.size()) {
+            SHARDLENS_TRY(m_job.poll());
+            const std::span<std::byte> part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), reader.sizeBytes() - at));
+            SHARDLENS_TRY(reader.readAt(at, part));
+            m_job.progress().bytesRead.fetch_add(part.size(), std::memory_order_relaxed);
+            m_job.advance(part.size());
+            if (!visit(at / cell, std::span<const std::byte>(part)))
+                return {};
+        }
+        return {};
+    }
+
+    // The first element (in row-major order) that two pieces hold differently.
+    Result<std::optional<std::uint64_t>> firstDifference(TensorId tensor, const Overlap& overlap)
+    {
+        const std::uint64_t cell = info(m_checkpoint.tensor(tensor).dtype).bytesPerBlock;
+        const FlatRange range = std::get<FlatRange>(overlap.region);
+        std::vector<std::byte> a(std::min(kBlockCells, range.size()) * cell);
+        std::vector<std::byte> b(a.size());
+        for (std::uint64_t at = range.begin; at < range.end; at += kBlockCells) {
+            SHARDLENS_TRY(m_job.poll());
+            const FlatRange part{at, std::min(range.end, at + kBlockCells)};
+            SHARDLENS_TRY(readPiece(m_streams, tensor, overlap.first, part, std::span(a).first(part.size() * cell)));
+            SHARDLENS_TRY(readPiece(m_streams, tensor, overlap.second, part, std::span(b).first(part.size() * cell)));
+            const auto differs = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(part.size() * cell), b.begin()).first - a.begin();
+            if (static_cast<std::uint64_t>(differs) < part.size() * cell)
+                return std::optional(at + static_cast<std::uint64_t>(differs) / cell);
+        }
+        return std::optional<std::uint64_t>{};
+    }
+
+    const Checkpoint& m_checkpoint;
+    StreamSet m_streams;
+    JobContext& m_job;
+};
+
+// For each tensor the module copy that belongs to it, where it is a master.
+std::vector<std::optional<TensorId>> moduleCopies(const Checkpoint& checkpoint)
+{
+    std::vector<std::optional<TensorId>> ofParameter(checkpoint.parameters().size());
+    std::vector<std::optional<TensorId>> out(checkpoint.tensors().size());
+    for (std::size_t i = 0; i < out.size(); ++i)
+        if (checkpoint.roleOf(idAt<TensorId>(i)).kind == RoleKind::Module)
+            ofParameter[indexOf(checkpoint.tensors()[i].parameter)] = idAt<TensorId>(i);
+    for (std::size_t i = 0; i < out.size(); ++i)
+        if (checkpoint.roleOf(idAt<TensorId>(i)).kind == RoleKind::Weight)
+            out[i] = ofParameter[indexOf(checkpoint.tensors()[i].parameter)];
+    return out;
+}
+
+// A tensor that cannot be read is a finding; only a cancel ends the check.
+Status settle(Status status, TensorId tensor, std::vector<Finding>& out)
+{
+    if (status || status.error().code() == ErrorCode::Cancelled)
+        return status;
+    out.push_back(findingAbout(Severity::Error, "unreadable", tensor, status.error().sentence()));
+    return {};
+}
+
+} // namespace
+
+Severity VerifyReport::worst() const
+{
+    Severity out = Severity::Info;
+    for (const Finding& finding : findings)
+        out = std::max(out, finding.severity);
+    return out;
+}
+
+Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const VerifyOptions& options, Executor& executor, JobContext& job)
+{
+    const std::size_t count = checkpoint->tensors().size();
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        total += checkpoint->bytesOf(idAt<TensorId>(i));
+    job.setTotal(options.quick ? count : total);
+    Verifier verifier(checkpoint, job);
+    const auto copies = moduleCopies(*checkpoint);
+    std::vector<char> complete(count, 0); // bytes, not bits: written by several threads
+    std::vector<std::vector<Finding>> found(count);
+    SHARDLENS_TRY(executor.forEach(count, [&](std::size_t i) -> Status {
+        SHARDLENS_TRY(job.poll());
+        complete[i] = verifier.checkCoverage(idAt<TensorId>(i), found[i]) ? 1 : 0;
+        if (options.quick)
+            job.advance(1);
+        return {};
+    }));
+    if (!options.quick) {
+        SHARDLENS_TRY(executor.forEach(count, [&](std::size_t i) -> Status {
+            const TensorId tensor = idAt<TensorId>(i);
+            if (complete[i] == 0)
+                return {};
+            SHARDLENS_TRY(settle(verifier.checkReplicas(tensor, found[i]), tensor, found[i]));
+            SHARDLENS_TRY(settle(verifier.checkFinite(tensor, found[i]), tensor, found[i]));
+            if (copies[i] && complete[indexOf(*copies[i])] != 0)
+                return settle(verifier.checkStale(tensor, *copies[i], found[i]), tensor, found[i]);
+            return {};
+        }));
+    }
+    VerifyReport report;
+    report.tensorsChecked = count;
+    report.bytesRead = verifier.bytesRead();
+    report.findings = checkpoint->findings();
+    for (std::vector<Finding>& some : found)
+        report.findings.insert(report.findings.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    std::stable_sort(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
+    return report;
+}
+
+} // namespace shardlens

@@ -11,24 +11,6 @@
 namespace shardlens {
 namespace {
 
-// The sentence fragment for a tensor that cannot be read whole.
-Error holeError(const Checkpoint& checkpoint, TensorId tensor, const Hole& hole)
-{
-    std::string text = fmt::format("{}: {} of {} {}", printable(checkpoint.fullName(tensor)), regionText(viewOf(hole.region)),
-                                   shapeText(checkpoint.tensor(tensor).shape), std::holds_alternative<FlatRange>(hole.region) ? "are missing" : "is missing");
-    if (!hole.expected)
-        return {ErrorCode::Refused, text + ", and no file in this checkpoint holds them"};
-    const Piece piece = checkpoint.pieces().at(*hole.expected);
-    const Stream& stream = checkpoint.stream(piece.source.stream);
-    if (const auto rank = checkpoint.rankOfPiece(piece))
-        text += fmt::format("; rank {} should hold them", *rank);
-    if (stream.file != kNoFile) {
-        const File& file = checkpoint.file(stream.file);
-        text += fmt::format("; {} {}", printable(file.name), file.state == File::State::Missing ? "is not in the folder" : "cannot be read");
-    }
-    return {ErrorCode::Refused, std::move(text)};
-}
-
 struct Run {
     FlatRange cells;
     PieceId piece;
@@ -56,6 +38,52 @@ std::vector<Run> presentRuns(const Checkpoint& checkpoint, TensorId tensor, Shap
 
 } // namespace
 
+std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const Hole& hole)
+{
+    const Shape& shape = checkpoint.tensor(tensor).shape;
+    const RegionView region = viewOf(hole.region);
+    std::string text = fmt::format("{}: {} of {} {} missing", printable(checkpoint.fullName(tensor)), regionText(region), shapeText(shape),
+                                   volumeOf(region) == 1 ? "is" : "are");
+    if (!hole.expected)
+        return text + ", and no file of this checkpoint holds them";
+    const Piece piece = checkpoint.pieces().at(*hole.expected);
+    const Stream& stream = checkpoint.stream(piece.source.stream);
+    if (const auto rank = checkpoint.rankOfPiece(piece))
+        text += fmt::format("; rank {} should hold them", *rank);
+    if (stream.file == kNoFile)
+        return text;
+    const File& file = checkpoint.file(stream.file);
+    switch (file.state) {
+    case File::State::Missing: return text + fmt::format("; {} is not in the folder", printable(file.name));
+    case File::State::Unreadable: return text + fmt::format("; {} cannot be read", printable(file.name));
+    case File::State::Read: break;
+    }
+    return text + fmt::format("; {} describes it and does not store it", printable(file.name));
+}
+
+Status readPiece(const StreamSet& streams, TensorId tensor, PieceId id, FlatRange part, std::span<std::byte> out)
+{
+    const Checkpoint& checkpoint = streams.checkpoint();
+    const Tensor& owner = checkpoint.tensor(tensor);
+    const std::uint64_t cell = info(owner.dtype).bytesPerBlock;
+    const Shape units = unitShape(owner.shape, owner.dtype);
+    const Piece piece = checkpoint.pieces().at(id);
+    SHARDLENS_ASSIGN(const auto source, streams.source(piece.source.stream));
+    const AddressMap from = piece.addresses(units, cell);
+    const AddressMap to = AddressMap::dense(part, units, 0, cell);
+    const AffineTarget target{out, cell, owner.dtype, piece.source.flags};
+    Status status;
+    forEachCopy(piece.region, from, part, to, units, [&](const AffineCopy& copy) {
+        if (status)
+            status = readAffine(*source, copy, target);
+    });
+    if (status)
+        return {};
+    const FileId file = checkpoint.stream(piece.source.stream).file;
+    Error error = status.takeError().within(printable(checkpoint.fullName(tensor)));
+    return file == kNoFile ? error : std::move(error).within(printable(checkpoint.file(file).name));
+}
+
 Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tensor)
 {
     const Checkpoint& checkpoint = streams.checkpoint();
@@ -80,7 +108,7 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
     }
     if (covered < cells) {
         const Coverage coverage = coverageOf(checkpoint, tensor, 1);
-        return holeError(checkpoint, tensor, coverage.holes.front());
+        return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverage.holes.front())};
     }
     return reader;
 }
@@ -89,27 +117,13 @@ Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) cons
 {
     if (offset % m_cellBytes != 0 || out.size() % m_cellBytes != 0 || offset > m_sizeBytes || out.size() > m_sizeBytes - offset)
         return Error{ErrorCode::Refused, fmt::format("bytes {} to {} of {}, in steps of {}", offset, offset + out.size(), m_sizeBytes, m_cellBytes)};
-    const Checkpoint& checkpoint = m_streams->checkpoint();
     const FlatRange wanted{offset / m_cellBytes, (offset + out.size()) / m_cellBytes};
     auto segment = std::upper_bound(m_segments.begin(), m_segments.end(), wanted.begin,
                                     [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
     for (; segment != m_segments.end() && segment->cells.begin < wanted.end; ++segment) {
         const FlatRange part = intersect(segment->cells, wanted);
-        const Piece piece = checkpoint.pieces().at(segment->piece);
-        SHARDLENS_ASSIGN(const auto source, m_streams->source(piece.source.stream));
-        const AddressMap from = piece.addresses(m_units, m_cellBytes);
-        const AddressMap to = AddressMap::dense(part, m_units, (part.begin - wanted.begin) * m_cellBytes, m_cellBytes);
-        const AffineTarget target{out, m_cellBytes, checkpoint.tensor(m_tensor).dtype, piece.source.flags};
-        Status status;
-        forEachCopy(piece.region, from, part, to, m_units, [&](const AffineCopy& copy) {
-            if (status)
-                status = readAffine(*source, copy, target);
-        });
-        if (!status) {
-            const FileId file = checkpoint.stream(piece.source.stream).file;
-            const std::string place = file == kNoFile ? std::string{} : printable(checkpoint.file(file).name);
-            return status.takeError().within(printable(checkpoint.fullName(m_tensor))).within(place);
-        }
+        const std::span<std::byte> target = out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
+        SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment->piece, part, target));
     }
     return {};
 }

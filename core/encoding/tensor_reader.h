@@ -33,6 +33,11 @@ private:
     mutable std::deque<StreamId> m_order;                          // of opening: the oldest is closed first
 };
 
+// Reads the cells of `part` from one piece, which must hold them all: plain little-endian values in row-major order.
+[[nodiscard]] Status readPiece(const StreamSet& streams, TensorId tensor, PieceId piece, FlatRange part, std::span<std::byte> out);
+// "NAME: elements 0 to 4 of [2, 3] are missing; rank 1 should hold them; FILE is not in the folder": a fragment.
+[[nodiscard]] std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const struct Hole& hole);
+
 // Reads logical tensors: little-endian values in row-major order, whatever pieces they lie in.
 // Replicas: the first piece that holds a cell counts. A hole is an error that names tensor, region, rank and file.
 // Safe from several threads. The StreamSet must outlive it.

@@ -16,18 +16,13 @@ namespace op = pickle::op;
 
 class Emitter {
 public:
-    void opcode(std::uint8_t code) { m_bytes.push_back(static_cast<std::byte>(code)); }
+    void opcode(std::uint8_t code) { m_bytes += static_cast<char>(code); }
     template <typename T>
     void field(T value)
     {
-        m_bytes.resize(m_bytes.size() + sizeof(T));
-        storeLe(m_bytes.data() + m_bytes.size() - sizeof(T), value);
+        m_bytes.append(reinterpret_cast<const char*>(&value), sizeof(T)); // little-endian machines only: endian.h
     }
-    void raw(std::string_view text)
-    {
-        const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-        m_bytes.insert(m_bytes.end(), bytes, bytes + text.size());
-    }
+    void raw(std::string_view text) { m_bytes += text; }
     void text(std::string_view text)
     {
         opcode(op::kBinUnicode);
@@ -72,10 +67,14 @@ public:
             integer(number);
         opcode(numbers.size() > 3 ? op::kTuple : static_cast<std::uint8_t>(op::kTuple1 + numbers.size() - 1));
     }
-    [[nodiscard]] std::vector<std::byte> take() { return std::move(m_bytes); }
+    [[nodiscard]] std::vector<std::byte> take() const
+    {
+        const auto* begin = reinterpret_cast<const std::byte*>(m_bytes.data());
+        return {begin, begin + m_bytes.size()};
+    }
 
 private:
-    std::vector<std::byte> m_bytes;
+    std::string m_bytes;
 };
 
 // What torch counts: blocks of two 4-bit values are one element there.

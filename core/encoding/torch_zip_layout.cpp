@@ -19,32 +19,34 @@ constexpr std::uint16_t kFlagsWithDescriptor = 0x0808; // UTF-8 name, sizes foll
 constexpr std::uint16_t kFlagsEmpty = 0x0800;
 constexpr std::size_t kMaxNameBytes = 65'535;
 
-// Little-endian fields appended to a byte vector.
+// Little-endian fields, one after the other.
 class Fields {
 public:
     template <typename T>
     Fields& put(T value)
     {
-        m_bytes.resize(m_bytes.size() + sizeof(T));
-        storeLe(m_bytes.data() + m_bytes.size() - sizeof(T), value);
+        m_bytes.append(reinterpret_cast<const char*>(&value), sizeof(T)); // little-endian machines only: endian.h
         return *this;
     }
     Fields& text(std::string_view text)
     {
-        const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-        m_bytes.insert(m_bytes.end(), bytes, bytes + text.size());
+        m_bytes += text;
         return *this;
     }
     Fields& repeat(std::size_t count, char c)
     {
-        m_bytes.insert(m_bytes.end(), count, static_cast<std::byte>(c));
+        m_bytes.append(count, c);
         return *this;
     }
-    [[nodiscard]] std::vector<std::byte> take() { return std::move(m_bytes); }
+    [[nodiscard]] std::vector<std::byte> take() const
+    {
+        const auto* begin = reinterpret_cast<const std::byte*>(m_bytes.data());
+        return {begin, begin + m_bytes.size()};
+    }
     [[nodiscard]] std::size_t size() const { return m_bytes.size(); }
 
 private:
-    std::vector<std::byte> m_bytes;
+    std::string m_bytes;
 };
 
 std::uint16_t low16(std::uint64_t value)

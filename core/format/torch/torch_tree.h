@@ -1,0 +1,24 @@
+#pragma once
+
+#include "core/encoding/torch_file.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace shardlens::torch {
+
+// A tensor or plain number of a tree, with its path: dictionary keys by str(), list indices, attribute names (conformance/README.md, "Trees").
+struct TreeLeaf {
+    std::string name;   // path joined with '.'
+    std::string branch; // first part of the path; empty at the root
+    pickle::Value value;
+};
+
+// Every tensor below `root`, in the order of the file. Modules count as their state_dict. Cycles end where they close; LimitExceeded beyond
+// 128 levels or 20 million visits.
+[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root);
+// str(key) as Python gives it for text, numbers and None.
+[[nodiscard]] std::string keyText(pickle::Value key);
+
+} // namespace shardlens::torch
