@@ -1,0 +1,78 @@
+#include "app/cli/conversion.h"
+
+#include "core/base/text.h"
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace shardlens::cli {
+namespace {
+
+struct ConvertArguments {
+    ConvertRequest request;
+    ConversionOptions options;
+    SelectionArguments selection;
+    std::string dtype;
+    std::string maxShard;
+    std::string memoryLimit;
+};
+
+// A size with a unit, as people write it.
+std::string checkSize(const std::string& text)
+{
+    return parseSize(text) != 0 ? std::string{} : text + " is no size; write a number with a unit, such as 512MiB or 5GB";
+}
+
+std::string checkDType(const std::string& text)
+{
+    return dtypeByName(text) ? std::string{} : text + " is no dtype; write F32, F16 or BF16";
+}
+
+ConvertRequest requestOf(const ConvertArguments& arguments)
+{
+    ConvertRequest out = arguments.request;
+    if (!arguments.selection.select.empty())
+        out.select = selectByName(arguments.selection.select).value_or(Select::Weights); // the names were checked while parsing
+    out.include = arguments.selection.include;
+    out.exclude = arguments.selection.exclude;
+    if (!arguments.dtype.empty())
+        out.dtype = dtypeByName(arguments.dtype);
+    if (!arguments.maxShard.empty())
+        out.maxShardBytes = parseSize(arguments.maxShard);
+    if (!arguments.memoryLimit.empty())
+        out.memoryLimit = parseSize(arguments.memoryLimit);
+    return out;
+}
+
+void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
+{
+    ConvertRequest& request = arguments.request;
+    command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
+    command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin")->required();
+    command.add_option("--to", request.to, "safetensors or torch (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    command.add_option("--tag", request.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    addSelectionArguments(command, arguments.selection);
+    command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
+    command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);
+    command.add_option("--memory-limit", arguments.memoryLimit, "Memory to work in (default: 256MiB)")->type_name("SIZE")->check(checkSize);
+    addThreadsOption(command, request.threads);
+    command.add_option("--device", request.device, "Where arithmetic is done: cpu or auto")->type_name("DEVICE")->check(CLI::IsMember({"cpu", "auto"}));
+    command.add_flag("--verify", request.verify, "Read the result back and compare it with the source before it gets its name");
+    command.add_flag("--overwrite", request.overwrite, "Replace DST if it is a checkpoint or a model file");
+}
+
+} // namespace
+
+void addConvertCommand(CLI::App& program, CommandContext& context)
+{
+    const auto arguments = std::make_shared<ConvertArguments>();
+    CLI::App* command = program.add_subcommand("convert", "Write a checkpoint in another format, precision or number of files");
+    addRequestOptions(*command, *arguments);
+    addConversionOptions(*command, arguments->options);
+    command->footer("DST appears when it is whole: a job that is cancelled, killed or fails leaves nothing under its name.\n\n"
+                    "Example: shardlens convert /data/run /data/model --to safetensors --dtype BF16 --verify");
+    command->callback([arguments, &context] { context.exitCode = runConversion(requestOf(*arguments), arguments->options, context); });
+}
+
+} // namespace shardlens::cli

@@ -137,7 +137,7 @@ void addDroppedValues(const Checkpoint& source, std::vector<PlanLine>& lines)
 {
     std::vector<std::string> names; // files of one run repeat them
     for (const FileMetadata& file : source.metadata())
-        if (source.file(file.file).container != "safetensors")
+        if (file.file == kNoFile || source.file(file.file).container != "safetensors")
             collectValues(file.root, "", names);
     if (!names.empty())
         lines.push_back({Kind::Dropped, "Other values", fmt::format("Not carried over, because the result holds tensors only: {}.", listed(names))});

@@ -1,66 +1,30 @@
 #include "core/convert/plan_files.h"
 
-#include "core/base/endian.h"
-#include "core/base/text.h"
+#include "core/encoding/safetensors.h"
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
+#include <string_view>
+#include <unordered_map>
 
 namespace shardlens {
-namespace {
-
-constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kHeaderStep = 8;
-constexpr std::uint64_t kLargestHeader = 100'000'000; // formats/safetensors.md §3
-
-// The reference writer's order: by dtype from the widest down, then by name (formats/safetensors.md §4.1).
-Shard inReferenceOrder(const std::vector<OutputTensor>& tensors, const Shard& shard)
-{
-    Shard out = shard;
-    std::sort(out.begin(), out.end(), [&](std::size_t a, std::size_t b) {
-        if (tensors[a].dtype != tensors[b].dtype)
-            return tensors[a].dtype > tensors[b].dtype;
-        return tensors[a].name < tensors[b].name;
-    });
-    return out;
-}
-
-std::string quoted(const std::string& text)
-{
-    return nlohmann::json(text).dump();
-}
-
-} // namespace
 
 Result<PlannedFile> planSafetensorsFile(const Checkpoint& source, const std::vector<OutputTensor>& tensors, const Shard& shard)
 {
+    std::vector<SafetensorsEntry> entries;
+    std::unordered_map<std::string_view, std::size_t> tensorOf; // by name
+    for (const std::size_t i : shard) {
+        entries.push_back({tensors[i].name, tensors[i].dtype, source.tensor(tensors[i].source).shape});
+        tensorOf[tensors[i].name] = i;
+    }
+    SHARDLENS_TRY(placeInReferenceOrder(entries));
+    SHARDLENS_ASSIGN(auto header, safetensorsHeaderBytes(entries, {{"format", "pt"}}));
     PlannedFile out;
     out.container = PlannedFile::Container::Safetensors;
-    std::string header = R"({"__metadata__":{"format":"pt"})";
-    std::uint64_t at = 0;
-    for (const std::size_t i : inReferenceOrder(tensors, shard)) {
-        const OutputTensor& tensor = tensors[i];
-        const Shape& shape = source.tensor(tensor.source).shape;
-        header += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", quoted(tensor.name), nameOf(tensor.dtype), fmt::join(shape, ","), at,
-                              at + tensor.sizeBytes);
-        out.tensors.push_back({tensor.name, tensor.source, tensor.dtype, at, tensor.sizeBytes, tensor.isAlias, false, {}});
-        at += tensor.sizeBytes;
+    out.sizeBytes = header.size() + (entries.empty() ? 0 : entries.back().end);
+    for (const SafetensorsEntry& entry : entries) {
+        const OutputTensor& tensor = tensors[tensorOf.at(entry.name)];
+        out.tensors.push_back({tensor.name, tensor.source, tensor.dtype, header.size() + entry.begin, tensor.sizeBytes, tensor.isAlias, false, {}});
     }
-    header += '}';
-    header.resize((header.size() + kHeaderStep - 1) / kHeaderStep * kHeaderStep, ' ');
-    if (header.size() > kLargestHeader)
-        return Error{ErrorCode::Refused, fmt::format("a header of {} B, at most {} B are allowed; write smaller files with --max-shard-size", groupedText(header.size()),
-                                                     groupedText(kLargestHeader))};
-    PlannedBytes literal;
-    literal.bytes.resize(kLengthBytes + header.size());
-    storeLe(literal.bytes.data(), std::uint64_t{header.size()});
-    std::transform(header.begin(), header.end(), literal.bytes.begin() + kLengthBytes, [](char c) { return static_cast<std::byte>(c); });
-    for (PlannedTensor& tensor : out.tensors)
-        tensor.offset += literal.bytes.size();
-    out.sizeBytes = literal.bytes.size() + at;
-    out.literals.push_back(std::move(literal));
+    out.literals.push_back({0, std::move(header)});
     return out;
 }
 

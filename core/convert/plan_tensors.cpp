@@ -84,6 +84,8 @@ Status checkNames(const std::vector<SelectedTensor>& selection)
 
 Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequest& request, JobContext& job)
 {
+    if (request.dtype && !canCast(DType::F32, *request.dtype))
+        return Error{ErrorCode::Refused, fmt::format("--dtype {} is no type to cast to; F32, F16, BF16, F64 and the 8-bit floats are", nameOf(*request.dtype))};
     SHARDLENS_ASSIGN(const SelectionOptions options, selectionOf(request));
     const std::vector<SelectedTensor> selection = selectTensors(*source, options);
     if (selection.empty())
