@@ -57,8 +57,10 @@ Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPie
         out.m_longest = std::max(out.m_longest, part.length);
         out.m_parts.push_back(part);
     }
-    if (first)
-        out.m_longest = expectedPart;
+    // Of two ranks that hold something the lower is full; with fewer the longest may have lost its padding, and only the arithmetic knows.
+    const auto holding = std::count_if(out.m_parts.begin(), out.m_parts.end(), [](const Part& part) { return part.length > 0; });
+    if (out.m_anyMissing && holding < 2)
+        out.m_longest = std::max(out.m_longest, expectedPart);
     std::uint64_t begin = 0;
     for (Part& part : out.m_parts) {
         const bool missing = !run.optimizers.at(part.rank).torch;
