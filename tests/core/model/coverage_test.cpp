@@ -4,6 +4,7 @@
 #include "core/model/checkpoint_builder.h"
 #include "tests/core/model/random_regions.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -96,7 +97,7 @@ TEST(Coverage, FindsEveryHoleAndWhetherAnythingIsHeldTwice)
         std::string trace = shapeText(shape);
         for (std::uint64_t count = random.below(6); count-- > 0;) {
             pieces.push_back({random.region(shape), random.below(4) == 0});
-            trace += " " + regionText(viewOf(pieces.back().region)) + (pieces.back().missing ? " gone" : "");
+            trace += fmt::format(" {}{}", regionText(viewOf(pieces.back().region)), pieces.back().missing ? " gone" : "");
         }
         SCOPED_TRACE(trace);
         expectCoverage(shape, pieces);
@@ -113,7 +114,7 @@ TEST(Coverage, OverlapsReachEveryCellThatIsHeldTwice)
         std::string trace = shapeText(shape);
         for (std::uint64_t count = random.below(6); count-- > 0;) {
             pieces.push_back({random.region(shape), false});
-            trace += " " + regionText(viewOf(pieces.back().region));
+            trace += fmt::format(" {}", regionText(viewOf(pieces.back().region)));
         }
         SCOPED_TRACE(trace);
         const CheckpointPtr checkpoint = checkpointOf(shape, pieces);

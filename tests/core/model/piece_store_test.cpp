@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 namespace shardlens {
 namespace {
 
@@ -39,25 +42,28 @@ TEST(PieceStore, KeepsEveryPieceOrderedByTensorThenByArrival)
     constexpr std::size_t kTensors = 7;
     for (std::uint32_t seed = 0; seed < 60; ++seed) {
         RandomRegions random(seed);
-        std::vector<Row> rows = randomRows(random, 200, kTensors);
+        const std::vector<Row> rows = randomRows(random, 200, kTensors);
         PieceStoreBuilder builder;
         for (const Row& row : rows)
             builder.add(row.tensor, viewOf(row.region), row.placement, row.strides);
         EXPECT_EQ(builder.size(), rows.size());
         const PieceStore store = std::move(builder).finish(kTensors);
-        std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.tensor < b.tensor; });
+        std::vector<std::size_t> order(rows.size());
+        std::iota(order.begin(), order.end(), 0u);
+        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a].tensor < rows[b].tensor; });
         ASSERT_EQ(store.size(), rows.size());
         for (std::size_t i = 0; i < rows.size(); ++i) {
+            const Row& row = rows[order[i]];
             const Piece piece = store.at(idAt<PieceId>(i));
-            EXPECT_EQ(store.tensorOf(piece.id), rows[i].tensor);
-            EXPECT_EQ(copyOf(piece.region), rows[i].region);
-            EXPECT_EQ(piece.source.stream, rows[i].placement.stream);
-            EXPECT_EQ(piece.source.offset, rows[i].placement.offset);
-            EXPECT_EQ(piece.source.flags, rows[i].placement.flags);
-            EXPECT_EQ(piece.holder, rows[i].placement.holder);
-            EXPECT_EQ((std::vector<std::int64_t>{piece.source.strides.begin(), piece.source.strides.end()}), rows[i].strides);
-            EXPECT_GE(i, store.firstOf(rows[i].tensor));
-            EXPECT_LT(i, store.lastOf(rows[i].tensor));
+            EXPECT_EQ(store.tensorOf(piece.id), row.tensor);
+            EXPECT_EQ(copyOf(piece.region), row.region);
+            EXPECT_EQ(piece.source.stream, row.placement.stream);
+            EXPECT_EQ(piece.source.offset, row.placement.offset);
+            EXPECT_EQ(piece.source.flags, row.placement.flags);
+            EXPECT_EQ(piece.holder, row.placement.holder);
+            EXPECT_EQ((std::vector<std::int64_t>{piece.source.strides.begin(), piece.source.strides.end()}), row.strides);
+            EXPECT_GE(i, store.firstOf(row.tensor));
+            EXPECT_LT(i, store.lastOf(row.tensor));
         }
     }
 }
