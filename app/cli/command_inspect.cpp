@@ -12,6 +12,8 @@
 namespace shardlens::cli {
 namespace {
 
+constexpr std::size_t kMaxLabelColumns = 32;
+
 struct InspectArguments {
     SourceArguments source;
     bool json = false;
@@ -116,10 +118,12 @@ void printHead(Console& console, const Checkpoint& checkpoint)
 
 void printFacts(Console& console, const Checkpoint& checkpoint)
 {
-    constexpr std::size_t kLabelColumns = 20;
+    std::size_t columns = 8;
+    for (const auto& [name, value] : checkpoint.facts())
+        columns = std::max(columns, std::min(displayWidth(printable(name)), kMaxLabelColumns));
     const auto fact = [&](const std::string& name, const std::string& value) {
-        std::string label = "  " + printable(name);
-        label.resize(std::max(kLabelColumns, label.size() + 2), ' ');
+        std::string label = "  " + elided(printable(name), columns);
+        label.append(columns + 4 - displayWidth(label), ' ');
         const auto lines = wrapped(printable(value), console.width() - std::min(label.size(), console.width() - 1));
         console.line(console.styled(Style::Muted, label) + lines.front());
         for (std::size_t i = 1; i < lines.size(); ++i)
