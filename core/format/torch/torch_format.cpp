@@ -98,23 +98,27 @@ private:
         m_placeOf.clear();
         m_shared.clear();
         TorchPieces pieces(m_builder, file, torch);
-        std::unordered_set<std::uint32_t> taken;
-        if (!branches.optimizer.empty()) {
-            SHARDLENS_ASSIGN(taken, addOptimizer(m_builder, file, torch, torch.root().find(branches.optimizer)));
-        }
+        std::vector<const TreeLeaf*> ofOptimizer;
         std::size_t count = 0;
         for (const TreeLeaf& leaf : leaves) {
             if (++count % 4096 == 0)
                 SHARDLENS_TRY(job.poll());
-            const bool ofOptimizer = !branches.optimizer.empty() && leaf.branch == branches.optimizer;
-            if (ofOptimizer && taken.contains(leaf.value.index()))
+            if (!branches.optimizer.empty() && leaf.branch == branches.optimizer) {
+                ofOptimizer.push_back(&leaf);
                 continue;
-            const bool isWeight = !ofOptimizer && (branches.model.empty() || leaf.branch == branches.model);
+            }
+            const bool isWeight = branches.model.empty() || leaf.branch == branches.model;
             const bool cutsBranch = isWeight && !branches.model.empty();
             const std::string name = cutsBranch ? leaf.name.substr(std::min(leaf.name.size(), branches.model.size() + 1)) : leaf.name;
             if (!isWeight || m_index.accepts(name, fileName, file))
                 SHARDLENS_TRY(addOne(torch, pieces, file, name, leaf.value, isWeight));
         }
+        if (branches.optimizer.empty())
+            return {};
+        SHARDLENS_ASSIGN(const auto taken, addOptimizer(m_builder, file, torch, torch.root().find(branches.optimizer)));
+        for (const TreeLeaf* leaf : ofOptimizer)
+            if (!taken.contains(leaf->value.index()))
+                SHARDLENS_TRY(addOne(torch, pieces, file, leaf->name, leaf->value, false));
         return {};
     }
 
@@ -129,7 +133,7 @@ private:
             return tensor.takeError().within(printable(name));
         if (isWeight && isTied(*tensor, name))
             return {};
-        if (m_builder.hasParameter(name) && isWeight) {
+        if (isWeight && !m_weights.insert(name).second) {
             find(Severity::Error, "tensor-twice", fmt::format("Two tensors come out under the name {}: a key with a dot and a nested one.", printable(name)), file);
             return {};
         }
@@ -174,6 +178,7 @@ private:
 
     CheckpointBuilder& m_builder;
     IndexCheck& m_index;
+    std::set<std::string> m_weights;
     std::map<Place, std::string> m_placeOf;
     std::map<std::size_t, std::vector<std::string>> m_shared; // names by storage
 };
