@@ -14,7 +14,7 @@ void printDevicesJson(Console& console)
 {
     Json rows = Json::array();
     for (const Device& device : devices())
-        rows.push_back(Json{{"id", device.id}, {"name", device.name}, {"totalBytes", device.totalBytes}, {"freeBytes", device.freeBytes}});
+        rows.push_back(Json{{"id", device.id}, {"name", device.name}, {"total_bytes", device.totalBytes}, {"free_bytes", device.freeBytes}});
     Json answer = answerJson();
     answer["devices"] = std::move(rows);
     printJson(console, answer);

@@ -42,8 +42,8 @@ Json filesJson(const Checkpoint& checkpoint, const Inventory& inventory)
                             {"rank", file.rank ? Json(*file.rank) : Json()},
                             {"holds", file.holds},
                             {"container", file.container},
-                            {"tensorBytes", use.tensorBytes},
-                            {"paddingBytes", use.paddingBytes}});
+                            {"tensor_bytes", use.tensorBytes},
+                            {"padding_bytes", use.paddingBytes}});
     }
     return rows;
 }
@@ -58,7 +58,7 @@ Json rolesJson(const Inventory& inventory)
                             {"values", use.values},
                             {"bytes", use.bytes},
                             {"pieces", use.pieces},
-                            {"heldValues", use.heldValues}});
+                            {"held_values", use.heldValues}});
     return rows;
 }
 
@@ -68,7 +68,7 @@ void printInspectJson(Console& console, const Checkpoint& checkpoint)
     Json answer = answerJson();
     answer["path"] = checkpoint.path();
     answer["format"] = checkpoint.formatId();
-    answer["formatTitle"] = checkpoint.formatTitle();
+    answer["format_title"] = checkpoint.formatTitle();
     answer["title"] = checkpoint.title();
     answer["subtitle"] = checkpoint.subtitle();
     Json facts = Json::object();
@@ -83,7 +83,7 @@ void printInspectJson(Console& console, const Checkpoint& checkpoint)
     answer["roles"] = rolesJson(inventory);
     Json aliases = Json::array();
     for (const Alias& alias : checkpoint.aliases())
-        aliases.push_back(Json{{"name", alias.name}, {"tiedTo", checkpoint.parameters()[indexOf(alias.parameter)]}});
+        aliases.push_back(Json{{"name", alias.name}, {"tied_to", checkpoint.parameters()[indexOf(alias.parameter)]}});
     answer["tied"] = std::move(aliases);
     answer["files"] = filesJson(checkpoint, inventory);
     Json findings = Json::array();

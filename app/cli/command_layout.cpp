@@ -49,7 +49,7 @@ Json pieceJson(const Checkpoint& checkpoint, const Piece& piece, std::uint64_t c
         out["strides"] = std::move(strides);
     }
     if (piece.source.flags.bigEndian)
-        out["bigEndian"] = true;
+        out["big_endian"] = true;
     return out;
 }
 
@@ -85,7 +85,7 @@ void printLayoutJson(Console& console, const Checkpoint& checkpoint, TensorId id
     Json holes = Json::array();
     for (const Hole& hole : coverage.holes)
         holes.push_back(holeJson(checkpoint, hole));
-    answer["missingValues"] = coverage.missingCells * info(tensor.dtype).valuesPerBlock;
+    answer["missing_values"] = coverage.missingCells * info(tensor.dtype).valuesPerBlock;
     answer["holes"] = std::move(holes);
     printJson(console, answer);
 }

@@ -62,7 +62,7 @@ void printListJson(Console& console, const Checkpoint& checkpoint, const std::ve
                    {"bytes", checkpoint.bytesOf(row.tensor)},
                    {"pieces", checkpoint.pieces().countOf(row.tensor)}};
         if (row.isAlias)
-            value["tiedTo"] = checkpoint.fullName(row.tensor);
+            value["tied_to"] = checkpoint.fullName(row.tensor);
         console.write(i == 0 ? "\n  " : ",\n  ");
         console.write(value.dump(-1, ' ', false, Json::error_handler_t::replace));
     }

@@ -26,8 +26,8 @@ void printReportJson(Console& console, const Checkpoint& checkpoint, const Verif
     answer["format"] = checkpoint.formatId();
     answer["quick"] = arguments.options.quick;
     answer["worst"] = report.findings.empty() ? Json() : Json(nameOf(report.worst()));
-    answer["tensorsChecked"] = report.tensorsChecked;
-    answer["bytesRead"] = report.bytesRead;
+    answer["tensors_checked"] = report.tensorsChecked;
+    answer["bytes_read"] = report.bytesRead;
     Json findings = Json::array();
     for (const Finding& finding : report.findings)
         findings.push_back(findingJson(checkpoint, finding));

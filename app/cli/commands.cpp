@@ -63,7 +63,7 @@ int runCommandLine(int argc, const char* const* argv, CommandContext& context)
         program.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
         const auto chosen = program.get_subcommands();
-        context.console.write(chosen.empty() ? program.help() : chosen.front()->help());
+        context.console.write(chosen.empty() ? program.help() : chosen.front()->help("shardlens"));
     } catch (const CLI::CallForVersion& version) {
         context.console.line(version.what());
     } catch (const CLI::ParseError& problem) {
@@ -146,9 +146,9 @@ Result<SelectionOptions> SelectionArguments::options() const
 
 void addSelectionArguments(CLI::App& command, SelectionArguments& arguments)
 {
-    command.add_option("--select", arguments.select, "weights, module, optimizer or all")
+    command.add_option("--select", arguments.select, "weights, module, optimizer or all (default: weights; list: all)")
         ->type_name("WHAT")
-        ->check(CLI::IsMember({"weights", "module", "optimizer", "all"}));
+        ->check(CLI::IsMember({"weights", "module", "optimizer", "all"}).description(""));
     command.add_option("--include", arguments.include, "Only names in which the pattern is found; may be repeated")
         ->type_name("RE")
         ->allow_extra_args(false);
@@ -161,7 +161,7 @@ void addThreadsOption(CLI::App& command, std::uint32_t& threads)
 {
     command.add_option("--threads", threads, "Threads to use (default: all that this process may)")
         ->type_name("N")
-        ->check(CLI::Range(1u, 1024u));
+        ->check(CLI::Range(1u, 1024u).description(""));
 }
 
 std::unique_ptr<Executor> makeExecutor(std::uint32_t threads)

@@ -53,7 +53,7 @@ Json topologyJson(const Topology& topology)
     Json axes = Json::array();
     for (const Topology::Size& axis : topology.axes)
         axes.push_back(Json{{"axis", shardlens::nameOf(axis.axis)}, {"size", axis.size}});
-    return Json{{"axes", std::move(axes)}, {"worldSize", topology.worldSize()}};
+    return Json{{"axes", std::move(axes)}, {"world_size", topology.worldSize()}};
 }
 
 Json findingJson(const Checkpoint& checkpoint, const Finding& finding)
