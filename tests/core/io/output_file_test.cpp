@@ -1,0 +1,124 @@
+#include "core/io/disk_space.h"
+#include "core/io/output_file.h"
+
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sys/resource.h>
+#include <thread>
+#include <vector>
+
+namespace shardlens {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string contentOf(const std::string& path)
+{
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::span<const std::byte> bytesOf(const std::string& text)
+{
+    return std::as_bytes(std::span(text));
+}
+
+TEST(OutputFile, HasItsFullSizeFromTheStart)
+{
+    const test::TemporaryFolder folder;
+    const auto file = OutputFile::create(folder.file("a"), 100'000);
+    ASSERT_TRUE(file);
+    EXPECT_EQ(std::filesystem::file_size(folder.file("a")), 100'000u);
+}
+
+TEST(OutputFile, IsWrittenAnywhereFromSeveralThreads)
+{
+    const test::TemporaryFolder folder;
+    constexpr std::size_t kParts = 16;
+    constexpr std::size_t kPartBytes = 70'000;
+    std::string whole;
+    for (std::size_t i = 0; i < kParts; ++i)
+        whole += std::string(kPartBytes, static_cast<char>('a' + i));
+    auto file = OutputFile::create(folder.file("a"), whole.size());
+    ASSERT_TRUE(file);
+    std::vector<std::thread> threads;
+    for (std::size_t i = kParts; i-- > 0;)
+        threads.emplace_back([&, i] { EXPECT_TRUE(file->writeAt(i * kPartBytes, bytesOf(whole).subspan(i * kPartBytes, kPartBytes))); });
+    for (std::thread& thread : threads)
+        thread.join();
+    file->startFlush(0, whole.size());
+    file->waitFlush(0, whole.size());
+    EXPECT_TRUE(file->flush());
+    EXPECT_EQ(contentOf(folder.file("a")), whole);
+}
+
+TEST(OutputFile, NeverTouchesAFileThatIsThere)
+{
+    const test::TemporaryFolder folder;
+    std::ofstream(folder.file("a")) << "mine";
+    const auto file = OutputFile::create(folder.file("a"), 10);
+    ASSERT_FALSE(file);
+    EXPECT_EQ(file.error().code(), ErrorCode::Refused);
+    EXPECT_EQ(contentOf(folder.file("a")), "mine");
+}
+
+TEST(OutputFile, RefusesBytesBeyondItsEnd)
+{
+    const test::TemporaryFolder folder;
+    const auto file = OutputFile::create(folder.file("a"), 10);
+    ASSERT_TRUE(file);
+    EXPECT_TRUE(file->writeAt(7, bytesOf("abc")));
+    EXPECT_FALSE(file->writeAt(8, bytesOf("abc")));
+    EXPECT_FALSE(file->writeAt(UINT64_MAX, bytesOf("abc")));
+    EXPECT_EQ(std::filesystem::file_size(folder.file("a")), 10u);
+}
+
+TEST(OutputFile, SaysThatADiskIsTooFullBeforeAnythingIsWritten)
+{
+    const test::TemporaryFolder folder;
+    const auto freeBytes = freeBytesAt(folder.path().string());
+    ASSERT_TRUE(freeBytes);
+    const auto file = OutputFile::create(folder.file("a"), *freeBytes + (1ull << 40)); // a sparse file of that size would be possible
+    ASSERT_FALSE(file);
+    EXPECT_EQ(file.error().code(), ErrorCode::Io);
+    EXPECT_THAT(file.error().text(), HasSubstr("the disk is too full"));
+    EXPECT_THAT(file.error().text(), HasSubstr("free"));
+}
+
+// Runs in a process of its own: a limit cannot be taken back.
+[[noreturn]] void createBeyondTheLimit(const std::string& path)
+{
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const auto file = OutputFile::create(path, 100'000);
+    std::fputs(file ? "made" : file.error().text().c_str(), stderr);
+    std::_Exit(0);
+}
+
+TEST(OutputFile, SaysThatTheUsersLimitIsReached)
+{
+    const test::TemporaryFolder folder;
+    EXPECT_EXIT(createBeyondTheLimit(folder.file("a")), ::testing::ExitedWithCode(0), "larger than this disk or this user's limit allows");
+}
+
+TEST(DiskSpace, NamesBothNumbers)
+{
+    const test::TemporaryFolder folder;
+    EXPECT_TRUE(checkDiskSpace(folder.path().string(), 1));
+    const Status full = checkDiskSpace(folder.path().string(), std::uint64_t{1} << 62);
+    ASSERT_FALSE(full);
+    EXPECT_EQ(full.error().code(), ErrorCode::Refused);
+    EXPECT_THAT(full.error().text(), HasSubstr("4.00 EiB (4,611,686,018,427,387,904 B) needed"));
+    EXPECT_EQ(checkDiskSpace(folder.file("nothing"), 1).error().code(), ErrorCode::NotFound);
+}
+
+} // namespace
+} // namespace shardlens

@@ -1,0 +1,227 @@
+#include "core/io/staged_output.h"
+
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace shardlens {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class StagedOutputTest : public ::testing::Test {
+protected:
+    // What lies in the folder, hidden things too, sorted.
+    [[nodiscard]] std::vector<std::string> names() const
+    {
+        std::vector<std::string> out;
+        for (const auto& entry : fs::directory_iterator(m_folder.path()))
+            out.push_back(entry.path().filename());
+        std::sort(out.begin(), out.end());
+        return out;
+    }
+    [[nodiscard]] std::string content(const std::string& name) const
+    {
+        std::ifstream file(m_folder.file(name), std::ios::binary);
+        return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    }
+    static void fill(const StagedOutput& staged, const std::string& name, const std::string& text)
+    {
+        std::ofstream(staged.contentFolder() + "/" + name) << text;
+    }
+    [[nodiscard]] StagedOutput::Options folderTarget() const { return {m_folder.file("out"), false, "0badcafe"}; }
+    [[nodiscard]] StagedOutput::Options fileTarget() const { return {m_folder.file("out.bin"), true, "0badcafe"}; }
+
+    test::TemporaryFolder m_folder;
+};
+
+TEST_F(StagedOutputTest, GivesAFolderItsNameInOneStep)
+{
+    {
+        auto staged = StagedOutput::create(folderTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "a", "one");
+        EXPECT_FALSE(fs::exists(m_folder.file("out")));
+        EXPECT_THAT(names(), ElementsAre(".out.shardlens-0badcafe"));
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Refuse));
+    }
+    EXPECT_THAT(names(), ElementsAre("out"));
+    EXPECT_EQ(content("out/a"), "one");
+}
+
+TEST_F(StagedOutputTest, GivesAFileItsName)
+{
+    {
+        auto staged = StagedOutput::create(fileTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "out.bin", "one");
+        EXPECT_EQ(staged->resultPath(), staged->contentFolder() + "/out.bin");
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Refuse));
+    }
+    EXPECT_THAT(names(), ElementsAre("out.bin"));
+    EXPECT_EQ(content("out.bin"), "one");
+}
+
+TEST_F(StagedOutputTest, LeavesNothingWhereItIsNotPublished)
+{
+    {
+        const auto staged = StagedOutput::create(folderTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "a", "one");
+    }
+    EXPECT_THAT(names(), IsEmpty());
+}
+
+TEST_F(StagedOutputTest, LeavesATargetAloneThatAppearedMeanwhile)
+{
+    {
+        auto staged = StagedOutput::create(fileTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "out.bin", "new");
+        std::ofstream(m_folder.file("out.bin")) << "theirs";
+        const Status published = staged->publish(StagedOutput::Existing::Refuse);
+        ASSERT_FALSE(published);
+        EXPECT_EQ(published.error().code(), ErrorCode::Refused);
+    }
+    EXPECT_THAT(names(), ElementsAre("out.bin"));
+    EXPECT_EQ(content("out.bin"), "theirs");
+}
+
+TEST_F(StagedOutputTest, TakesThePlaceOfWhatIsThereAndRemovesThat)
+{
+    fs::create_directories(m_folder.file("out/old"));
+    {
+        auto staged = StagedOutput::create(folderTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "a", "new");
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Replace));
+    }
+    EXPECT_THAT(names(), ElementsAre("out"));
+    EXPECT_EQ(content("out/a"), "new");
+    EXPECT_FALSE(fs::exists(m_folder.file("out/old")));
+}
+
+TEST_F(StagedOutputTest, ReplacesAFolderByAFileAndNothingBySomething)
+{
+    fs::create_directories(m_folder.file("out.bin/old"));
+    for (const char* text : {"first", "second"}) {
+        auto staged = StagedOutput::create(fileTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "out.bin", text);
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Replace));
+        EXPECT_EQ(content("out.bin"), text);
+        fs::remove(m_folder.file("out.bin"));
+    }
+}
+
+TEST_F(StagedOutputTest, ReplacesALinkAndNotWhatItPointsTo)
+{
+    std::ofstream(m_folder.file("precious")) << "keep";
+    fs::create_symlink("precious", m_folder.file("out.bin"));
+    {
+        auto staged = StagedOutput::create(fileTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "out.bin", "new");
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Replace));
+    }
+    EXPECT_EQ(content("precious"), "keep");
+    EXPECT_EQ(content("out.bin"), "new");
+    EXPECT_FALSE(fs::is_symlink(m_folder.file("out.bin")));
+}
+
+TEST_F(StagedOutputTest, RefusesASecondProcessOnTheSameJob)
+{
+    const auto first = StagedOutput::create(folderTarget());
+    ASSERT_TRUE(first);
+    const auto second = StagedOutput::create(folderTarget());
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code(), ErrorCode::Refused);
+    EXPECT_THAT(second.error().text(), HasSubstr("process " + std::to_string(::getpid())));
+    EXPECT_TRUE(fs::exists(first->contentFolder()));
+}
+
+TEST_F(StagedOutputTest, LetsAnotherJobForTheSameTargetWork)
+{
+    const auto first = StagedOutput::create(folderTarget());
+    auto options = folderTarget();
+    options.jobHash = "12345678";
+    const auto second = StagedOutput::create(options);
+    ASSERT_TRUE(first && second);
+    EXPECT_TRUE(fs::exists(first->contentFolder()));
+    EXPECT_TRUE(fs::exists(second->contentFolder()));
+}
+
+TEST_F(StagedOutputTest, RemovesWhatAKilledProcessLeft)
+{
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const auto staged = StagedOutput::create(folderTarget());
+        if (staged)
+            fill(*staged, "half", "of it");
+        ::kill(::getpid(), SIGKILL);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_THAT(names(), ElementsAre(".out.shardlens-0badcafe"));
+    auto options = folderTarget();
+    options.jobHash = "12345678"; // another job: what was left is removed all the same
+    {
+        const auto staged = StagedOutput::create(options);
+        ASSERT_TRUE(staged);
+        EXPECT_THAT(names(), ElementsAre(".out.shardlens-12345678"));
+    }
+    EXPECT_THAT(names(), IsEmpty());
+}
+
+TEST_F(StagedOutputTest, LeavesHiddenFoldersOfOtherTargetsAlone)
+{
+    fs::create_directories(m_folder.file(".other.shardlens-0badcafe/content"));
+    fs::create_directories(m_folder.file(".out.shardlens")); // somebody's own
+    EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 0u);
+    EXPECT_THAT(names(), ElementsAre(".other.shardlens-0badcafe", ".out.shardlens"));
+}
+
+TEST_F(StagedOutputTest, SaysThatTheParentIsNotThere)
+{
+    const auto staged = StagedOutput::create({m_folder.file("nothing/out"), false, "0badcafe"});
+    ASSERT_FALSE(staged);
+    EXPECT_EQ(staged.error().code(), ErrorCode::NotFound);
+}
+
+TEST_F(StagedOutputTest, TakesNamesOfAnyLength)
+{
+    const std::string name(255, 'n');
+    {
+        auto staged = StagedOutput::create({m_folder.file(name), false, "0badcafe"});
+        ASSERT_TRUE(staged);
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Refuse));
+    }
+    EXPECT_THAT(names(), ElementsAre(name));
+}
+
+TEST(TargetPath, TakesPathsApart)
+{
+    const auto parts = [](const char* path) {
+        const TargetPath target{std::string(path)};
+        return target.path + " | " + target.parent + " | " + target.name;
+    };
+    EXPECT_EQ(parts("a"), "a | . | a");
+    EXPECT_EQ(parts("a/b//"), "a/b | a | b");
+    EXPECT_EQ(parts("/a"), "/a | / | a");
+    EXPECT_EQ(parts("/"), "/ | / | ");
+}
+
+} // namespace
+} // namespace shardlens
