@@ -56,7 +56,7 @@ Status checkApart(const Checkpoint& source, const TargetPath& target)
     const fs::path whole = canonical(source.path());
     std::error_code failed;
     if (place == whole)
-        return Error{ErrorCode::Refused, "it is the source itself; choose another name for the target"};
+        return Error{ErrorCode::Refused, "it exists, and is the same as the source; choose another name"};
     if (fs::is_directory(whole, failed) && liesIn(place, whole))
         return Error{ErrorCode::Refused, fmt::format("it lies inside the source {}; choose a place outside", printable(source.path()))};
     for (const File& file : source.files())
