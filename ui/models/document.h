@@ -5,6 +5,7 @@
 #include "ui/models/selection.h"
 
 #include <QObject>
+#include <QPointer>
 #include <QString>
 
 #include <memory>
@@ -49,6 +50,8 @@ signals:
     void convertRequested(const QString& format);
 
 private:
+    void deliver(std::uint64_t generation, Result<CheckpointPtr> opened);
+
     QString m_path;
     State m_state = State::Opening;
     CheckpointPtr m_checkpoint;

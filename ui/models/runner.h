@@ -1,6 +1,5 @@
 #pragma once
 
-#include <QFutureWatcher>
 #include <QMetaObject>
 #include <QObject>
 #include <QPointer>
@@ -34,9 +33,10 @@ public:
             if (stop.stop_requested())
                 return;
             auto result = std::make_shared<decltype(work(stop))>(work(stop));
-            // `this` is used only inside the queued call, which dies with the receiver it owns.
+            // Whether somebody still waits is asked in the window's thread only, where the runner lives and dies.
             QMetaObject::invokeMethod(
-                qApp(), [this, receiver, result, stop, deliver = std::move(deliver)]() mutable {
+                application(),
+                [this, receiver, result, stop, deliver = std::move(deliver)]() mutable {
                     if (receiver.isNull() || stop.stop_requested())
                         return;
                     m_running = false;
@@ -55,7 +55,7 @@ public:
     [[nodiscard]] bool isRunning() const { return m_running; }
 
 private:
-    static QObject* qApp();
+    static QObject* application();
 
     std::stop_source m_stop;
     std::unique_ptr<QObject> m_receiver;

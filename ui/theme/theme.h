@@ -4,6 +4,9 @@
 #include <QFont>
 #include <QIcon>
 #include <QObject>
+#include <QPalette>
+
+#include <memory>
 
 namespace shardlens::ui {
 
@@ -12,6 +15,8 @@ enum class Token {
     Window, Surface, Raised, Sunken, Border, BorderStrong, Text, Text2, Text3, Accent, AccentText, AccentWeak, AccentLine,
     Ok, OkWeak, Warn, WarnWeak, Error, ErrorWeak, Info, InfoWeak, Track, Hatch, Hole, Selection, Halo, Shadow, Tier, TierAlt,
 };
+
+struct Tokens;
 
 enum class TextStyle { Caption, Body, Strong, Title, Page, Figure, Mono, Tiny };
 
@@ -49,12 +54,24 @@ public:
 signals:
     void changed();
 
+protected:
+    bool eventFilter(QObject* watched, QEvent* event) override;
+
 private:
     void apply();
+    void decide();
+    [[nodiscard]] QPalette palette() const;
 
     Mode m_mode = Mode::System;
     bool m_dark = false;
+    bool m_systemDark = false;
+    bool m_applying = false;
     int m_textPercent = 100;
+    qreal m_bodyPixels = 13;
+    QFont m_systemFont;
+    QFont m_fixedFont;
+    QPalette m_systemPalette;
+    std::unique_ptr<const Tokens> m_tokens;
 };
 
 } // namespace shardlens::ui

@@ -1,0 +1,75 @@
+#include "ui/models/document.h"
+
+#include "core/format/format.h"
+
+#include <QCoreApplication>
+#include <QThreadPool>
+
+namespace shardlens::ui {
+
+Document::Document(QString path, QObject* parent) : QObject(parent), m_path(std::move(path)) {}
+
+Document::~Document()
+{
+    m_stop.request_stop();
+}
+
+void Document::select(const Selection& selection)
+{
+    if (selection == m_selection)
+        return;
+    m_selection = selection;
+    emit selectionChanged(m_selection);
+}
+
+void Document::load()
+{
+    m_stop.request_stop();
+    m_stop = std::stop_source{};
+    const std::uint64_t generation = ++m_generation;
+    m_state = State::Opening;
+    m_error.clear();
+    emit stateChanged();
+    QPointer<Document> self(this);
+    // A read that hangs keeps only this thread: the window drops its result.
+    QThreadPool::globalInstance()->start([self, generation, stop = m_stop.get_token(), path = m_path.toStdString()] {
+        JobContext job(stop);
+        auto opened = std::make_shared<Result<CheckpointPtr>>(openCheckpoint(path, {}, job));
+        QMetaObject::invokeMethod(
+            QCoreApplication::instance(),
+            [self, generation, opened] {
+                if (!self.isNull())
+                    self->deliver(generation, std::move(*opened));
+            },
+            Qt::QueuedConnection);
+    });
+}
+
+void Document::cancelLoad()
+{
+    if (m_state != State::Opening)
+        return;
+    m_stop.request_stop();
+    ++m_generation;
+    m_state = State::Failed;
+    m_error = tr("Cancelled.");
+    emit stateChanged();
+}
+
+void Document::deliver(std::uint64_t generation, Result<CheckpointPtr> opened)
+{
+    if (generation != m_generation)
+        return;
+    if (!opened) {
+        m_state = State::Failed;
+        m_error = QString::fromStdString(opened.error().sentence());
+    } else {
+        m_checkpoint = opened.take();
+        m_streams = std::make_shared<const StreamSet>(m_checkpoint);
+        m_selection = {};
+        m_state = State::Open;
+    }
+    emit stateChanged();
+}
+
+} // namespace shardlens::ui
