@@ -36,9 +36,20 @@ std::string commandNamed(const CLI::App& program, int argc, const char* const* a
     return known.empty() ? std::string{} : first + " ";
 }
 
+// The parser's own words, but for what it says backwards or not at all.
+std::string usageText(const CLI::App& program, const CLI::ParseError& problem, int argc, const char* const* argv)
+{
+    const auto chosen = program.get_subcommands();
+    if (chosen.empty() && argc > 1 && argv[1][0] != '-')
+        return fmt::format("no command is named {}", argv[1]);
+    if (dynamic_cast<const CLI::ExtrasError*>(&problem) != nullptr && !chosen.empty())
+        return fmt::format("not expected here: {}", fmt::join(chosen.front()->remaining(), " "));
+    return problem.what();
+}
+
 int reportUsage(const CLI::App& program, const CLI::ParseError& problem, int argc, const char* const* argv, Console& console)
 {
-    std::string text = problem.what();
+    std::string text = usageText(program, problem, argc, argv);
     while (!text.empty() && (text.back() == '\n' || text.back() == '.'))
         text.pop_back();
     std::replace(text.begin(), text.end(), '\n', ' ');
