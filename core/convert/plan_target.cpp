@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -65,6 +66,14 @@ Status checkApart(const Checkpoint& source, const TargetPath& target)
     return {};
 }
 
+// A file must show by its content what it is: its name alone may be a mistake.
+bool isReplaceable(const Candidate& there)
+{
+    if (there.isFolder)
+        return there.entries.empty() || detect(there) != nullptr;
+    return std::any_of(formats().begin(), formats().end(), [&](const Format& one) { return one.probe(there) == Match::ByContent; });
+}
+
 Status checkFree(const TargetPath& target, bool overwrite)
 {
     struct stat facts {};
@@ -75,8 +84,7 @@ Status checkFree(const TargetPath& target, bool overwrite)
     auto there = lookAt(target.path);
     if (!there)
         return there.takeError().within("what is there cannot be looked at, so it is not overwritten");
-    const bool empty = there->isFolder && there->entries.empty();
-    if (!empty && detect(*there) == nullptr)
+    if (!isReplaceable(*there))
         return Error{ErrorCode::Refused, "it is neither a checkpoint nor a model file, so --overwrite does not delete it; remove it yourself or choose another name"};
     return {};
 }
