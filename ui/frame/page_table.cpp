@@ -1,0 +1,49 @@
+#include "ui/frame/page_table.h"
+
+#include "ui/pages/atlas_page.h"
+#include "ui/pages/convert_page.h"
+#include "ui/pages/metadata_page.h"
+#include "ui/pages/overview_page.h"
+#include "ui/pages/tensor_page.h"
+#include "ui/pages/tensors_page.h"
+
+#include <QCoreApplication>
+
+#include <array>
+
+namespace shardlens::ui {
+namespace {
+
+template <typename T>
+Page* make(Document* document, JobQueue*)
+{
+    return new T(document);
+}
+
+Page* makeConvert(Document* document, JobQueue* queue)
+{
+    return new ConvertPage(document, queue);
+}
+
+constexpr std::array<PageEntry, 6> kPages{{
+    {"overview", QT_TRANSLATE_NOOP("PageTable", "Overview"), "overview", Qt::Key_1, true, make<OverviewPage>},
+    {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
+    {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},
+    {"tensor", QT_TRANSLATE_NOOP("PageTable", "Tensor"), "tensor", Qt::Key_4, true, make<TensorPage>},
+    {"metadata", QT_TRANSLATE_NOOP("PageTable", "Metadata"), "metadata", Qt::Key_8, true, make<MetadataPage>},
+    {"convert", QT_TRANSLATE_NOOP("PageTable", "Convert"), "convert", Qt::Key_Return, false, makeConvert},
+}};
+
+} // namespace
+
+std::span<const PageEntry> pageTable()
+{
+    return kPages;
+}
+
+QString titleOf(const PageEntry& entry)
+{
+    return QCoreApplication::translate("PageTable", entry.title);
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "ui/pages/page.h"
+
+#include <functional>
+#include <span>
+
+namespace shardlens::ui {
+
+class Document;
+class JobQueue;
+
+// A page of a tab: its place in the rail, its key, how it is made.
+struct PageEntry {
+    const char* id;
+    const char* title; // marked for translation
+    const char* icon;
+    Qt::Key key;       // with Alt
+    bool inRail;
+    Page* (*create)(Document* document, JobQueue* queue);
+};
+
+[[nodiscard]] std::span<const PageEntry> pageTable();
+[[nodiscard]] QString titleOf(const PageEntry& entry);
+
+} // namespace shardlens::ui

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <QWidget>
+
+#include <vector>
+
+class QAbstractButton;
+
+namespace shardlens::ui {
+
+// The pages of a tab, icon over label; jobs and settings at the foot (design.md §2).
+class Rail : public QWidget {
+    Q_OBJECT
+public:
+    explicit Rail(QWidget* parent = nullptr);
+    void setCurrent(const QString& id);
+    // Pages of a tab can only be chosen while there is one.
+    void setPagesEnabled(bool on);
+    void setBadge(int count); // of running and waiting jobs
+
+signals:
+    void chosen(const QString& id);
+
+protected:
+    void paintEvent(QPaintEvent* event) override;
+    void resizeEvent(QResizeEvent* event) override;
+
+private:
+    class Item;
+    std::vector<Item*> m_items;
+};
+
+} // namespace shardlens::ui

@@ -1,0 +1,177 @@
+#include "ui/frame/workspace.h"
+
+#include "core/base/text.h"
+#include "ui/frame/loading_bar.h"
+#include "ui/frame/page_table.h"
+#include "ui/models/document.h"
+#include "ui/theme/theme.h"
+#include "ui/widgets/banner.h"
+
+#include <QDateTime>
+#include <QDir>
+#include <QFileInfo>
+#include <QPainter>
+#include <QStackedWidget>
+#include <QTimer>
+#include <QVBoxLayout>
+
+#include <algorithm>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr int kLoadingDelayMs = 150;  // nothing moves before that
+constexpr qint64 kStillWritingMs = 10'000;
+constexpr int kMaxPlaces = 100;
+
+} // namespace
+
+Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
+    : QWidget(parent), m_document(document), m_queue(queue), m_column(new QVBoxLayout(this)), m_stack(new QStackedWidget(this)), m_empty(new QWidget(this)), m_loadingDelay(new QTimer(this))
+{
+    document->setParent(this);
+    m_column->setContentsMargins(0, 0, 0, 0);
+    m_column->setSpacing(0);
+    m_column->addWidget(m_stack, 1);
+    m_stack->addWidget(m_empty);
+    m_pageId = QStringLiteral("overview");
+    m_loadingDelay->setSingleShot(true);
+    m_loadingDelay->setInterval(kLoadingDelayMs);
+    connect(m_loadingDelay, &QTimer::timeout, this, &Workspace::showLoading);
+    connect(document, &Document::stateChanged, this, &Workspace::followState);
+    connect(document, &Document::selectionChanged, this, [this] { remember(); });
+    connect(document, &Document::pageRequested, this, &Workspace::showPage);
+    connect(document, &Document::convertRequested, this, [this] { showPage(QStringLiteral("convert")); });
+    followState();
+}
+
+Page* Workspace::currentPage() const
+{
+    return qobject_cast<Page*>(m_stack->currentWidget());
+}
+
+void Workspace::setBanner(Banner* banner)
+{
+    if (m_banner != nullptr)
+        m_banner->deleteLater();
+    m_banner = banner;
+    if (banner != nullptr)
+        m_column->insertWidget(m_loading != nullptr ? 1 : 0, banner);
+}
+
+void Workspace::followState()
+{
+    m_loadingDelay->stop();
+    if (m_loading != nullptr) {
+        m_loading->deleteLater();
+        m_loading = nullptr;
+    }
+    switch (m_document->state()) {
+    case Document::State::Opening: m_loadingDelay->start(); return;
+    case Document::State::Failed: showFailure(); return;
+    case Document::State::Open: break;
+    }
+    setBanner(nullptr);
+    // Pages show one immutable checkpoint: after a reload they are made anew.
+    for (const auto& [id, page] : m_pages)
+        page->deleteLater();
+    m_pages.clear();
+    lookForWriting();
+    showPage(m_pageId);
+}
+
+void Workspace::showLoading()
+{
+    auto* bar = new LoadingBar(tr("Reading %1").arg(QDir(m_document->path()).dirName()), this);
+    connect(bar, &LoadingBar::cancelled, m_document, &Document::cancelLoad);
+    m_loading = bar;
+    m_column->insertWidget(0, bar);
+}
+
+void Workspace::showFailure()
+{
+    auto* banner = new Banner(Banner::Kind::Error, tr("This cannot be opened."), m_document->errorText(), this);
+    const QString parent = QFileInfo(m_document->path()).absolutePath();
+    banner->addLink(tr("Try again"), [this] { m_document->load(); });
+    banner->addLink(tr("Open its parent"), [this, parent] { emit openRequested(parent); });
+    setBanner(banner);
+}
+
+void Workspace::lookForWriting()
+{
+    const qint64 now = QDateTime::currentMSecsSinceEpoch();
+    const auto& files = m_document->checkpoint()->files();
+    const auto fresh = std::count_if(files.begin(), files.end(), [&](const File& file) {
+        return file.state == File::State::Read && now - file.modifiedNs / 1'000'000 < kStillWritingMs;
+    });
+    if (fresh == 0)
+        return;
+    auto* banner = new Banner(Banner::Kind::Info, tr("Still being written."), tr("%n file(s) changed in the last 10 s.", nullptr, static_cast<int>(fresh)), this);
+    banner->addLink(tr("Reload"), [this] { m_document->load(); });
+    banner->setDismissible(true);
+    connect(banner, &Banner::dismissed, this, [this] { setBanner(nullptr); });
+    setBanner(banner);
+}
+
+Page* Workspace::pageFor(const QString& id)
+{
+    if (const auto known = m_pages.find(id); known != m_pages.end())
+        return known->second;
+    for (const PageEntry& entry : pageTable())
+        if (id == QLatin1String(entry.id)) {
+            Page* page = entry.create(m_document, m_queue);
+            m_pages.emplace(id, page);
+            m_stack->addWidget(page);
+            return page;
+        }
+    return nullptr;
+}
+
+void Workspace::showPage(const QString& id)
+{
+    m_pageId = id;
+    if (m_document->state() != Document::State::Open)
+        return;
+    Page* page = pageFor(id);
+    if (page == nullptr)
+        return;
+    m_stack->setCurrentWidget(page);
+    page->activate();
+    remember();
+    emit pageChanged(id);
+}
+
+void Workspace::remember()
+{
+    if (m_moving || m_document->state() != Document::State::Open)
+        return;
+    const Place here{m_pageId, m_document->selection()};
+    if (m_place >= 0 && m_places[static_cast<std::size_t>(m_place)].page == here.page) {
+        m_places[static_cast<std::size_t>(m_place)].selection = here.selection; // moving about on one page is one place
+        return;
+    }
+    m_places.resize(static_cast<std::size_t>(m_place + 1));
+    m_places.push_back(here);
+    if (m_places.size() > kMaxPlaces)
+        m_places.erase(m_places.begin());
+    m_place = static_cast<int>(m_places.size()) - 1;
+}
+
+void Workspace::goTo(int place)
+{
+    if (place < 0 || place >= static_cast<int>(m_places.size()))
+        return;
+    m_moving = true;
+    m_place = place;
+    const Place there = m_places[static_cast<std::size_t>(place)];
+    m_document->select(there.selection);
+    showPage(there.page);
+    m_moving = false;
+}
+
+void Workspace::paintEvent(QPaintEvent*)
+{
+    QPainter(this).fillRect(rect(), Theme::current().colour(Token::Window));
+}
+
+} // namespace shardlens::ui

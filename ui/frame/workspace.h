@@ -1,0 +1,73 @@
+#pragma once
+
+#include "ui/models/selection.h"
+
+#include <QWidget>
+
+#include <map>
+#include <vector>
+
+class QStackedWidget;
+class QTimer;
+class QVBoxLayout;
+
+namespace shardlens::ui {
+
+class Banner;
+class Document;
+class JobQueue;
+class Page;
+
+// One tab: its document, its pages (made when first shown), where it has been, and what it has to say above the page.
+class Workspace : public QWidget {
+    Q_OBJECT
+public:
+    Workspace(Document* document, JobQueue* queue, QWidget* parent = nullptr);
+
+    [[nodiscard]] Document* document() const { return m_document; }
+    [[nodiscard]] Page* currentPage() const;
+    [[nodiscard]] QString currentPageId() const { return m_pageId; }
+    void showPage(const QString& id);
+    [[nodiscard]] bool canGoBack() const { return m_place > 0; }
+    [[nodiscard]] bool canGoForward() const { return m_place + 1 < static_cast<int>(m_places.size()); }
+    void goBack() { goTo(m_place - 1); }
+    void goForward() { goTo(m_place + 1); }
+
+signals:
+    void pageChanged(const QString& id);
+    void openRequested(const QString& path);
+
+protected:
+    void paintEvent(QPaintEvent* event) override;
+
+private:
+    struct Place {
+        QString page;
+        Selection selection;
+    };
+
+    void followState();
+    void showLoading();
+    void showFailure();
+    void lookForWriting();
+    void setBanner(Banner* banner);
+    Page* pageFor(const QString& id);
+    void remember();
+    void goTo(int place);
+
+    Document* m_document;
+    JobQueue* m_queue;
+    QVBoxLayout* m_column;
+    QStackedWidget* m_stack;
+    QWidget* m_empty;      // while nothing has been opened yet
+    QWidget* m_loading = nullptr;
+    Banner* m_banner = nullptr;
+    QTimer* m_loadingDelay;
+    std::map<QString, Page*> m_pages;
+    QString m_pageId;
+    std::vector<Place> m_places;
+    int m_place = -1;
+    bool m_moving = false;
+};
+
+} // namespace shardlens::ui
