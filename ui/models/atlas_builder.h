@@ -1,0 +1,60 @@
+#pragma once
+
+#include "ui/models/atlas_model.h"
+
+#include <map>
+#include <utility>
+
+namespace shardlens::ui {
+
+// One run of AtlasModel::build(): places pieces into lanes, closes the lanes, orders and folds them.
+class AtlasBuilder {
+public:
+    AtlasBuilder(const CheckpointPtr& checkpoint, const AtlasOptions& options, std::stop_token stop);
+
+    // nullptr where a stop was requested.
+    [[nodiscard]] std::shared_ptr<const AtlasModel> build();
+
+private:
+    struct Entry {
+        std::uint64_t start;
+        std::uint64_t length;
+        PieceId piece;
+    };
+    struct Draft {
+        AtlasLane lane;
+        std::vector<Entry> entries;
+        std::string name; // decides the order among lanes of one rank
+    };
+
+    void nameTensors();
+    void nameModules();
+    void placeByOffset();
+    void placeByParameter();
+    void addFileSpans();
+    void addHoles();
+    std::size_t draftOfFile(FileId file);
+    std::size_t draftOfState(std::optional<std::uint32_t> rank, RoleId role);
+    void addByOffset(TensorId tensor, const Piece& piece);
+    void addByParameter(TensorId tensor, const Piece& piece, AtlasSpan home);
+    void close(Draft& draft) const;
+    void layEndToEnd(Draft& draft) const;
+    void fillColumns(Draft& draft) const;
+    void addTiers(AtlasLane& lane) const;
+    void addPieceMarks(AtlasLane& lane) const;
+    void order();
+    void fold();
+    void finishPlaces(const std::vector<std::uint32_t>& homeOf, std::vector<Draft>& folded);
+    [[nodiscard]] QString stateLabel(RoleId role, std::optional<DType> dtype) const;
+
+    std::shared_ptr<AtlasModel> m_model;
+    const Checkpoint& m_checkpoint;
+    std::stop_token m_stop;
+    std::vector<Draft> m_drafts;
+    std::vector<std::size_t> m_draftOfFile;
+    std::map<std::pair<std::int64_t, RoleId>, std::size_t> m_draftOfState;
+    std::vector<std::uint32_t> m_moduleOfParameter;
+    std::vector<AtlasSpan> m_homeOfParameter; // in the flat index of the model
+};
+
+} // namespace shardlens::ui

@@ -1,0 +1,263 @@
+#include "ui/pages/tensor_page.h"
+
+#include "core/base/text.h"
+#include "ui/models/atlas_pieces.h"
+#include "ui/models/atlas_text.h"
+#include "ui/models/document.h"
+#include "ui/theme/theme.h"
+#include "ui/widgets/page_bar.h"
+#include "ui/widgets/segments.h"
+#include "ui/widgets/tensor_picture.h"
+#include "ui/widgets/values_view.h"
+
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QHeaderView>
+#include <QKeyEvent>
+#include <QLabel>
+#include <QSpinBox>
+#include <QSplitter>
+#include <QStackedWidget>
+#include <QTableView>
+#include <QVBoxLayout>
+
+#include <algorithm>
+#include <limits>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
+
+bool hasTensor(const Document& document)
+{
+    const auto tensor = document.selection().tensor;
+    return document.checkpoint() && tensor && indexOf(*tensor) < document.checkpoint()->tensors().size();
+}
+
+} // namespace
+
+TensorPage::TensorPage(Document* document, QWidget* parent)
+    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values")}, this)), m_states(new QComboBox(this)),
+      m_copyLabel(new QLabel(tr("Copy"), this)), m_copy(new QSpinBox(this)), m_note(new QLabel(this)), m_tileRow(new QWidget(this)), m_stack(new QStackedWidget(this)),
+      m_split(new QSplitter(this)), m_picture(new TensorPicture(this)), m_pieces(new QTableView(this)), m_piecesModel(new TensorPieces(this)),
+      m_values(new ValuesView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
+{
+    auto* column = new QVBoxLayout(this);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(0);
+    column->addWidget(m_bar);
+    column->addWidget(m_stack, 1);
+    m_bar->addToHead(m_segments);
+    m_bar->addControl(tr("State"), m_states);
+    m_states->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+    m_bar->addControl({}, m_copyLabel);
+    m_bar->addControl({}, m_copy);
+    m_copy->setAccessibleName(tr("Which of the equal copies"));
+    m_tileRow->setLayout(new QHBoxLayout);
+    m_tileRow->layout()->setContentsMargins(0, 0, 0, 0);
+    m_bar->addControl({}, m_tileRow);
+    m_bar->addControlStretch();
+    m_bar->addControl({}, m_note);
+    buildBody();
+    connectParts();
+    showTensor();
+}
+
+QString TensorPage::question() const
+{
+    return tr("How is this tensor cut, and what is in it?");
+}
+
+void TensorPage::buildBody()
+{
+    m_empty->setAlignment(Qt::AlignCenter);
+    m_pieces->setModel(m_piecesModel);
+    m_pieces->setAccessibleName(tr("Pieces of the tensor"));
+    m_pieces->setFrameShape(QFrame::NoFrame);
+    m_pieces->setShowGrid(false);
+    m_pieces->setAlternatingRowColors(true);
+    m_pieces->setWordWrap(false);
+    m_pieces->setSelectionBehavior(QAbstractItemView::SelectRows);
+    m_pieces->setSelectionMode(QAbstractItemView::SingleSelection);
+    m_pieces->verticalHeader()->hide();
+    m_pieces->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
+    m_pieces->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
+    m_pieces->horizontalHeader()->setStretchLastSection(true);
+    m_split->addWidget(m_picture);
+    m_split->addWidget(m_pieces);
+    m_split->setStretchFactor(0, 1);
+    m_split->setStretchFactor(1, 1);
+    m_split->setSizes({kHalf, kHalf});
+    m_split->setChildrenCollapsible(true);
+    m_stack->addWidget(m_split);
+    m_stack->addWidget(m_values);
+    m_stack->addWidget(m_empty);
+}
+
+void TensorPage::connectParts()
+{
+    connect(m_segments, &Segments::currentChanged, this, [this](int index) { setView(static_cast<View>(index)); });
+    connect(m_states, &QComboBox::activated, this, [this](int index) { document()->selectTensor(idAt<TensorId>(m_states->itemData(index).toUInt())); });
+    connect(m_copy, &QSpinBox::valueChanged, this, [this](int value) { m_picture->setCopy(static_cast<std::uint32_t>(value - 1)); });
+    connect(m_picture, &TensorPicture::pieceClicked, this, &TensorPage::selectPiece);
+    connect(m_picture, &TensorPicture::pieceActivated, this, [this] { emit document()->pageRequested(QStringLiteral("atlas")); });
+    connect(m_pieces, &QTableView::clicked, this, [this](const QModelIndex& index) { selectPiece(m_piecesModel->pieceAt(index.row())); });
+    connect(m_pieces, &QTableView::activated, this, [this](const QModelIndex& index) {
+        selectPiece(m_piecesModel->pieceAt(index.row()));
+        emit document()->pageRequested(QStringLiteral("atlas"));
+    });
+    connect(document(), &Document::selectionChanged, this, &TensorPage::showTensor);
+    connect(document(), &Document::stateChanged, this, [this] {
+        m_tensor.reset();
+        showTensor();
+    });
+}
+
+void TensorPage::activate()
+{
+    showTensor();
+    (m_stack->currentWidget() == m_split ? static_cast<QWidget*>(m_picture) : m_stack->currentWidget())->setFocus();
+}
+
+void TensorPage::showTensor()
+{
+    if (!hasTensor(*document())) {
+        m_tensor.reset();
+        m_checkpoint.reset();
+        m_bar->setFacts({});
+        m_picture->clear();
+        m_piecesModel->setTensor(nullptr, {});
+        m_values->setTensor(nullptr, {});
+        m_segments->setEnabled(false);
+        m_stack->setCurrentWidget(m_empty);
+        showControls();
+        return;
+    }
+    const TensorId tensor = *document()->selection().tensor;
+    if (m_checkpoint != document()->checkpoint() || m_tensor != tensor) {
+        m_checkpoint = document()->checkpoint();
+        m_tensor = tensor;
+        m_segments->setEnabled(true);
+        m_bar->setFacts(printableText(m_checkpoint->parameterOf(tensor)));
+        m_picture->setTensor(m_checkpoint, tensor);
+        m_piecesModel->setTensor(m_checkpoint, tensor);
+        m_pieces->resizeColumnsToContents();
+        m_values->setTensor(document()->streams(), tensor);
+        fillStates();
+        buildTileAxes();
+        showControls();
+        setView(static_cast<View>(m_segments->current()));
+    }
+    const auto piece = document()->selection().piece;
+    const int row = piece ? m_piecesModel->rowOf(*piece) : -1;
+    m_picture->setSelectedPiece(row >= 0 ? piece : std::nullopt);
+    if (row >= 0)
+        m_pieces->selectRow(row);
+    else
+        m_pieces->clearSelection();
+}
+
+// The states of the parameter: a weight, its module copy, what the optimizer keeps.
+void TensorPage::fillStates()
+{
+    m_states->clear();
+    const ParameterId parameter = m_checkpoint->tensor(*m_tensor).parameter;
+    for (std::size_t i = 0; i < m_checkpoint->tensors().size(); ++i) {
+        if (m_checkpoint->tensors()[i].parameter != parameter)
+            continue;
+        const auto tensor = idAt<TensorId>(i);
+        const std::string_view type = nameOf(m_checkpoint->tensor(tensor).dtype);
+        m_states->addItem(tr("%1, %2").arg(printableText(m_checkpoint->roleOf(tensor).name), printableText(type)), static_cast<uint>(i));
+        if (tensor == *m_tensor)
+            m_states->setCurrentIndex(m_states->count() - 1);
+    }
+}
+
+void TensorPage::showControls()
+{
+    const bool copies = m_picture->copies() > 1;
+    m_copyLabel->setVisible(copies);
+    m_copy->setVisible(copies);
+    m_copy->setRange(1, static_cast<int>(std::min<std::uint32_t>(m_picture->copies(), 1'000'000)));
+    m_copy->setSuffix(tr(" of %1").arg(m_picture->copies()));
+    m_copy->setValue(1);
+    m_tileRow->setVisible(!m_tileAxes.empty());
+    m_states->setEnabled(m_tensor && m_states->count() > 1);
+    if (!m_tensor) {
+        m_states->clear();
+        m_note->clear();
+        return;
+    }
+    m_note->setText(tr("%1 · %2 · %3")
+                        .arg(printableText(nameOf(m_checkpoint->tensor(*m_tensor).dtype)), QString::fromStdString(shapeText(m_checkpoint->tensor(*m_tensor).shape)),
+                             bytesText(m_checkpoint->bytesOf(*m_tensor))));
+}
+
+// A spin box per leading axis where there are too many tiles to show at once.
+void TensorPage::buildTileAxes()
+{
+    for (QSpinBox* box : m_tileAxes)
+        box->deleteLater();
+    m_tileAxes.clear();
+    if (m_picture->tiles() <= PictureLayout::kMostTiles)
+        return;
+    const Shape& shape = m_checkpoint->tensor(*m_tensor).shape;
+    for (std::size_t axis = 0; axis + 2 < shape.size(); ++axis) {
+        auto* box = new QSpinBox(m_tileRow);
+        box->setRange(0, static_cast<int>(std::min<std::uint64_t>(shape[axis], std::numeric_limits<int>::max()) - 1));
+        box->setPrefix(tr("axis %1: ").arg(axis));
+        box->setAccessibleName(tr("Index on axis %1").arg(axis));
+        m_tileRow->layout()->addWidget(box);
+        m_tileAxes.push_back(box);
+        connect(box, &QSpinBox::valueChanged, this, [this] { m_picture->setTile(chosenTile()); });
+    }
+}
+
+std::uint64_t TensorPage::chosenTile() const
+{
+    std::uint64_t tile = 0;
+    for (std::size_t axis = 0; axis < m_tileAxes.size(); ++axis)
+        tile = tile * m_checkpoint->tensor(*m_tensor).shape[axis] + static_cast<std::uint64_t>(m_tileAxes[axis]->value());
+    return tile;
+}
+
+void TensorPage::setView(View view)
+{
+    m_segments->setCurrent(static_cast<int>(view));
+    if (m_tensor)
+        m_stack->setCurrentWidget(view == View::Picture ? static_cast<QWidget*>(m_split) : m_values);
+}
+
+void TensorPage::selectPiece(PieceId piece)
+{
+    const Piece at = m_checkpoint->pieces().at(piece);
+    Selection selection{m_tensor, piece, m_checkpoint->rankOfPiece(at), std::nullopt};
+    if (const FileId file = m_checkpoint->stream(at.source.stream).file; file != kNoFile)
+        selection.file = file;
+    document()->select(selection);
+}
+
+void TensorPage::focusFilter()
+{
+    if (!m_tensor)
+        return;
+    setView(View::Values);
+    m_values->focusIndexField();
+}
+
+QString TensorPage::copyText(bool withPlace) const
+{
+    const auto piece = document()->selection().piece;
+    return m_checkpoint && piece && m_piecesModel->rowOf(*piece) >= 0 ? pieceCopyText(*m_checkpoint, *piece, withPlace) : QString();
+}
+
+void TensorPage::keyPressEvent(QKeyEvent* event)
+{
+    if (event->key() == Qt::Key_V && event->modifiers() == Qt::NoModifier && m_tensor)
+        setView(View::Values);
+    else
+        Page::keyPressEvent(event);
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,75 @@
+#pragma once
+
+#include "ui/pages/page.h"
+
+#include "core/model/checkpoint.h"
+
+#include <optional>
+#include <vector>
+
+class QComboBox;
+class QLabel;
+class QSpinBox;
+class QSplitter;
+class QStackedWidget;
+class QTableView;
+
+namespace shardlens::ui {
+
+class PageBar;
+class Segments;
+class TensorPicture;
+class TensorPieces;
+class ValuesView;
+
+// How is this tensor cut, and what is in it (design.md §3, §5): picture with the list of its pieces, and values.
+class TensorPage : public Page {
+    Q_OBJECT
+public:
+    explicit TensorPage(Document* document, QWidget* parent = nullptr);
+
+    [[nodiscard]] QString id() const override { return QStringLiteral("tensor"); }
+    [[nodiscard]] QString question() const override;
+    void activate() override;
+    void focusFilter() override; // the index field of the values
+    [[nodiscard]] QString copyText(bool withPlace) const override;
+
+    enum class View { Picture, Values };
+    void setView(View view);
+    [[nodiscard]] TensorPicture* picture() const { return m_picture; }
+    [[nodiscard]] ValuesView* values() const { return m_values; }
+    [[nodiscard]] QComboBox* states() const { return m_states; }
+
+protected:
+    void keyPressEvent(QKeyEvent* event) override;
+
+private:
+    void buildBody();
+    void connectParts();
+    void showTensor();
+    void fillStates();
+    void showControls();
+    void selectPiece(PieceId piece);
+    void buildTileAxes();
+    [[nodiscard]] std::uint64_t chosenTile() const;
+
+    PageBar* m_bar;
+    Segments* m_segments;
+    QComboBox* m_states;
+    QLabel* m_copyLabel;
+    QSpinBox* m_copy;
+    QLabel* m_note;
+    QWidget* m_tileRow;
+    std::vector<QSpinBox*> m_tileAxes;
+    QStackedWidget* m_stack;
+    QSplitter* m_split;
+    TensorPicture* m_picture;
+    QTableView* m_pieces;
+    TensorPieces* m_piecesModel;
+    ValuesView* m_values;
+    QLabel* m_empty;
+    CheckpointPtr m_checkpoint;
+    std::optional<TensorId> m_tensor;
+};
+
+} // namespace shardlens::ui

@@ -1,0 +1,262 @@
+#include "ui/widgets/tensor_picture.h"
+
+#include "core/base/text.h"
+#include "ui/models/atlas_text.h"
+#include "ui/theme/theme.h"
+
+#include <QAccessible>
+#include <QKeyEvent>
+#include <QMouseEvent>
+#include <QPainter>
+
+#include <algorithm>
+#include <set>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr int kHoverDelayMs = 120;
+// Design pixels.
+constexpr double kMargin = 16;
+constexpr double kSideLabels = 128;
+constexpr double kTitles = 48;
+constexpr double kAxis = 28;
+constexpr double kTileGap = 6;
+
+} // namespace
+
+TensorPicture::TensorPicture(QWidget* parent) : QWidget(parent), m_card(new HoverCard(this))
+{
+    setMouseTracking(true);
+    setFocusPolicy(Qt::StrongFocus);
+    setAccessibleName(tr("Tensor picture: which rank holds which part"));
+    m_hoverTimer.setSingleShot(true);
+    m_hoverTimer.setInterval(kHoverDelayMs);
+    connect(&m_hoverTimer, &QTimer::timeout, this, &TensorPicture::showCard);
+    connect(&Theme::current(), &Theme::changed, this, [this] {
+        updateGeometry();
+        updateLayout();
+    });
+}
+
+void TensorPicture::setTensor(CheckpointPtr checkpoint, TensorId tensor)
+{
+    m_checkpoint = std::move(checkpoint);
+    m_tensor = tensor;
+    m_request = {};
+    m_selected.reset();
+    rebuild();
+}
+
+void TensorPicture::setCompact(bool compact)
+{
+    m_compact = compact;
+    setFocusPolicy(compact ? Qt::NoFocus : Qt::StrongFocus);
+    updateGeometry();
+    updateLayout();
+}
+
+void TensorPicture::setCopy(std::uint32_t copy)
+{
+    m_request.copy = copy;
+    rebuild();
+}
+
+void TensorPicture::setTile(std::uint64_t tile)
+{
+    m_request.tile = tile;
+    rebuild();
+}
+
+void TensorPicture::setSelectedPiece(std::optional<PieceId> piece)
+{
+    m_selected = piece;
+    announce();
+    update();
+}
+
+void TensorPicture::rebuild()
+{
+    m_card->hide();
+    m_boxes = m_checkpoint ? pictureBoxesOf(*m_checkpoint, m_tensor, m_request) : PictureBoxes{};
+    announce();
+    updateLayout();
+}
+
+void TensorPicture::announce()
+{
+    const QString text = m_checkpoint && m_selected ? pieceSentence(*m_checkpoint, *m_selected) : caption();
+    setAccessibleDescription(text);
+    QAccessibleEvent event(this, QAccessible::DescriptionChanged);
+    QAccessible::updateAccessibility(&event);
+}
+
+QRectF TensorPicture::pictureRoom() const
+{
+    const Theme& theme = Theme::current();
+    if (m_compact)
+        return QRectF(rect()).adjusted(1, 1, -1, -1);
+    const double margin = theme.px(kMargin);
+    const bool vector = m_boxes.rows == 1 && m_boxes.tiles <= 1;
+    const double left = vector ? margin : theme.px(kSideLabels) + margin;
+    return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -theme.px(kAxis) - margin);
+}
+
+void TensorPicture::updateLayout()
+{
+    const auto only = m_boxes.tiles > PictureLayout::kMostTiles ? std::optional(m_request.tile) : std::nullopt;
+    m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
+    update();
+}
+
+QSize TensorPicture::sizeHint() const
+{
+    const Theme& theme = Theme::current();
+    return m_compact ? QSize(theme.px(84), theme.px(172)) : QSize(theme.px(520), theme.px(560));
+}
+
+QSize TensorPicture::minimumSizeHint() const
+{
+    const Theme& theme = Theme::current();
+    return m_compact ? QSize(theme.px(48), theme.px(48)) : QSize(theme.px(280), theme.px(200));
+}
+
+QString TensorPicture::caption() const
+{
+    if (!m_checkpoint)
+        return {};
+    std::set<PieceId> pieces;
+    std::set<std::uint32_t> ranks;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (box.piece) {
+            pieces.insert(*box.piece);
+            if (const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(*box.piece)))
+                ranks.insert(*rank);
+        }
+    const QString shape = QString::fromStdString(shapeText(m_checkpoint->tensor(m_tensor).shape));
+    QString text = pieces.size() <= 1 ? tr("%1, in one piece").arg(shape)
+                                      : tr("%1, cut into %2 pieces").arg(shape, numberText(pieces.size()));
+    if (ranks.size() > 1)
+        text += tr(" on %1 ranks").arg(ranks.size());
+    if (m_boxes.copies > 1)
+        text += tr(", × %1").arg(m_boxes.copies);
+    return text;
+}
+
+QColor TensorPicture::colourOf(PieceId piece) const
+{
+    const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
+    return rank ? Theme::current().categorical(static_cast<int>(*rank)) : Theme::current().colour(Token::TierAlt);
+}
+
+QString TensorPicture::rankText(PieceId piece) const
+{
+    const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
+    return rank ? tr("rank %1").arg(*rank) : tr("any rank");
+}
+
+std::optional<PieceId> TensorPicture::pieceAt(QPointF point) const
+{
+    const auto cell = m_layout.cellAt(point);
+    if (!cell)
+        return std::nullopt;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (box.tile == cell->tile && cell->row >= box.row && cell->row - box.row < box.rows && cell->column >= box.column && cell->column - box.column < box.columns)
+            return box.piece;
+    return std::nullopt;
+}
+
+HoverCardContent TensorPicture::cardAt(QPointF point) const
+{
+    const auto cell = m_layout.cellAt(point);
+    if (!m_checkpoint || !cell)
+        return {};
+    const QString place = m_boxes.rows > 1 ? tr("row %1, column %2").arg(numberText(cell->row), numberText(cell->column)) : tr("element %1").arg(numberText(cell->column));
+    const auto piece = pieceAt(point);
+    if (!piece)
+        return {Theme::current().colour(Token::Hole), tr("Nobody holds this part"), place, {}};
+    const PieceFacts facts = factsOf(*m_checkpoint, *piece);
+    HoverCardContent card{colourOf(*piece), rankText(*piece), place, {{tr("Box"), facts.box}, {tr("File"), facts.file}, {tr("Bytes"), facts.bytes}}};
+    if (m_boxes.copies > 1)
+        card.rows.emplace_back(tr("Copies"), tr("the same part lies on %1 ranks").arg(m_boxes.copies));
+    return card;
+}
+
+void TensorPicture::showCard()
+{
+    const HoverCardContent content = cardAt(m_cursor);
+    if (content.title.isEmpty() || m_compact)
+        return m_card->hide();
+    m_card->showAt(content, m_cursor, rect().adjusted(4, 4, -4, -4));
+}
+
+void TensorPicture::resizeEvent(QResizeEvent*)
+{
+    updateLayout();
+}
+
+void TensorPicture::mouseMoveEvent(QMouseEvent* event)
+{
+    m_cursor = event->position().toPoint();
+    const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt;
+    setCursor(piece ? Qt::PointingHandCursor : Qt::ArrowCursor);
+    emit hoverTextChanged(piece ? pieceSentence(*m_checkpoint, *piece) : QString());
+    if (m_card->isVisible())
+        showCard();
+    else
+        m_hoverTimer.start();
+}
+
+void TensorPicture::leaveEvent(QEvent*)
+{
+    m_hoverTimer.stop();
+    m_card->hide();
+    emit hoverTextChanged({});
+}
+
+void TensorPicture::mousePressEvent(QMouseEvent* event)
+{
+    if (event->button() != Qt::LeftButton || !m_checkpoint)
+        return QWidget::mousePressEvent(event);
+    if (const auto piece = pieceAt(event->position()))
+        emit pieceClicked(*piece);
+}
+
+void TensorPicture::mouseDoubleClickEvent(QMouseEvent* event)
+{
+    if (const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt)
+        emit pieceActivated(*piece);
+}
+
+// The next piece in the order of their first boxes.
+void TensorPicture::step(int by)
+{
+    std::vector<PieceId> order;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (box.piece && (order.empty() || std::find(order.begin(), order.end(), *box.piece) == order.end()))
+            order.push_back(*box.piece);
+    if (order.empty())
+        return;
+    const auto at = m_selected ? std::find(order.begin(), order.end(), *m_selected) : order.end();
+    const auto index = at == order.end() ? (by > 0 ? 0 : static_cast<std::ptrdiff_t>(order.size()) - 1) : at - order.begin() + by;
+    if (index >= 0 && index < static_cast<std::ptrdiff_t>(order.size()))
+        emit pieceClicked(order[static_cast<std::size_t>(index)]);
+}
+
+void TensorPicture::keyPressEvent(QKeyEvent* event)
+{
+    switch (event->key()) {
+    case Qt::Key_Down:
+    case Qt::Key_Right: step(1); return;
+    case Qt::Key_Up:
+    case Qt::Key_Left: step(-1); return;
+    case Qt::Key_Return:
+    case Qt::Key_Enter:
+        if (m_selected)
+            emit pieceActivated(*m_selected);
+        return;
+    default: QWidget::keyPressEvent(event);
+    }
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,262 @@
+#include "core/base/text.h"
+#include "ui/models/atlas_text.h"
+#include "ui/theme/theme.h"
+#include "ui/widgets/atlas_painter.h"
+#include "ui/widgets/tensor_picture.h"
+
+#include <QPainter>
+#include <QPainterPath>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr double kOverhang = 4;         // pixels that a cut goes beyond the picture
+constexpr std::size_t kMostLabels = 256;
+constexpr std::size_t kMostCuts = 4096; // beyond that the colours alone show the cuts
+
+// The largest box of every piece in a tile: where its label goes.
+std::map<PieceId, const PictureBox*> largestBoxes(const PictureBoxes& boxes, const PictureLayout& layout)
+{
+    std::map<PieceId, const PictureBox*> out;
+    for (const PictureBox& box : boxes.boxes) {
+        if (!box.piece || !layout.shows(box.tile))
+            continue;
+        const PictureBox*& best = out[*box.piece];
+        if (best == nullptr || box.rows * box.columns > best->rows * best->columns)
+            best = &box;
+    }
+    return out;
+}
+
+} // namespace
+
+void TensorPicture::paintEvent(QPaintEvent*)
+{
+    const Theme& theme = Theme::current();
+    QPainter painter(this);
+    if (!m_compact)
+        painter.fillRect(rect(), theme.colour(Token::Surface));
+    if (!m_checkpoint)
+        return;
+    paintBoxes(painter);
+    paintCuts(painter);
+    paintBoxLabels(painter);
+    if (!m_compact) {
+        paintSideLabels(painter);
+        paintAxes(painter);
+    }
+    paintSelection(painter);
+    if (hasFocus()) {
+        painter.setPen(theme.colour(Token::Accent));
+        painter.setBrush(Qt::NoBrush);
+        painter.drawRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5));
+    }
+}
+
+void TensorPicture::paintBoxes(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    for (std::uint64_t tile = m_layout.firstTile(); tile < m_layout.firstTile() + m_layout.tiles(); ++tile)
+        painter.fillRect(m_layout.tileRect(tile), theme.colour(Token::Track));
+    std::vector<QRectF> holes;
+    for (const PictureBox& box : m_boxes.boxes) {
+        if (!m_layout.shows(box.tile))
+            continue;
+        const QRectF rect = m_layout.rectOf(box);
+        if (box.piece && !box.missing)
+            painter.fillRect(rect, colourOf(*box.piece));
+        else
+            holes.push_back(rect);
+    }
+    for (const QRectF& hole : holes) { // last: a hole is never covered by the least pixel of a neighbour
+        const QRectF rect = hole.height() < 3 ? hole.adjusted(0, -1, 0, 2 - hole.height()) : hole;
+        painter.fillRect(rect, theme.colour(Token::ErrorWeak));
+        paintHatch(painter, rect, theme.colour(Token::Hole), theme.px(6));
+        painter.setPen(theme.colour(Token::Hole));
+        painter.setBrush(Qt::NoBrush);
+        painter.drawRect(rect.adjusted(0.5, 0.5, -0.5, -0.5));
+    }
+}
+
+// Borders between pieces that are not borders of the tensor.
+void TensorPicture::paintCuts(QPainter& painter) const
+{
+    if (m_boxes.boxes.size() > kMostCuts)
+        return;
+    painter.setPen(QPen(Theme::current().colour(Token::Selection), 1));
+    std::map<PieceId, std::vector<const PictureBox*>> byPiece;
+    const auto sameAbove = [&](const PictureBox& box) { // the part of its upper edge that another box of the same piece covers
+        std::pair<std::uint64_t, std::uint64_t> covered{0, 0};
+        for (const PictureBox* other : byPiece[*box.piece])
+            if (other->tile == box.tile && other->row + other->rows == box.row)
+                covered = {other->column, other->column + other->columns};
+        return covered;
+    };
+    for (const PictureBox& box : m_boxes.boxes) {
+        if (!box.piece || !m_layout.shows(box.tile))
+            continue;
+        const QRectF tile = m_layout.tileRect(box.tile);
+        const QRectF rect = m_layout.rectOf(box);
+        const auto covered = sameAbove(box);
+        const double perColumn = tile.width() / static_cast<double>(std::max<std::uint64_t>(m_boxes.columns, 1));
+        const double y = std::round(rect.top()) + 0.5;
+        if (box.row > 0 && (covered.first > box.column || covered.second < box.column + box.columns)) {
+            double left = box.column == 0 ? rect.left() - kOverhang : rect.left();
+            double right = box.column + box.columns == m_boxes.columns ? rect.right() + kOverhang : rect.right();
+            if (covered.second > covered.first && covered.first <= box.column)
+                left = tile.left() + perColumn * static_cast<double>(covered.second);
+            else if (covered.second > covered.first)
+                right = tile.left() + perColumn * static_cast<double>(covered.first);
+            painter.drawLine(QPointF(left, y), QPointF(right, y));
+        }
+        if (box.column > 0) {
+            const double x = std::round(rect.left()) + 0.5;
+            painter.drawLine(QPointF(x, rect.top()), QPointF(x, rect.bottom()));
+        }
+        byPiece[*box.piece].push_back(&box);
+    }
+}
+
+void TensorPicture::paintBoxLabels(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    painter.setFont(theme.font(TextStyle::Caption));
+    const auto largest = largestBoxes(m_boxes, m_layout);
+    if (largest.size() > kMostLabels)
+        return;
+    for (const auto& [piece, box] : largest) {
+        if (box->missing)
+            continue;
+        const QRectF rect = m_layout.rectOf(*box).adjusted(3, 0, -3, 0);
+        QString text = rankText(piece);
+        if (rect.height() < painter.fontMetrics().height() || rect.width() < painter.fontMetrics().horizontalAdvance(text))
+            continue;
+        painter.setPen(Theme::inkOn(colourOf(piece)));
+        if (box->copies > 1) {
+            const QString badge = tr("%1, × %2").arg(text).arg(box->copies);
+            if (painter.fontMetrics().horizontalAdvance(badge) <= rect.width())
+                text = badge;
+        }
+        painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
+    }
+    if (m_layout.tiles() <= 1 || m_layout.tileRect(m_layout.firstTile()).height() < theme.px(28))
+        return;
+    painter.setFont(theme.font(TextStyle::Tiny));
+    for (std::uint64_t tile = m_layout.firstTile(); tile < m_layout.firstTile() + m_layout.tiles(); ++tile) {
+        const QRectF chip(m_layout.tileRect(tile).topLeft(), QSizeF(painter.fontMetrics().horizontalAdvance(QString::number(tile)) + 6, painter.fontMetrics().height()));
+        painter.fillRect(chip, theme.colour(Token::Surface));
+        painter.setPen(theme.colour(Token::Text2));
+        painter.drawText(chip, Qt::AlignCenter, QString::number(tile));
+    }
+}
+
+// Left of the picture: who holds which rows, where the pieces follow each other downwards.
+void TensorPicture::paintSideLabels(QPainter& painter) const
+{
+    if (m_layout.tiles() != 1 || m_boxes.rows <= 1)
+        return;
+    const Theme& theme = Theme::current();
+    const QRectF tile = m_layout.tileRect(m_layout.firstTile());
+    struct Span {
+        double top;
+        double bottom;
+    };
+    std::map<PieceId, Span> spans;
+    std::vector<PieceId> order;
+    for (const PictureBox& box : m_boxes.boxes) {
+        if (!box.piece || !m_layout.shows(box.tile))
+            continue;
+        const QRectF rect = m_layout.rectOf(box);
+        const auto [at, isNew] = spans.try_emplace(*box.piece, Span{rect.top(), rect.bottom()});
+        at->second = {std::min(at->second.top, rect.top()), std::max(at->second.bottom, rect.bottom())};
+        if (isNew)
+            order.push_back(*box.piece);
+    }
+    const double right = tile.left() - theme.px(10);
+    double free = tile.top(); // below what is written
+    for (const PieceId piece : order) {
+        const Span span = spans[piece];
+        if (span.top < free - 2) // side by side: the labels inside must do
+            continue;
+        painter.fillRect(QRectF(right, span.top, theme.px(4), std::max(2.0, span.bottom - span.top - 1)), colourOf(piece));
+        const PieceFacts facts = factsOf(*m_checkpoint, piece);
+        double y = span.top;
+        const auto line = [&](TextStyle style, Token token, const QString& text) {
+            if (y + theme.px(15) > span.bottom + theme.px(2))
+                return;
+            const double room = right - theme.px(8) - 4;
+            painter.setFont(theme.font(style));
+            painter.setPen(theme.colour(token));
+            painter.drawText(QRectF(4, y, room, theme.px(17)), Qt::AlignRight | Qt::AlignVCenter | Qt::TextSingleLine,
+                             painter.fontMetrics().elidedText(text, Qt::ElideRight, static_cast<int>(room)));
+            y += theme.px(17);
+        };
+        line(TextStyle::Strong, Token::Text, rankText(piece));
+        line(TextStyle::Caption, Token::Text3, facts.size);
+        painter.setFont(theme.font(TextStyle::Caption));
+        const QRectF rest(4, y, right - theme.px(8) - 4, span.bottom - y);
+        const QRectF needed = painter.boundingRect(rest, Qt::AlignRight | Qt::TextWordWrap, facts.box);
+        if (needed.height() <= rest.height() + 1)
+            painter.drawText(rest, Qt::AlignRight | Qt::TextWordWrap, facts.box);
+        free = span.bottom;
+    }
+}
+
+void TensorPicture::paintAxes(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    const QRectF first = m_layout.tileRect(m_layout.firstTile());
+    QRectF all = first;
+    for (std::uint64_t tile = m_layout.firstTile(); tile < m_layout.firstTile() + m_layout.tiles(); ++tile)
+        all |= m_layout.tileRect(tile);
+    painter.setFont(theme.font(TextStyle::Strong));
+    painter.setPen(theme.colour(Token::Text));
+    const double right = width() - theme.px(8);
+    painter.drawText(QRectF(all.left(), all.top() - theme.px(44), right - all.left(), theme.px(20)), Qt::AlignVCenter, tr("As stored"));
+    painter.setFont(theme.font(TextStyle::Caption));
+    painter.setPen(theme.colour(Token::Text3));
+    painter.drawText(QRectF(all.left(), all.top() - theme.px(24), right - all.left(), theme.px(18)), Qt::AlignVCenter, caption());
+    const QString last = m_boxes.rows > 1 ? tr("column %1").arg(numberText(m_boxes.columns - 1)) : tr("element %1").arg(numberText(m_boxes.columns - 1));
+    const double needed = painter.fontMetrics().horizontalAdvance(last);
+    QRectF below(all.left(), all.bottom() + theme.px(6), right - all.left(), theme.px(18));
+    double used = all.width();
+    if (m_layout.tiles() == 1 && first.width() >= needed + theme.px(20)) {
+        painter.drawText(below, Qt::AlignVCenter, QStringLiteral("0"));
+        painter.drawText(QRectF(all.left(), below.top(), all.width(), below.height()), Qt::AlignVCenter | Qt::AlignRight, last);
+    } else if (m_layout.tiles() == 1) {
+        painter.drawText(below, Qt::AlignVCenter, last);
+        used = needed;
+    } else {
+        painter.drawText(below, Qt::AlignVCenter, tr("each tile: rows 0 to %1, columns 0 to %2").arg(numberText(m_boxes.rows - 1), numberText(m_boxes.columns - 1)));
+        used = painter.fontMetrics().horizontalAdvance(tr("each tile: rows 0 to %1, columns 0 to %2").arg(numberText(m_boxes.rows - 1), numberText(m_boxes.columns - 1)));
+    }
+    below.setLeft(all.left() + used + theme.px(16));
+    painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(m_layout.note(), Qt::ElideRight, static_cast<int>(below.width())));
+}
+
+void TensorPicture::paintSelection(QPainter& painter) const
+{
+    if (!m_selected)
+        return;
+    const Theme& theme = Theme::current();
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setBrush(Qt::NoBrush);
+    QPainterPath path;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (box.piece == m_selected && m_layout.shows(box.tile)) {
+            QPainterPath one;
+            one.addRect(m_layout.rectOf(box).adjusted(-1, -1, 1, 1));
+            path = path.united(one);
+        }
+    painter.setPen(QPen(theme.colour(Token::Halo), 4));
+    painter.drawPath(path);
+    painter.setPen(QPen(theme.colour(Token::Selection), 2));
+    painter.drawPath(path);
+    painter.setRenderHint(QPainter::Antialiasing, false);
+}
+
+} // namespace shardlens::ui
