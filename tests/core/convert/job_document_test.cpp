@@ -1,7 +1,13 @@
 #include "core/convert/request.h"
 
+#include "core/numeric/cast.h"
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <fstream>
 
 namespace shardlens {
 namespace {
@@ -31,8 +37,8 @@ ConvertRequest everything()
 ConvertRequest onlyWhatMust()
 {
     ConvertRequest out;
-    out.source = "a";
-    out.target = "b";
+    out.source = std::string("a"); // a bare literal sets off a false alarm of g++ 12
+    out.target = std::string("b");
     return out;
 }
 
@@ -99,6 +105,44 @@ INSTANTIATE_TEST_SUITE_P(
                       BadDocument{"TooManyThreads", R"({"shardlens_job": 1, "source": "a", "target": "b", "threads": 1025})", "threads: 1025"},
                       BadDocument{"OtherDevice", R"({"shardlens_job": 1, "source": "a", "target": "b", "device": "cuda:0"})", "device: cuda:0 is none of auto, cpu"}),
     [](const auto& row) { return std::string(row.param.name); });
+
+nlohmann::json schema()
+{
+    std::ifstream file(SHARDLENS_SOURCE_DIR "/resources/job.schema.json");
+    return nlohmann::json::parse(file);
+}
+
+TEST(JobSchema, DescribesEveryMemberThatIsWritten)
+{
+    const nlohmann::json written = nlohmann::json::parse(requestToJson(everything()));
+    for (const auto& [name, value] : written.items())
+        EXPECT_TRUE(schema()["properties"].contains(name)) << name;
+}
+
+TEST(JobSchema, DescribesNothingThatIsNotRead)
+{
+    const nlohmann::json known = schema();
+    for (const auto& [name, value] : known["properties"].items()) {
+        nlohmann::json document{{"shardlens_job", 1}, {"source", "a"}, {"target", "b"}};
+        document[name] = nlohmann::json::object(); // of the wrong type, which must be what is said
+        const auto request = requestFromJson(document.dump());
+        if (name != "$schema") {
+            ASSERT_FALSE(request.ok()) << name;
+            EXPECT_THAT(request.error().text(), HasSubstr(fmt::format("{}: ", name)));
+        }
+    }
+}
+
+TEST(JobSchema, ListsTheDTypesThatMayBeCastTo)
+{
+    const nlohmann::json known = schema()["properties"]["dtype"]["enum"];
+    for (const DTypeInfo& dtype : allDTypes()) {
+        bool listed = false;
+        for (const auto& name : known)
+            listed = listed || (name.is_string() && name.get<std::string>() == dtype.name);
+        EXPECT_EQ(listed, canCast(DType::F32, dtype.dtype)) << dtype.name;
+    }
+}
 
 TEST(CommandLine, CanBePastedIntoAShell)
 {
