@@ -45,7 +45,7 @@ public:
     [[nodiscard]] std::optional<bool> asBool() const;
     [[nodiscard]] std::optional<std::int64_t> asInt() const;          // Int, Bool, and BigInt that fits
     [[nodiscard]] std::optional<double> asFloat() const;              // Float and Int
-    [[nodiscard]] std::optional<std::string_view> asText() const;     // Text (UTF-8; Python 2 strings that are ASCII too)
+    [[nodiscard]] std::optional<std::string_view> asText() const;     // Text: well-formed UTF-8, of whatever opcode; else it is Bytes
     [[nodiscard]] std::optional<std::span<const std::byte>> asBytes() const; // Bytes, ByteArray
 
     // Sequences: Tuple, List, Set, FrozenSet, also torch.Size(tuple), `set([...])` and the list items of an object.

@@ -298,12 +298,12 @@ Status Machine::remember(std::uint64_t slot)
     SHARDLENS_TRY(need(1));
     // Python keeps a dense array; a far slot must not cost its distance here.
     if (slot < m_memo.size() + 4096) {
-        SHARDLENS_TRY(charge(sizeof(Index)));
-        if (slot >= m_memo.size())
+        if (slot >= m_memo.size()) {
+            SHARDLENS_TRY(charge((slot + 1 - m_memo.size()) * sizeof(Index)));
             m_memo.resize(slot + 1, kUnset);
-        m_memoCount += m_memo[slot] == kUnset ? 1 : 0;
+        }
+        m_memoCount += m_memo[slot] == kUnset && m_sparse.erase(slot) == 0 ? 1 : 0;
         m_memo[slot] = m_stack.back();
-        m_sparse.erase(slot);
         return {};
     }
     SHARDLENS_TRY(charge(64));
@@ -357,7 +357,7 @@ Status Machine::pushLiteral(std::uint8_t opcode)
     }
     const TextOpcode text = textOpcode(opcode);
     SHARDLENS_ASSIGN(const std::string_view bytes, counted(text.lengthBytes, text.isSigned));
-    return text.kind == Kind::Text && text.isEightBit ? pushText8(bytes) : pushBytes(text.kind, bytes);
+    return text.kind == Kind::Text ? pushText8(bytes) : pushBytes(text.kind, bytes);
 }
 
 Status Machine::pushTextLiteral(std::uint8_t opcode)
@@ -387,11 +387,12 @@ Status Machine::pushTextLiteral(std::uint8_t opcode)
     }
     case op::kUnicode: {
         SHARDLENS_ASSIGN(std::string value, unicodeOfLine(text));
-        return pushOwned(Kind::Text, std::move(value));
+        const bool utf8 = isUtf8(value); // lone surrogates are none
+        return pushOwned(utf8 ? Kind::Text : Kind::Bytes, std::move(value));
     }
     default: break; // PERSID
     }
-    SHARDLENS_TRY(pushBytes(Kind::Text, text));
+    SHARDLENS_TRY(pushText8(text));
     Node node;
     node.kind = Kind::PersistentId;
     SHARDLENS_ASSIGN(node.a, pop());

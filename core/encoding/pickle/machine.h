@@ -36,7 +36,7 @@ private:
     Status pushNode(Node node);
     Status pushInt(std::int64_t value);
     Status pushBytes(Kind kind, std::string_view bytes);
-    Status pushText8(std::string_view bytes); // Python 2's str: text where it is UTF-8
+    Status pushText8(std::string_view bytes); // text where it is UTF-8, else bytes
     Status pushOwned(Kind kind, std::string text);
     Status pushContainer(Kind kind, std::vector<Index> items);
     Status pushTuple(std::span<const Index> items);

@@ -30,15 +30,15 @@ OpcodeGroup groupOf(std::uint8_t opcode)
 TextOpcode textOpcode(std::uint8_t opcode)
 {
     switch (opcode) {
-    case op::kBinString: return {Kind::Text, 4, true, true};
-    case op::kShortBinString: return {Kind::Text, 1, false, true};
-    case op::kShortBinUnicode: return {Kind::Text, 1, false, false};
-    case op::kBinUnicode8: return {Kind::Text, 8, false, false};
-    case op::kBinBytes: return {Kind::Bytes, 4, false, false};
-    case op::kShortBinBytes: return {Kind::Bytes, 1, false, false};
-    case op::kBinBytes8: return {Kind::Bytes, 8, false, false};
-    case op::kByteArray8: return {Kind::ByteArray, 8, false, false};
-    default: return {Kind::Text, 4, false, false}; // BINUNICODE
+    case op::kBinString: return {Kind::Text, 4, true};
+    case op::kShortBinString: return {Kind::Text, 1, false};
+    case op::kShortBinUnicode: return {Kind::Text, 1, false};
+    case op::kBinUnicode8: return {Kind::Text, 8, false};
+    case op::kBinBytes: return {Kind::Bytes, 4, false};
+    case op::kShortBinBytes: return {Kind::Bytes, 1, false};
+    case op::kBinBytes8: return {Kind::Bytes, 8, false};
+    case op::kByteArray8: return {Kind::ByteArray, 8, false};
+    default: return {Kind::Text, 4, false}; // BINUNICODE
     }
 }
 

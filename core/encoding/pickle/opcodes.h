@@ -31,7 +31,6 @@ struct TextOpcode {
     Kind kind;
     std::size_t lengthBytes;
     bool isSigned;
-    bool isEightBit; // Python 2's str
 };
 // Only for the opcodes of that kind.
 [[nodiscard]] TextOpcode textOpcode(std::uint8_t opcode);

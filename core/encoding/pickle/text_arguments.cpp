@@ -153,12 +153,13 @@ Result<LineNumber> longOfLine(std::string_view line)
 Result<double> floatOfLine(std::string_view line)
 {
     std::string_view text = line.substr(0, line.find('\0'));
+    const bool hasTwoSigns = text.starts_with("+-");
     if (text.starts_with('+'))
         text.remove_prefix(1);
     double out = 0;
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
     const bool hasParentheses = text.find('(') != std::string_view::npos; // nan(…) is C++'s alone
-    if (problem != std::errc{} || end != text.data() + text.size() || hasParentheses)
+    if (hasTwoSigns || problem != std::errc{} || end != text.data() + text.size() || hasParentheses)
         return badNumber(line);
     return out;
 }
