@@ -32,6 +32,8 @@ struct ZipNote {
 class ZipArchive {
 public:
     [[nodiscard]] static Result<ZipArchive> open(const ByteSource& source);
+    ZipArchive(ZipArchive&&) noexcept = default; // and no copy: its names are pointed at
+    ZipArchive& operator=(ZipArchive&&) noexcept = default;
 
     [[nodiscard]] const std::vector<ZipMember>& members() const { return m_members; }
     // Exact name first, then without regard to case; nullptr if there is none.

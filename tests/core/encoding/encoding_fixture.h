@@ -20,6 +20,11 @@ namespace shardlens::test {
 [[nodiscard]] std::string fromHex(std::string_view digits);
 [[nodiscard]] std::string fromBase64(std::string_view text);
 
+// formats/pytorch.md §12.1: w = [[0, 1, 2], [3, 4, 5]] by torch.save, 729 bytes.
+[[nodiscard]] std::string smallestTorchFile();
+// formats/pytorch.md §12.3: w, v on the same storage, and b in bfloat16, by the stream format; 550 bytes.
+[[nodiscard]] std::string smallLegacyFile();
+
 // "Corrupt: fragment", as tests compare failures.
 [[nodiscard]] std::string codeName(ErrorCode code);
 
