@@ -196,6 +196,7 @@ const char* nameOf(ConvertPhase phase)
 Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobContext& job)
 {
     const auto start = std::chrono::steady_clock::now();
+    job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
     job.setTotal(plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) : 0));
     SHARDLENS_ASSIGN(StagedOutput staged, stage(plan));
     ConvertReport report;

@@ -86,7 +86,7 @@ void PieceTable::addPiece(const Piece& piece, TensorId tensor)
     const QString tip = QStringLiteral("%1\n%2\n%3").arg(state, QString::fromStdString(regionText(piece.region)), place);
     const auto put = [&](int column, const QString& text, Qt::Alignment alignment) {
         auto* cell = new QTableWidgetItem(text);
-        cell->setTextAlignment(static_cast<int>(alignment | Qt::AlignVCenter));
+        cell->setTextAlignment(alignment | Qt::AlignVCenter);
         cell->setToolTip(tip);
         setItem(row, column, cell);
         return cell;

@@ -41,7 +41,11 @@ Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
     connect(document, &Document::stateChanged, this, &Workspace::followState);
     connect(document, &Document::selectionChanged, this, [this] { remember(); });
     connect(document, &Document::pageRequested, this, &Workspace::showPage);
-    connect(document, &Document::convertRequested, this, [this] { showPage(QStringLiteral("convert")); });
+    connect(document, &Document::convertRequested, this, [this](const QString& format) {
+        showPage(QStringLiteral("convert"));
+        if (Page* page = currentPage())
+            page->choose(format);
+    });
     followState();
 }
 

@@ -50,6 +50,9 @@ public:
     // Bytes a second of the latest jobs that wrote to that disk; nothing if there were none.
     [[nodiscard]] std::optional<double> measuredRate(const QString& disk) const;
 
+    // Asks the window to bring the jobs page to the front with this job.
+    void showJob(Job* job) { emit jobWanted(job); }
+
     // What to ask before the window goes; empty: nothing runs or waits.
     [[nodiscard]] QString quitQuestion() const;
     void cancelAll();
@@ -60,6 +63,8 @@ signals:
     // A running job's figures: at most 10 times a second and job.
     void progressed(shardlens::ui::Job* job);
     void finishedOne(shardlens::ui::Job* job);
+    // Somebody wants to see this job.
+    void jobWanted(shardlens::ui::Job* job);
     // Before the job is destroyed.
     void removed(shardlens::ui::Job* job);
     // Nothing runs any more.

@@ -27,6 +27,7 @@ JobsPage::JobsPage(JobQueue* queue, QWidget* parent) : Page(nullptr, parent), m_
     connect(m_list, &JobList::selectionMoved, m_detail, &JobDetail::setJob);
     connect(m_detail, &JobDetail::openRequested, this, &JobsPage::openRequested);
     connect(queue, &JobQueue::changed, this, &JobsPage::showPaused);
+    connect(queue, &JobQueue::jobWanted, this, &JobsPage::showJob);
     m_detail->setJob(m_list->selected());
     showPaused();
 }

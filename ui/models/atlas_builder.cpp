@@ -150,7 +150,7 @@ std::size_t AtlasBuilder::draftOfFile(FileId file)
         made.lane.title = Atlas::tr("nobody");
         made.lane.note = Atlas::tr("missing parts");
         made.lane.missing = true;
-        made.name = "\xff";
+        made.name.push_back('\xff'); // behind every file
     } else {
         const File& from = m_checkpoint.file(file);
         made.lane.rank = from.rank;

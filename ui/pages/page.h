@@ -17,6 +17,8 @@ public:
     [[nodiscard]] virtual QString question() const = 0; // the rail's tooltip
     // The page has come to the front; work that was put off may start.
     virtual void activate() {}
+    // What a request names beside the page, for example the goal of a conversion ("safetensors").
+    virtual void choose(const QString& what) { Q_UNUSED(what) }
     // Ctrl+F: focus the page's filter, if it has one.
     virtual void focusFilter() {}
     // Esc: clears the filter; false if there was nothing to clear.

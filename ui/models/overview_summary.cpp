@@ -1,0 +1,162 @@
+#include "ui/models/overview_summary.h"
+
+#include "core/base/text.h"
+#include "core/model/coverage.h"
+
+#include <algorithm>
+#include <map>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr std::size_t kPollEvery = 4096; // tensors
+constexpr std::size_t kListNoHole = 0;
+
+bool isModelPart(RoleKind kind)
+{
+    return kind == RoleKind::Weight || kind == RoleKind::Buffer;
+}
+
+class Summariser {
+public:
+    Summariser(const CheckpointPtr& checkpoint, const std::stop_token& stop) : m_checkpoint(*checkpoint), m_pointer(checkpoint), m_stop(stop) {}
+
+    std::shared_ptr<const OverviewSummary> run()
+    {
+        nameStates();
+        for (std::size_t i = 0; i < m_checkpoint.tensors().size(); ++i) {
+            if (i % kPollEvery == 0 && m_stop.stop_requested())
+                return nullptr;
+            addTensor(idAt<TensorId>(i));
+        }
+        takePlaces();
+        m_out->model = AtlasModel::build(m_pointer, {AtlasRows::RankFile, AtlasAcross::ParameterOrder, false}, m_stop);
+        if (!m_out->model)
+            return nullptr;
+        m_out->classes = AtlasPalette::build(*m_out->model, AtlasColour::Parameter, ParameterClasses::builtIn());
+        findModules();
+        return m_out;
+    }
+
+private:
+    // The order in which states are shown: what the module holds, then the optimizer's, the master last.
+    static int orderOf(const Role& role)
+    {
+        switch (role.kind) {
+        case RoleKind::Module: return 0;
+        case RoleKind::Buffer: return 1;
+        case RoleKind::OptimizerState: return 2;
+        case RoleKind::Weight: return 3;
+        case RoleKind::Other: return 4;
+        }
+        return 4;
+    }
+
+    void nameStates()
+    {
+        std::map<std::pair<RoleId, DType>, StateUse> found;
+        for (const Tensor& tensor : m_checkpoint.tensors())
+            found.try_emplace({tensor.role, tensor.dtype}, StateUse{tensor.role, tensor.dtype});
+        for (const auto& [key, use] : found)
+            m_out->states.push_back(use);
+        std::stable_sort(m_out->states.begin(), m_out->states.end(), [this](const StateUse& a, const StateUse& b) {
+            return orderOf(m_checkpoint.roles()[indexOf(a.role)]) < orderOf(m_checkpoint.roles()[indexOf(b.role)]);
+        });
+        for (std::size_t i = 0; i < m_out->states.size(); ++i)
+            m_stateOf.emplace(std::make_pair(m_out->states[i].role, m_out->states[i].dtype), i);
+        m_out->parameters = m_checkpoint.parameters().size();
+    }
+
+    void addTensor(TensorId id)
+    {
+        const Tensor& tensor = m_checkpoint.tensor(id);
+        const std::size_t state = m_stateOf.at({tensor.role, tensor.dtype});
+        StateUse& use = m_out->states[state];
+        ++use.tensors;
+        use.bytes += m_checkpoint.bytesOf(id);
+        const RoleKind kind = m_checkpoint.roleOf(id).kind;
+        m_out->optimizerStates += kind == RoleKind::OptimizerState ? 1 : 0;
+        if (kind == RoleKind::Weight)
+            m_out->parameterValues += elementCount(tensor.shape).value_or(0);
+        const PieceStore& pieces = m_checkpoint.pieces();
+        for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
+            addPiece(pieces.at(idAt<PieceId>(row)), tensor, state);
+        const Coverage coverage = coverageOf(m_checkpoint, id, kListNoHole);
+        if (coverage.complete())
+            return;
+        if (m_out->incompleteTensors++ == 0)
+            m_out->firstIncomplete = id;
+        m_out->missingCells += coverage.missingCells;
+    }
+
+    void addPiece(const Piece& piece, const Tensor& tensor, std::size_t state)
+    {
+        const Stream& stream = m_checkpoint.stream(piece.source.stream);
+        if (stream.kind == Stream::Kind::Missing)
+            return;
+        const std::uint64_t bytes = volumeOf(piece.region) * info(tensor.dtype).bytesPerBlock;
+        m_out->states[state].storedBytes += bytes;
+        if (const auto rank = m_checkpoint.rankOfPiece(piece))
+            add(m_ranks[*rank], state, bytes);
+        if (stream.file != kNoFile)
+            add(m_files[stream.file], state, bytes);
+    }
+
+    void add(PlaceUse& use, std::size_t state, std::uint64_t bytes) const
+    {
+        use.bytes.resize(m_out->states.size());
+        use.bytes[state] += bytes;
+        use.total += bytes;
+    }
+
+    void takePlaces()
+    {
+        m_out->byRank = !m_ranks.empty();
+        for (auto& [rank, use] : m_ranks) {
+            use.rank = rank;
+            m_out->places.push_back(std::move(use));
+        }
+        if (m_out->byRank)
+            return;
+        for (auto& [file, use] : m_files) {
+            use.file = file;
+            m_out->places.push_back(std::move(use));
+        }
+    }
+
+    void findModules()
+    {
+        const AtlasModel& model = *m_out->model;
+        std::map<std::uint32_t, AtlasSpan> spans;
+        for (std::size_t i = 0; i < model.lanes().size(); ++i) {
+            const AtlasLane& lane = model.lanes()[i];
+            if (lane.states.empty() || !isModelPart(m_checkpoint.roles()[indexOf(lane.states.front().role)].kind))
+                continue;
+            m_out->weightLanes.push_back(i);
+            for (const AtlasRun& run : lane.runs) {
+                const auto [at, isNew] = spans.try_emplace(run.module, AtlasSpan{run.begin, run.end});
+                if (!isNew)
+                    at->second = {std::min(at->second.begin, run.begin), std::max(at->second.end, run.end)};
+            }
+        }
+        for (const auto& [module, span] : spans)
+            m_out->modules.push_back({span, model.modules()[module].label, model.modules()[module].odd});
+    }
+
+    const Checkpoint& m_checkpoint;
+    CheckpointPtr m_pointer;
+    const std::stop_token& m_stop;
+    std::shared_ptr<OverviewSummary> m_out = std::make_shared<OverviewSummary>();
+    std::map<std::pair<RoleId, DType>, std::size_t> m_stateOf;
+    std::map<std::uint32_t, PlaceUse> m_ranks;
+    std::map<FileId, PlaceUse> m_files;
+};
+
+} // namespace
+
+std::shared_ptr<const OverviewSummary> summarise(const CheckpointPtr& checkpoint, const std::stop_token& stop)
+{
+    return Summariser(checkpoint, stop).run();
+}
+
+} // namespace shardlens::ui

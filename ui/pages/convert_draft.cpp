@@ -1,0 +1,178 @@
+#include "ui/pages/convert_draft.h"
+
+#include "core/layout/selection.h"
+#include "core/model/coverage.h"
+
+#include <QFileInfo>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <sys/stat.h>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr std::array<const char*, 5> kFileEndings{".safetensors", ".sft", ".pt", ".pth", ".bin"};
+
+template <typename Key>
+std::optional<Key> largest(const std::map<Key, std::uint64_t>& bytesOfKey)
+{
+    const auto most = std::max_element(bytesOfKey.begin(), bytesOfKey.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    return most == bytesOfKey.end() ? std::nullopt : std::optional(most->first);
+}
+
+// Which tensors have cells that nobody holds.
+std::vector<bool> holesOf(const Checkpoint& checkpoint, const std::stop_token& stop)
+{
+    std::vector<bool> holes(checkpoint.tensors().size(), false);
+    for (std::size_t i = 0; i < holes.size() && !stop.stop_requested(); ++i)
+        holes[i] = !coverageOf(checkpoint, idAt<TensorId>(i), 1).complete();
+    return holes;
+}
+
+ContentFacts contentOf(const Checkpoint& checkpoint, Select select, const std::vector<bool>& holes)
+{
+    ContentFacts facts;
+    std::map<DType, std::uint64_t> dtypes;
+    std::map<std::string, std::uint64_t> roles;
+    for (const SelectedTensor& selected : selectTensors(checkpoint, {select, {}, {}})) {
+        if (selected.isAlias)
+            continue;
+        const Tensor& tensor = checkpoint.tensor(selected.tensor);
+        const std::uint64_t bytes = checkpoint.bytesOf(selected.tensor);
+        ++facts.tensors;
+        facts.bytes += bytes;
+        if (holes[indexOf(selected.tensor)] && facts.incomplete++ == 0)
+            facts.firstIncomplete = selected.name;
+        if (isFloat(tensor.dtype)) {
+            facts.values += elementCount(tensor.shape).value_or(0);
+            facts.floatBytes += bytes;
+            dtypes[tensor.dtype] += bytes;
+            roles[checkpoint.roleOf(selected.tensor).name] += bytes;
+        }
+    }
+    facts.dtype = largest(dtypes);
+    facts.role = largest(roles).value_or("");
+    return facts;
+}
+
+std::size_t opaqueIn(const MetaNode& node)
+{
+    std::size_t count = node.kind == MetaNode::Kind::Opaque ? 1 : 0;
+    for (const MetaNode& child : node.children)
+        count += opaqueIn(child);
+    return count;
+}
+
+void lookAtFiles(const Checkpoint& checkpoint, SourceFacts& facts)
+{
+    for (const File& file : checkpoint.files()) {
+        if (file.state != File::State::Read) {
+            facts.missingFiles.push_back(file.name);
+            continue;
+        }
+        if (file.container.starts_with("torch"))
+            ++facts.pickleFiles;
+        struct stat now {};
+        const bool same = ::stat(file.path.c_str(), &now) == 0 && static_cast<std::uint64_t>(now.st_size) == file.size &&
+                          static_cast<std::int64_t>(now.st_mtim.tv_sec) * 1'000'000'000 + now.st_mtim.tv_nsec == file.modifiedNs;
+        if (!same)
+            facts.changedFiles.push_back(file.name);
+    }
+}
+
+} // namespace
+
+std::uint64_t ContentFacts::bytesAs(std::optional<DType> cast) const
+{
+    return cast ? bytes - floatBytes + values * info(*cast).bytesPerBlock : bytes;
+}
+
+const ContentFacts& SourceFacts::of(Select select) const
+{
+    switch (select) {
+    case Select::Module: return module;
+    case Select::Optimizer: return optimizer;
+    case Select::Weights:
+    case Select::All: return weights;
+    }
+    return weights;
+}
+
+SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
+{
+    SourceFacts facts;
+    const std::vector<bool> holes = holesOf(checkpoint, stop);
+    facts.weights = contentOf(checkpoint, Select::Weights, holes);
+    facts.module = contentOf(checkpoint, Select::Module, holes);
+    facts.optimizer = contentOf(checkpoint, Select::Optimizer, holes);
+    facts.parameters = checkpoint.parameters().size();
+    facts.hasMaster = std::any_of(checkpoint.roles().begin(), checkpoint.roles().end(), [](const Role& role) { return role.kind == RoleKind::Module; });
+    for (const FileMetadata& file : checkpoint.metadata())
+        facts.opaqueObjects += opaqueIn(file.root);
+    lookAtFiles(checkpoint, facts);
+    return facts;
+}
+
+QString endingOf(const std::string& format)
+{
+    return format == "torch" ? QStringLiteral(".pt") : QStringLiteral(".safetensors");
+}
+
+bool namesFile(const QString& target)
+{
+    return std::any_of(kFileEndings.begin(), kFileEndings.end(), [&](const char* ending) { return target.endsWith(QLatin1String(ending)); });
+}
+
+ConvertRequest requestOf(const JobDraft& draft)
+{
+    ConvertRequest request;
+    request.source = draft.source;
+    request.target = draft.target.toStdString();
+    request.to = draft.format;
+    request.select = draft.select;
+    request.dtype = draft.dtype;
+    if (!draft.include.isEmpty())
+        request.include.push_back(draft.include.toStdString());
+    if (!draft.exclude.isEmpty())
+        request.exclude.push_back(draft.exclude.toStdString());
+    if (!draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
+        request.maxShardBytes = draft.maxShardBytes;
+    request.memoryLimit = draft.memoryLimit;
+    request.threads = draft.threads;
+    request.verify = draft.verify;
+    request.overwrite = draft.overwrite;
+    return request;
+}
+
+QString withEnding(QString target, const JobDraft& draft)
+{
+    for (const char* ending : kFileEndings)
+        if (target.endsWith(QLatin1String(ending)))
+            target.chop(static_cast<qsizetype>(std::char_traits<char>::length(ending)));
+    return draft.oneFile ? target + endingOf(draft.format) : target;
+}
+
+QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
+{
+    const QFileInfo source(QString::fromStdString(checkpoint.path()));
+    QString name = QString::fromStdString(checkpoint.title());
+    name = withEnding(QFileInfo(name).fileName(), draft);
+    name = name.isEmpty() ? QStringLiteral("model") : QFileInfo(name).completeBaseName();
+    name += QLatin1Char('-') + QString::fromStdString(draft.format);
+    const QString folder = QFileInfo(QString::fromStdString(checkpoint.folder())).absoluteFilePath();
+    // A tag's folder lies in the run's folder, and the target must lie outside both.
+    QString parent = source.absolutePath();
+    if (source.isDir() && QFileInfo(parent).fileName() == QFileInfo(QString::fromStdString(checkpoint.title())).fileName())
+        parent = QFileInfo(parent).absolutePath();
+    if (parent.startsWith(folder + QLatin1Char('/')))
+        parent = QFileInfo(folder).absolutePath();
+    const QString stem = parent + QLatin1Char('/') + name;
+    QString target = withEnding(stem, draft);
+    for (int i = 2; QFileInfo::exists(target); ++i)
+        target = withEnding(stem + QLatin1Char('-') + QString::number(i), draft);
+    return target;
+}
+
+} // namespace shardlens::ui

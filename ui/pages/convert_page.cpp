@@ -1,0 +1,326 @@
+#include "ui/pages/convert_page.h"
+
+#include "core/layout/selection.h"
+#include "ui/jobs/job_queue.h"
+#include "ui/jobs/job_texts.h"
+#include "ui/jobs/parts.h"
+#include "ui/models/document.h"
+#include "ui/pages/convert_check_step.h"
+#include "ui/pages/convert_goal_step.h"
+#include "ui/pages/convert_options_step.h"
+#include "ui/pages/convert_plan_step.h"
+#include "ui/pages/convert_step_list.h"
+#include "ui/widgets/banner.h"
+#include "ui/widgets/text_label.h"
+
+#include <QClipboard>
+#include <QFileDialog>
+#include <QFileInfo>
+#include <QGuiApplication>
+#include <QHBoxLayout>
+#include <QLineEdit>
+#include <QPushButton>
+#include <QSaveFile>
+#include <QStackedWidget>
+#include <QVBoxLayout>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr int kReplanMs = 200; // after the last key stroke
+
+QStringList stepNames()
+{
+    return {ConvertPage::tr("Goal"), ConvertPage::tr("Source check"), ConvertPage::tr("Options"), ConvertPage::tr("Plan"), ConvertPage::tr("Run")};
+}
+
+} // namespace
+
+ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) : Page(document, parent), m_queue(queue)
+{
+    auto* columns = new QHBoxLayout(this);
+    columns->setContentsMargins(0, 0, 0, 0);
+    columns->setSpacing(0);
+    m_list = new ConvertStepList(stepNames());
+    columns->addWidget(m_list);
+    auto* rows = new QVBoxLayout;
+    rows->setSpacing(0);
+    m_stack = new QStackedWidget;
+    auto* check = new ConvertCheckStep;
+    m_plan = new ConvertPlanStep;
+    m_steps = {new ConvertGoalStep, check, new ConvertOptionsStep, m_plan};
+    for (ConvertStep* step : m_steps) {
+        m_stack->addWidget(step);
+        connect(step, &ConvertStep::edited, this, &ConvertPage::take);
+    }
+    rows->addWidget(m_stack, 1);
+    m_bannerPlace = new QVBoxLayout;
+    rows->addLayout(m_bannerPlace);
+    rows->addWidget(makeFooter());
+    columns->addLayout(rows, 1);
+    m_replanSoon.setSingleShot(true);
+    m_replanSoon.setInterval(kReplanMs);
+    connect(&m_replanSoon, &QTimer::timeout, this, &ConvertPage::replan);
+    connect(check, &ConvertCheckStep::checkAgain, document, &Document::load);
+    connect(m_list, &ConvertStepList::chosen, this, [this](int index) { goTo(static_cast<Step>(index)); });
+    connect(&m_planner, &ConvertPlanner::planned, this, [this](const std::shared_ptr<const PlannedJob>& job) {
+        m_plan->showPlan(job, m_queue->measuredRate(job->disk));
+        showAll();
+    });
+    connect(document, &Document::stateChanged, this, &ConvertPage::adoptDocument);
+    connect(queue, &JobQueue::changed, this, &ConvertPage::showSteps);
+    adoptDocument();
+}
+
+QWidget* ConvertPage::makeFooter()
+{
+    const Theme& theme = Theme::current();
+    auto* footer = new Ground(Token::Surface, Ground::Edge::Top);
+    auto* row = new QHBoxLayout(footer);
+    row->setContentsMargins(theme.px(32), theme.px(20), theme.px(32), theme.px(20));
+    row->setSpacing(theme.px(8));
+    row->addWidget(new TextLabel(tr("To"), TextStyle::Body, Token::Text3));
+    m_target = new QLineEdit;
+    m_target->setFont(theme.font(TextStyle::Mono));
+    m_target->setAccessibleName(tr("To: the folder or file that will be made"));
+    connect(m_target, &QLineEdit::textEdited, this, &ConvertPage::setTarget);
+    row->addWidget(m_target, 1);
+    const auto add = [&](const QString& label, void (ConvertPage::*pressed)()) {
+        auto* button = new QPushButton(label);
+        connect(button, &QPushButton::clicked, this, pressed);
+        row->addWidget(button);
+        return button;
+    };
+    m_choose = add(tr("Choose…"), &ConvertPage::chooseTarget);
+    row->addSpacing(theme.px(16));
+    m_save = add(tr("Save job file…"), &ConvertPage::saveJobFile);
+    m_copy = add(tr("Copy command line"), &ConvertPage::copyCommandLine);
+    m_back = add(tr("Back"), &ConvertPage::back);
+    m_next = add(tr("Next"), &ConvertPage::next);
+    m_next->setProperty("primary", true);
+    m_next->setMinimumWidth(theme.px(104));
+    return footer;
+}
+
+// A checkpoint that was opened anew is checked anew; what was chosen stays.
+void ConvertPage::adoptDocument()
+{
+    m_facts = {};
+    m_factsRunner.cancel();
+    m_planner.cancel();
+    m_plan->showPlan(nullptr, std::nullopt);
+    const CheckpointPtr checkpoint = document()->checkpoint();
+    if (checkpoint) {
+        m_facts.checkpoint = checkpoint;
+        m_draft.source = checkpoint->path();
+        if (!m_draft.targetChosen)
+            m_draft.target = proposedTarget(m_draft, *checkpoint);
+        const QString subtitle = QString::fromStdString(checkpoint->subtitle());
+        const QString title = QString::fromStdString(checkpoint->title());
+        m_list->setSubject(subtitle.isEmpty() ? title : tr("%1, %2", "title, tag").arg(title, subtitle));
+        m_factsRunner.start([checkpoint](std::stop_token stop) { return std::make_shared<const SourceFacts>(factsOf(*checkpoint, stop)); },
+                            [this](std::shared_ptr<const SourceFacts> facts) {
+                                m_facts.source = std::move(facts);
+                                for (ConvertStep* step : m_steps)
+                                    step->load(m_draft, m_facts);
+                                showAll();
+                            });
+    }
+    for (ConvertStep* step : m_steps)
+        step->load(m_draft, m_facts);
+    showAll();
+    if (m_step == Plan)
+        replan();
+}
+
+void ConvertPage::activate()
+{
+    if (m_step == Plan) // the target's disk may have changed
+        replan();
+}
+
+// From a step: it shows already what it says.
+void ConvertPage::take(const JobDraft& draft)
+{
+    const JobDraft before = m_draft;
+    m_draft = draft;
+    if (m_facts.checkpoint && (draft.format != before.format || draft.oneFile != before.oneFile))
+        m_draft.target = draft.targetChosen ? withEnding(draft.target, m_draft) : proposedTarget(m_draft, *m_facts.checkpoint);
+    for (ConvertStep* step : m_steps)
+        if (step != sender())
+            step->load(m_draft, m_facts);
+    changed();
+}
+
+void ConvertPage::setGoal(const QString& format)
+{
+    JobDraft next = m_draft;
+    next.format = format.toStdString();
+    take(next);
+    goTo(Check);
+}
+
+void ConvertPage::setTarget(const QString& target)
+{
+    m_draft.target = target;
+    m_draft.targetChosen = !target.isEmpty();
+    m_draft.oneFile = namesFile(target);
+    for (ConvertStep* step : m_steps)
+        step->load(m_draft, m_facts);
+    changed();
+}
+
+void ConvertPage::changed()
+{
+    m_planner.cancel();
+    m_plan->showPlan(nullptr, std::nullopt);
+    if (m_step == Plan)
+        m_replanSoon.start();
+    showAll();
+}
+
+void ConvertPage::replan()
+{
+    m_replanSoon.stop();
+    if (!m_facts.checkpoint || m_draft.target.isEmpty())
+        return;
+    m_planner.start(m_facts.checkpoint, requestOf(m_draft));
+}
+
+void ConvertPage::goTo(Step step)
+{
+    if (step == Run) {
+        if (m_job)
+            m_queue->showJob(m_job);
+        return;
+    }
+    m_step = step;
+    m_stack->setCurrentIndex(step);
+    if (step == Plan && !m_plan->planned())
+        replan();
+    showAll();
+}
+
+QString ConvertPage::obstacle() const
+{
+    if (!m_facts.checkpoint)
+        return tr("The checkpoint is not open.");
+    if (m_draft.target.isEmpty())
+        return tr("A target is needed.");
+    if (m_step == Plan) {
+        const auto& planned = m_plan->planned();
+        return !planned ? tr("The plan is being made.") : planned->refusal;
+    }
+    return m_steps[m_step]->obstacle(m_draft, m_facts);
+}
+
+void ConvertPage::showAll()
+{
+    showSteps();
+    showFooter();
+}
+
+void ConvertPage::showSteps()
+{
+    for (int i = 0; i < Run; ++i) {
+        const auto state = i == m_step ? ConvertStepItem::State::Current : i < m_step ? ConvertStepItem::State::Done : ConvertStepItem::State::Ahead;
+        m_list->showStep(i, state, m_steps[static_cast<std::size_t>(i)]->summary(m_draft, m_facts), m_facts.checkpoint != nullptr);
+    }
+    const QString running = !m_job ? QString() : m_job->isActive() ? JobTexts::percent(m_job->share()) : JobTexts::outcome(*m_job);
+    m_list->showStep(Run, m_job && m_job->isOver() ? ConvertStepItem::State::Done : ConvertStepItem::State::Ahead, running, !m_job.isNull());
+}
+
+void ConvertPage::showFooter()
+{
+    if (m_target->text() != m_draft.target)
+        m_target->setText(m_draft.target);
+    const QString why = obstacle();
+    const bool open = m_facts.checkpoint != nullptr;
+    m_next->setText(m_step == Plan ? tr("Start") : tr("Next"));
+    m_next->setEnabled(why.isEmpty());
+    m_next->setToolTip(why.toHtmlEscaped());
+    m_back->setEnabled(m_step != Goal);
+    m_save->setEnabled(open && !m_draft.target.isEmpty());
+    m_copy->setEnabled(open && !m_draft.target.isEmpty());
+}
+
+void ConvertPage::next()
+{
+    if (!obstacle().isEmpty())
+        return;
+    if (m_step == Plan)
+        start();
+    else
+        goTo(static_cast<Step>(m_step + 1));
+}
+
+void ConvertPage::back()
+{
+    if (m_step != Goal)
+        goTo(static_cast<Step>(m_step - 1));
+}
+
+void ConvertPage::start()
+{
+    const std::shared_ptr<const PlannedJob> planned = m_plan->planned();
+    if (!planned || !planned->canStart())
+        return;
+    JobSpec spec;
+    spec.request = planned->request;
+    spec.title = JobTexts::titleOf(planned->request, QString::fromStdString(planned->plan->formatId));
+    spec.disk = planned->disk;
+    if (planned->picture)
+        spec.files = planned->picture->jobFiles();
+    m_job = m_queue->submit(std::move(spec));
+    m_plan->showPlan(nullptr, std::nullopt); // the target's name is taken from now on
+    showAll();
+    emit jobStarted(m_job);
+    m_queue->showJob(m_job);
+}
+
+Job* ConvertPage::job() const
+{
+    return m_job;
+}
+
+void ConvertPage::chooseTarget()
+{
+    const QString target = QFileDialog::getSaveFileName(this, m_draft.oneFile ? tr("The file that will be made") : tr("The folder that will be made"), m_draft.target, QString(), nullptr,
+                                                        QFileDialog::DontConfirmOverwrite);
+    if (!target.isEmpty())
+        setTarget(target);
+}
+
+void ConvertPage::saveJobFile()
+{
+    const QString path = QFileDialog::getSaveFileName(this, tr("Save job file"), m_draft.target + QStringLiteral(".job.json"), tr("Job documents (*.json)"));
+    if (path.isEmpty())
+        return;
+    QSaveFile file(path);
+    const QByteArray document = QByteArray::fromStdString(requestToJson(requestOf(m_draft)));
+    if (!file.open(QIODevice::WriteOnly) || file.write(document) != document.size() || !file.commit())
+        say(false, tr("The job file was not saved."), tr("%1: %2.", "path, reason").arg(path, file.errorString()));
+    else
+        say(true, tr("Job file saved."), tr("Run it with: shardlens run %1").arg(path));
+}
+
+void ConvertPage::say(bool good, const QString& what, const QString& rest)
+{
+    delete m_banner;
+    m_banner = new Banner(good ? Banner::Kind::Ok : Banner::Kind::Error, what, rest);
+    m_banner->setDismissible(true);
+    connect(m_banner, &Banner::dismissed, m_banner, &QObject::deleteLater);
+    m_bannerPlace->addWidget(m_banner);
+}
+
+void ConvertPage::copyCommandLine()
+{
+    QGuiApplication::clipboard()->setText(copyText(false));
+}
+
+QString ConvertPage::copyText(bool) const
+{
+    return m_facts.checkpoint ? QString::fromStdString(commandLineOf(requestOf(m_draft))) : QString();
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,239 @@
+#include "ui/pages/convert_plan_step.h"
+
+#include "core/base/text.h"
+#include "ui/jobs/change_lines.h"
+#include "ui/jobs/job_rate.h"
+#include "ui/jobs/job_texts.h"
+#include "ui/jobs/parts.h"
+#include "ui/widgets/banner.h"
+#include "ui/widgets/card.h"
+#include "ui/widgets/link.h"
+#include "ui/widgets/plan_picture.h"
+#include "ui/widgets/text_label.h"
+
+#include <QClipboard>
+#include <QGuiApplication>
+#include <QHBoxLayout>
+#include <QVBoxLayout>
+
+#include <algorithm>
+#include <set>
+
+namespace shardlens::ui {
+namespace {
+
+QString text(const std::string& utf8)
+{
+    return QString::fromStdString(utf8);
+}
+
+JobReportLine::Kind kindOf(PlanLine::Kind kind)
+{
+    switch (kind) {
+    case PlanLine::Kind::Kept: return JobReportLine::Kind::Kept;
+    case PlanLine::Kind::Info: return JobReportLine::Kind::Info;
+    case PlanLine::Kind::Dropped: return JobReportLine::Kind::Dropped;
+    case PlanLine::Kind::Cast: return JobReportLine::Kind::Cast;
+    case PlanLine::Kind::Duplicated: return JobReportLine::Kind::Duplicated;
+    case PlanLine::Kind::Warning: return JobReportLine::Kind::Warning;
+    }
+    return JobReportLine::Kind::Info;
+}
+
+std::vector<JobReportLine> linesOf(const Plan& plan)
+{
+    std::vector<JobReportLine> lines;
+    for (const PlanLine& line : plan.lines)
+        lines.push_back({kindOf(line.kind), text(line.topic), text(line.text)});
+    return lines;
+}
+
+// "F32 to BF16, F32 to F16": the casts of a plan; empty where every byte is copied.
+QString castsOf(const Plan& plan)
+{
+    std::set<std::pair<DType, DType>> casts;
+    for (const PlannedFile& file : plan.files)
+        for (const PlannedTensor& tensor : file.tensors)
+            if (const DType own = plan.source->tensor(tensor.source).dtype; own != tensor.dtype)
+                casts.insert({own, tensor.dtype});
+    QStringList words;
+    for (const auto& [from, to] : casts)
+        words.push_back(ConvertPlanStep::tr("%1 to %2", "dtypes").arg(text(std::string(nameOf(from))), text(std::string(nameOf(to)))));
+    return words.join(QStringLiteral(", "));
+}
+
+// Source files that a tensor of the plan has pieces in.
+std::size_t filesRead(const PlanPictureModel& picture)
+{
+    return static_cast<std::size_t>(std::count_if(picture.before.begin(), picture.before.end(), [](const PlanLane& lane) {
+        return std::any_of(lane.stretches.begin(), lane.stretches.end(), [](const PlanStretch& stretch) { return stretch.carried; });
+    }));
+}
+
+} // namespace
+
+FactGrid::FactGrid(QWidget* parent) : QWidget(parent), m_grid(new QGridLayout(this))
+{
+    m_grid->setContentsMargins(0, 0, 0, 0);
+    m_grid->setHorizontalSpacing(Theme::current().px(16));
+    m_grid->setVerticalSpacing(Theme::current().px(5));
+    m_grid->setColumnMinimumWidth(0, Theme::current().px(72));
+    m_grid->setColumnStretch(1, 1);
+}
+
+void FactGrid::setFacts(const std::vector<std::pair<QString, QString>>& facts)
+{
+    while (m_rows.size() < facts.size()) {
+        const int row = static_cast<int>(m_rows.size());
+        auto* label = new TextLabel({}, TextStyle::Body, Token::Text3);
+        auto* value = new TextLabel({}, TextStyle::Body, Token::Text);
+        value->setElide(Qt::ElideRight);
+        m_grid->addWidget(label, row, 0);
+        m_grid->addWidget(value, row, 1);
+        m_rows.emplace_back(label, value);
+    }
+    for (std::size_t i = 0; i < m_rows.size(); ++i) {
+        const bool used = i < facts.size();
+        m_rows[i].first->setVisible(used);
+        m_rows[i].second->setVisible(used);
+        if (used) {
+            m_rows[i].first->setText(facts[i].first);
+            m_rows[i].second->setText(facts[i].second);
+        }
+    }
+}
+
+ConvertPlanStep::ConvertPlanStep(QWidget* parent)
+    : ConvertStep(tr("The plan"), tr("Nothing has been written yet."), parent), m_bannerPlace(new QVBoxLayout), m_rest(new QWidget)
+{
+    const Theme& theme = Theme::current();
+    m_sentence = new TextLabel({}, TextStyle::Body, Token::Text2);
+    m_sentence->setWordWrap(true);
+    body()->addWidget(m_sentence);
+    body()->addLayout(m_bannerPlace);
+    auto* rows = new QVBoxLayout(m_rest);
+    rows->setContentsMargins(0, 0, 0, 0);
+    rows->setSpacing(theme.px(12));
+    m_picture = new PlanPicture;
+    rows->addWidget(m_picture);
+    auto* cards = new QHBoxLayout;
+    cards->setSpacing(theme.px(12));
+    const auto addCard = [cards](const QString& title) {
+        auto* card = new Card(title);
+        cards->addWidget(card, 1);
+        return card->body();
+    };
+    addCard(tr("Reads and writes"))->addWidget(m_reads = new FactGrid);
+    addCard(tr("Space and memory"))->addWidget(m_space = new FactGrid);
+    QVBoxLayout* time = addCard(tr("Time"));
+    time->addWidget(m_time = new TextLabel({}, TextStyle::Figure, Token::Text));
+    time->addWidget(m_times = new FactGrid);
+    for (QWidget* grid : {static_cast<QWidget*>(m_reads), static_cast<QWidget*>(m_space), static_cast<QWidget*>(m_times)})
+        static_cast<QVBoxLayout*>(grid->parentWidget()->layout())->addStretch();
+    rows->addLayout(cards);
+    auto* changes = new Card(tr("What changes, line by line"));
+    auto* copy = new Link(tr("Copy as text"));
+    connect(copy, &Link::clicked, this, [this] {
+        QStringList lines;
+        if (m_job && m_job->plan)
+            for (const std::string& line : planText(*m_job->plan))
+                lines.push_back(text(line));
+        QGuiApplication::clipboard()->setText(lines.join(QLatin1Char('\n')));
+    });
+    changes->head()->addWidget(copy);
+    changes->body()->addWidget(m_lines = new ChangeLines);
+    rows->addWidget(changes);
+    body()->addWidget(m_rest);
+    body()->addStretch();
+    m_rest->hide();
+}
+
+void ConvertPlanStep::load(const JobDraft& draft, const StepFacts&)
+{
+    keep(draft);
+}
+
+QString ConvertPlanStep::summary(const JobDraft&, const StepFacts&) const
+{
+    if (!m_job)
+        return {};
+    if (!m_job->refusal.isEmpty())
+        return tr("Cannot start yet");
+    return tr("%1, %2", "files, size").arg(JobTexts::files(m_job->plan->files.size()), text(sizeText(m_job->plan->bytesToWrite)));
+}
+
+void ConvertPlanStep::showPlan(std::shared_ptr<const PlannedJob> job, std::optional<double> rate)
+{
+    m_job = std::move(job);
+    m_rate = rate;
+    showBanner();
+    m_sentence->setText(sentence());
+    m_rest->setVisible(m_rest->isVisible() || (m_job && m_job->plan));
+    if (!m_job || !m_job->plan)
+        return;
+    m_picture->setModel(m_job->picture);
+    showFigures();
+    showTime();
+    m_lines->setLines(linesOf(*m_job->plan));
+}
+
+QString ConvertPlanStep::sentence() const
+{
+    if (!m_job)
+        return tr("Planning: looking for the place of every byte.");
+    if (!m_job->plan)
+        return {};
+    const Plan& plan = *m_job->plan;
+    const QString files = JobTexts::files(plan.files.size());
+    const QString tensors = text(groupedText(plan.tensorCount()));
+    return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
+                                   : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
+}
+
+void ConvertPlanStep::showBanner()
+{
+    delete m_banner;
+    m_banner = nullptr;
+    if (!m_job || m_job->refusal.isEmpty())
+        return;
+    m_banner = new Banner(Banner::Kind::Error, tr("This cannot start."), m_job->refusal);
+    if (m_job->targetExists)
+        m_banner->addLink(tr("Replace it"), [this] {
+            JobDraft next = draft();
+            next.overwrite = true;
+            change(next);
+        });
+    m_bannerPlace->addWidget(m_banner);
+}
+
+void ConvertPlanStep::showFigures()
+{
+    const Plan& plan = *m_job->plan;
+    const QString casts = castsOf(plan);
+    m_reads->setFacts({{tr("Reads"), tr("%1 from %2", "size, files").arg(text(sizeText(plan.bytesToRead)), JobTexts::files(m_job->picture ? filesRead(*m_job->picture) : 0))},
+                       {tr("Writes"), tr("%1, %2", "size, files").arg(text(sizeText(plan.bytesToWrite)), JobTexts::files(plan.files.size()))},
+                       {QString(), tr("%1 B").arg(text(groupedText(plan.bytesToWrite)))},
+                       {tr("Arithmetic"), casts.isEmpty() ? tr("none: every byte is copied") : casts},
+                       {tr("Check"), plan.request.verify ? tr("read back and compared") : tr("sizes and structure only")}});
+    const std::uint64_t after = m_job->freeBytes ? *m_job->freeBytes - std::min(*m_job->freeBytes, plan.bytesToWrite) : 0;
+    m_space->setFacts({{tr("Free now"), m_job->freeBytes ? tr("%1 on %2", "size, disk").arg(text(sizeText(*m_job->freeBytes)), m_job->disk) : tr("not known")},
+                       {tr("Free after"), m_job->freeBytes ? text(sizeText(after)) : tr("not known")},
+                       {tr("Memory"), tr("at most %1").arg(text(sizeText(plan.request.memoryLimit)))},
+                       {QString(), tr("%1 of buffers").arg(text(sizeText(plan.peakBufferBytes)))},
+                       {tr("Device"), plan.request.threads == 1 ? tr("CPU, 1 thread") : tr("CPU, %n threads", nullptr, static_cast<int>(plan.request.threads))}});
+}
+
+void ConvertPlanStep::showTime()
+{
+    const Plan& plan = *m_job->plan;
+    if (!m_rate) {
+        m_time->setText(tr("not known yet"));
+        m_times->setFacts({{tr("Measured"), tr("no job has written to this disk")}});
+        return;
+    }
+    const auto words = [](double seconds) { return text(durationText(roundedTimeLeft(std::max(1.0, seconds)))); };
+    m_time->setText(tr("about %1").arg(words(static_cast<double>(plan.bytesToWrite) / *m_rate)));
+    m_times->setFacts({{tr("Rate"), tr("%1, with all steps").arg(JobTexts::rate(*m_rate))}, {tr("Measured"), tr("by the last job on this disk")}});
+}
+
+} // namespace shardlens::ui

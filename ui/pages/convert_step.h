@@ -1,0 +1,47 @@
+#pragma once
+
+#include "ui/pages/convert_draft.h"
+
+#include <QScrollArea>
+
+class QVBoxLayout;
+
+namespace shardlens::ui {
+
+// What the steps of the convert page show besides the draft. Pointers are nullptr while they are not known yet.
+struct StepFacts {
+    CheckpointPtr checkpoint;
+    std::shared_ptr<const SourceFacts> source;
+};
+
+// One step of the convert page: a title, a line of what it asks, and a body that scrolls. It shows the draft it is given and says when the user changes it.
+class ConvertStep : public QScrollArea {
+    Q_OBJECT
+public:
+    ConvertStep(const QString& title, const QString& remark, QWidget* parent = nullptr);
+
+    // Shows the draft; never signals edited().
+    virtual void load(const JobDraft& draft, const StepFacts& facts) = 0;
+    // What was chosen here, for the list of steps; empty while there is nothing to say.
+    [[nodiscard]] virtual QString summary(const JobDraft& draft, const StepFacts& facts) const = 0;
+    // Why the next step cannot be taken yet; empty: it can.
+    [[nodiscard]] virtual QString obstacle(const JobDraft&, const StepFacts&) const { return {}; }
+
+signals:
+    void edited(const shardlens::ui::JobDraft& draft);
+
+protected:
+    [[nodiscard]] QVBoxLayout* body() const { return m_body; }
+    // The user's change: keeps it and tells the page.
+    void change(const JobDraft& draft);
+    [[nodiscard]] const JobDraft& draft() const { return m_draft; }
+    void keep(const JobDraft& draft) { m_draft = draft; }
+
+private:
+    void applyTheme();
+
+    QVBoxLayout* m_body;
+    JobDraft m_draft;
+};
+
+} // namespace shardlens::ui

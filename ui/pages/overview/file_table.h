@@ -1,0 +1,47 @@
+#pragma once
+
+#include "core/model/checkpoint.h"
+
+#include <QAbstractTableModel>
+#include <QTableView>
+
+namespace shardlens::ui {
+
+// The files of a checkpoint: name, rank, what it holds, size. Virtual, so that ten thousand files cost nothing.
+class FileModel : public QAbstractTableModel {
+    Q_OBJECT
+public:
+    enum Column { Name, Rank, Holds, Size, ColumnCount };
+
+    using QAbstractTableModel::QAbstractTableModel;
+    void show(const CheckpointPtr& checkpoint);
+    [[nodiscard]] const CheckpointPtr& checkpoint() const { return m_checkpoint; }
+
+    [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
+    [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;
+    [[nodiscard]] QVariant data(const QModelIndex& index, int role) const override;
+    [[nodiscard]] QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
+
+private:
+    [[nodiscard]] QString textAt(const File& file, int column) const;
+
+    CheckpointPtr m_checkpoint;
+};
+
+class FileTable : public QTableView {
+    Q_OBJECT
+public:
+    explicit FileTable(QWidget* parent = nullptr);
+    void show(const CheckpointPtr& checkpoint);
+    [[nodiscard]] QSize sizeHint() const override;
+
+signals:
+    void fileChosen(shardlens::FileId file);
+
+private:
+    void follow();
+
+    FileModel* m_model;
+};
+
+} // namespace shardlens::ui

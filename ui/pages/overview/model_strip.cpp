@@ -1,0 +1,183 @@
+#include "ui/pages/overview/model_strip.h"
+
+#include "ui/models/atlas_text.h"
+#include "ui/theme/theme.h"
+#include "ui/widgets/atlas_raster.h"
+
+#include <QHelpEvent>
+#include <QMouseEvent>
+#include <QPainter>
+#include <QToolTip>
+
+#include <algorithm>
+#include <cmath>
+
+namespace shardlens::ui {
+namespace {
+
+// Design pixels.
+constexpr int kModules = 20;
+constexpr int kClasses = 26;
+constexpr int kRanks = 18;
+constexpr int kGap = 2;
+constexpr std::size_t kNoLane = static_cast<std::size_t>(-1);
+constexpr double kEdge = 0.5; // opacity of the last column of a wide piece
+
+} // namespace
+
+ModelStrip::ModelStrip(QWidget* parent) : QWidget(parent)
+{
+    setAccessibleName(tr("The model, to scale"));
+    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    connect(&Theme::current(), &Theme::changed, this, [this] {
+        updateGeometry();
+        update();
+    });
+}
+
+void ModelStrip::show(std::shared_ptr<const OverviewSummary> summary)
+{
+    m_summary = std::move(summary);
+    update();
+}
+
+QSize ModelStrip::sizeHint() const
+{
+    const Theme& theme = Theme::current();
+    return {theme.px(320), theme.px(kModules + kClasses + kRanks + 2 * kGap)};
+}
+
+QSize ModelStrip::minimumSizeHint() const
+{
+    return {Theme::current().px(240), sizeHint().height()};
+}
+
+AtlasScale ModelStrip::scale() const
+{
+    return {0, static_cast<double>(std::max<std::uint64_t>(m_summary->model->length(), 1)) / std::max(1, width())};
+}
+
+void ModelStrip::paintEvent(QPaintEvent*)
+{
+    if (!m_summary)
+        return;
+    QPainter painter(this);
+    paintModules(painter);
+    paintClasses(painter);
+    paintRanks(painter);
+}
+
+void ModelStrip::paintModules(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    painter.setFont(theme.font(TextStyle::Caption));
+    const QFontMetrics metrics = painter.fontMetrics();
+    const AtlasScale across = scale();
+    double painted = -1;
+    for (const ModuleStretch& module : m_summary->modules) {
+        const double left = across.toPixel(static_cast<double>(module.begin));
+        const double right = across.toPixel(static_cast<double>(module.end));
+        if (right < painted + 0.5) // thousands of modules: what shares a pixel is painted once
+            continue;
+        painted = right;
+        const QRectF room(left, 0, std::max(0.5, right - left - (right - left > 3 ? 1 : 0)), theme.px(kModules));
+        painter.fillRect(room, theme.colour(module.odd ? Token::TierAlt : Token::Tier));
+        if (metrics.horizontalAdvance(module.label) + theme.px(4) > room.width())
+            continue;
+        painter.setPen(theme.colour(Token::Text2));
+        painter.drawText(room, Qt::AlignCenter, module.label);
+    }
+}
+
+void ModelStrip::paintClasses(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    const double ratio = devicePixelRatioF();
+    const int columns = static_cast<int>(std::ceil(width() * ratio));
+    const int height = static_cast<int>(theme.px(kClasses) * ratio);
+    QImage image(columns, height, QImage::Format_ARGB32_Premultiplied);
+    image.fill(theme.colour(Token::Track));
+    std::vector<AtlasColumn> all(static_cast<std::size_t>(columns));
+    std::vector<AtlasColumn> ofLane(all.size());
+    const AtlasColumnRequest request{0, static_cast<double>(m_summary->model->length()) / std::max(1, columns), {}};
+    for (const std::size_t lane : m_summary->weightLanes) {
+        std::fill(ofLane.begin(), ofLane.end(), AtlasColumn{});
+        fillColumns(m_summary->model->lanes()[lane], *m_summary->classes, request, ofLane);
+        for (std::size_t i = 0; i < all.size(); ++i)
+            if (all[i].empty())
+                all[i] = ofLane[i];
+    }
+    paintColumns(image, {0, 0}, height, all, AtlasColours(*m_summary->classes, theme), kEdge);
+    painter.drawImage(QRectF(0, theme.px(kModules + kGap), width(), theme.px(kClasses)), image);
+}
+
+// The lane whose piece lies in the middle of each column.
+std::vector<std::size_t> ModelStrip::ranksOfColumns(int columns) const
+{
+    std::vector<std::size_t> out(static_cast<std::size_t>(columns), kNoLane);
+    const double perColumn = static_cast<double>(m_summary->model->length()) / std::max(1, columns);
+    for (const std::size_t index : m_summary->weightLanes) {
+        const AtlasLane& lane = m_summary->model->lanes()[index];
+        for (std::size_t i = 0; i < out.size(); ++i)
+            if (out[i] == kNoLane && lane.pieceAt(static_cast<std::uint64_t>((static_cast<double>(i) + 0.5) * perColumn)))
+                out[i] = index;
+    }
+    return out;
+}
+
+void ModelStrip::paintRanks(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    painter.setFont(theme.font(TextStyle::Caption));
+    const std::vector<std::size_t> lanes = ranksOfColumns(width());
+    const int top = theme.px(kModules + kClasses + 2 * kGap);
+    const auto rankOf = [this](std::size_t lane) { return lane == kNoLane ? std::nullopt : m_summary->model->lanes()[lane].rank; };
+    for (std::size_t i = 0; i < lanes.size();) {
+        std::size_t end = i + 1;
+        while (end < lanes.size() && (lanes[end] == kNoLane) == (lanes[i] == kNoLane) && rankOf(lanes[end]) == rankOf(lanes[i]))
+            ++end;
+        const QRect room(static_cast<int>(i), top, static_cast<int>(end - i) - (end - i > 3 ? 1 : 0), theme.px(kRanks));
+        const auto rank = rankOf(lanes[i]);
+        const QColor ground = rank ? theme.categorical(static_cast<int>(*rank)) : theme.colour(lanes[i] == kNoLane ? Token::Track : Token::Hatch);
+        painter.fillRect(room, ground);
+        const QString label = lanes[i] == kNoLane ? QString() : rank ? tr("rank %1").arg(*rank) : m_summary->byRank ? tr("any rank") : QString();
+        if (painter.fontMetrics().horizontalAdvance(label) + theme.px(8) <= room.width()) {
+            painter.setPen(Theme::inkOn(ground));
+            painter.drawText(room, Qt::AlignCenter, label);
+        }
+        i = end;
+    }
+}
+
+std::optional<PieceId> ModelStrip::pieceAt(int x) const
+{
+    if (!m_summary)
+        return std::nullopt;
+    const auto unit = static_cast<std::uint64_t>(std::max(0.0, scale().toUnit(x + 0.5)));
+    for (const std::size_t index : m_summary->weightLanes) {
+        const AtlasLane& lane = m_summary->model->lanes()[index];
+        if (const auto at = lane.pieceAt(unit))
+            return lane.pieces[*at];
+    }
+    return std::nullopt;
+}
+
+void ModelStrip::mousePressEvent(QMouseEvent* event)
+{
+    if (const auto piece = pieceAt(event->pos().x()))
+        emit pieceChosen(*piece);
+}
+
+bool ModelStrip::event(QEvent* event)
+{
+    if (event->type() != QEvent::ToolTip)
+        return QWidget::event(event);
+    const auto* help = static_cast<QHelpEvent*>(event);
+    if (const auto piece = pieceAt(help->pos().x()))
+        QToolTip::showText(help->globalPos(), pieceSentence(m_summary->model->checkpoint(), *piece), this);
+    else
+        QToolTip::hideText();
+    return true;
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,133 @@
+#include "ui/pages/settings_page.h"
+
+#include "ui/theme/theme.h"
+#include "ui/widgets/card.h"
+#include "ui/widgets/link.h"
+#include "ui/widgets/text_label.h"
+
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QPainter>
+#include <QPushButton>
+#include <QScrollArea>
+#include <QSettings>
+#include <QSpinBox>
+#include <QVBoxLayout>
+
+namespace shardlens::ui {
+
+SettingsPage::SettingsPage(QWidget* parent) : QWidget(parent)
+{
+    const Theme& theme = Theme::current();
+    auto* outer = new QVBoxLayout(this);
+    outer->setContentsMargins(theme.px(24), theme.px(20), theme.px(24), theme.px(20));
+    outer->setSpacing(theme.px(16));
+    auto* head = new QHBoxLayout;
+    head->addWidget(new TextLabel(tr("Settings"), TextStyle::Page, Token::Text, this));
+    head->addWidget(new TextLabel(tr("changes act at once"), TextStyle::Body, Token::Text2, this));
+    head->addStretch(1);
+    auto* defaults = new QPushButton(tr("Defaults"), this);
+    defaults->setToolTip(tr("Every setting of this page back to what it was at first"));
+    connect(defaults, &QPushButton::clicked, this, &SettingsPage::restoreDefaults);
+    head->addWidget(defaults);
+    outer->addLayout(head);
+
+    auto* look = new Card(tr("Look"), {}, this);
+    addChoice(look->body(), QStringLiteral("theme"), tr("Theme"), tr("System follows the desktop."), {tr("System"), tr("Light"), tr("Dark"), tr("High contrast")},
+              {QStringLiteral("system"), QStringLiteral("light"), QStringLiteral("dark"), QStringLiteral("contrast")});
+    addNumber(look->body(), QStringLiteral("textPercent"), tr("Text size"), tr("Scales the whole frame; also Ctrl++ and Ctrl+−."), 80, 300, 100, 10, tr(" %"));
+    outer->addWidget(look);
+
+    auto* jobs = new Card(tr("Jobs"), tr("for conversions that are started from now on"), this);
+    addNumber(jobs->body(), QStringLiteral("jobs/memoryMiB"), tr("Memory at most"), tr("Bounds the buffers of a conversion for any size of model."), 32, 65'536, 256, 32, tr(" MiB"));
+    addNumber(jobs->body(), QStringLiteral("jobs/threads"), tr("Threads"), tr("How many read and write at once."), 0, 256, 0, 1, {}, tr("as many as there are"));
+    outer->addWidget(jobs);
+    outer->addStretch(1);
+}
+
+void SettingsPage::finishRow(QVBoxLayout* column, const QString& label, const QString& why, QWidget* control, Row row)
+{
+    const Theme& theme = Theme::current();
+    auto* line = new QHBoxLayout;
+    auto* name = new TextLabel(label, TextStyle::Body, Token::Text, this);
+    name->setFixedWidth(theme.px(180));
+    name->setBuddy(control);
+    control->setAccessibleName(label);
+    line->addWidget(name);
+    line->addWidget(control);
+    auto* undo = new Link(tr("Undo"), this);
+    const QVariant before = QSettings().value(row.key, row.standard);
+    connect(undo, &Link::clicked, this, [this, row, before] {
+        row.show(before);
+        store(row.key, before);
+    });
+    line->addWidget(new TextLabel(why, TextStyle::Caption, Token::Text2, this));
+    line->addStretch(1);
+    line->addWidget(undo);
+    column->addLayout(line);
+    row.show(before);
+    m_rows.push_back(std::move(row));
+}
+
+void SettingsPage::addChoice(QVBoxLayout* column, const QString& key, const QString& label, const QString& why, const QStringList& names, const QStringList& values)
+{
+    auto* box = new QComboBox(this);
+    box->addItems(names);
+    box->setFixedWidth(Theme::current().px(200));
+    const auto show = [box, values](const QVariant& value) {
+        const QSignalBlocker quiet(box);
+        box->setCurrentIndex(std::max(0, static_cast<int>(values.indexOf(value.toString()))));
+    };
+    connect(box, &QComboBox::currentIndexChanged, this, [this, key, values](int index) { store(key, values.value(index)); });
+    finishRow(column, label, why, box, {key, values.first(), show});
+}
+
+void SettingsPage::addNumber(QVBoxLayout* column, const QString& key, const QString& label, const QString& why, int low, int high, int standard, int step, const QString& suffix, const QString& zero)
+{
+    auto* box = new QSpinBox(this);
+    box->setRange(low, high);
+    box->setSingleStep(step);
+    box->setSuffix(suffix);
+    box->setSpecialValueText(zero);
+    box->setFixedWidth(Theme::current().px(200));
+    const auto show = [box](const QVariant& value) {
+        const QSignalBlocker quiet(box);
+        box->setValue(value.toInt());
+    };
+    connect(box, &QSpinBox::editingFinished, this, [this, key, box] { store(key, box->value()); });
+    finishRow(column, label, why, box, {key, standard, show});
+}
+
+void SettingsPage::store(const QString& key, const QVariant& value)
+{
+    QSettings().setValue(key, value);
+    apply(key, value);
+}
+
+void SettingsPage::apply(const QString& key, const QVariant& value)
+{
+    Theme& theme = Theme::current();
+    if (key == QLatin1String("textPercent"))
+        theme.setTextPercent(value.toInt());
+    if (key == QLatin1String("theme")) {
+        const QString name = value.toString();
+        theme.setMode(name == QLatin1String("light") ? Theme::Mode::Light
+                      : name == QLatin1String("dark") ? Theme::Mode::Dark
+                      : name == QLatin1String("contrast") ? Theme::Mode::HighContrast : Theme::Mode::System);
+    }
+}
+
+void SettingsPage::restoreDefaults()
+{
+    for (const Row& row : m_rows) {
+        row.show(row.standard);
+        store(row.key, row.standard);
+    }
+}
+
+void SettingsPage::paintEvent(QPaintEvent*)
+{
+    QPainter(this).fillRect(rect(), Theme::current().colour(Token::Window));
+}
+
+} // namespace shardlens::ui
