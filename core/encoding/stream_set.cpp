@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kOpenFiles = 256;
 constexpr std::uint64_t kLargestDecodedMember = 4ull << 30;
+constexpr std::uint64_t kLargestGain = 1032; // of deflate: a larger claim is a lie
 
 Status checkUnchanged(const File& file, const FileStamp& now)
 {
@@ -26,6 +27,8 @@ Result<std::shared_ptr<const ByteSource>> decodeMember(const ByteSource& file, c
     if (stream.sizeBytes > kLargestDecodedMember)
         return Error{ErrorCode::LimitExceeded, fmt::format("a compressed member of {} B, at most {} B are decoded", groupedText(stream.sizeBytes),
                                                            groupedText(kLargestDecodedMember))};
+    if (stream.sizeBytes / kLargestGain > stream.storedBytes)
+        return Error{ErrorCode::Corrupt, fmt::format("a compressed member says {} B from {} compressed", groupedText(stream.sizeBytes), groupedText(stream.storedBytes))};
     std::vector<std::byte> bytes(stream.sizeBytes);
     libdeflate_decompressor* decoder = libdeflate_alloc_decompressor();
     std::size_t made = 0;

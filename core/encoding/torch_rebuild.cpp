@@ -106,9 +106,10 @@ Result<StorageReference> storageOf(const TorchContainer& container, Value refere
         const auto viewCount = view.at(2).asInt();
         if (!offset || !viewCount || *offset < 0 || *viewCount < 0)
             return Error{ErrorCode::Corrupt, "a storage view without offset and length"};
-        out.viewOffset = checkedMul(static_cast<std::uint64_t>(*offset), element).value_or(0);
+        const auto start = checkedMul(static_cast<std::uint64_t>(*offset), element);
         const auto viewBytes = checkedMul(static_cast<std::uint64_t>(*viewCount), element);
-        needed = viewBytes ? checkedAdd(out.viewOffset, *viewBytes) : std::nullopt;
+        needed = start && viewBytes ? checkedAdd(*start, *viewBytes) : std::nullopt;
+        out.viewOffset = start.value_or(0);
     }
     const std::uint64_t have = container.storages[out.index].sizeBytes;
     if (!needed || !bytes || *needed > have || (id.at(5).size() != 3 && *bytes > have))
