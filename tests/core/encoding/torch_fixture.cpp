@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
 
 namespace shardlens::test {
 namespace {
@@ -140,6 +143,31 @@ std::string torchArchive(std::string_view root, const std::vector<std::string>& 
         members.push_back({.name = fmt::format("archive/data/{}", i), .data = storages[i], .padding = 5});
     members.push_back({.name = "archive/version", .data = "3\n"});
     return makeZip(members).bytes;
+}
+
+std::string assembled(const TorchZipLayout& layout, const std::vector<std::string>& contents)
+{
+    std::string out(layout.fileBytes(), '?');
+    std::vector<int> written(out.size(), 0);
+    const auto place = [&](std::uint64_t offset, std::string_view bytes) {
+        ASSERT_LE(offset + bytes.size(), out.size());
+        out.replace(offset, bytes.size(), bytes);
+        for (std::size_t i = 0; i < bytes.size(); ++i)
+            ++written[offset + i];
+    };
+    const auto placeAll = [&](const std::vector<BytesAt>& parts) {
+        for (const BytesAt& part : parts)
+            place(part.offset, {reinterpret_cast<const char*>(part.bytes.data()), part.bytes.size()});
+    };
+    std::vector<std::uint32_t> crcs;
+    placeAll(layout.headers());
+    for (std::size_t i = 0; i < contents.size(); ++i) {
+        place(layout.records()[i].dataOffset, contents[i]);
+        crcs.push_back(crc32Of(std::as_bytes(std::span(contents[i]))));
+    }
+    placeAll(layout.closing(crcs));
+    EXPECT_EQ(std::count(written.begin(), written.end(), 1), static_cast<std::ptrdiff_t>(out.size()));
+    return out;
 }
 
 std::vector<std::string> tensorLines(const TorchFile& file, const std::shared_ptr<const ByteSource>& source)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/encoding/torch_file.h"
+#include "core/encoding/torch_zip_layout.h"
 #include "tests/core/encoding/zip_maker.h"
 
 #include <cstdint>
@@ -27,6 +28,9 @@ namespace py {
 
 // A torch.save archive with this root (a pickle without PROTO and STOP), storages "0", "1" … and other members.
 [[nodiscard]] std::string torchArchive(std::string_view root, const std::vector<std::string>& storages, const std::vector<MadeMember>& others = {});
+
+// The file that a layout and the bytes of its records make. Every byte is written once: a hole or an overlap is a failure of the test.
+[[nodiscard]] std::string assembled(const TorchZipLayout& layout, const std::vector<std::string>& contents);
 
 // "name F32 [2, 3] strides [12, 4] at 0 crc 1a2b3c4d" for every tensor that dictionaries, lists and tuples reach; the CRC-32 is that of the plain
 // values in row-major order. A tensor that is refused: "name Corrupt: fragment".
