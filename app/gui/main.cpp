@@ -1,3 +1,4 @@
+#include "ui/frame/english_plurals.h"
 #include "ui/frame/main_window.h"
 #include "ui/frame/screenshot.h"
 #include "ui/jobs/job_queue.h"
@@ -30,6 +31,9 @@ int main(int argc, char** argv)
     QApplication::setOrganizationName(QStringLiteral("shardlens"));
     QApplication::setApplicationDisplayName(QStringLiteral("Shardlens"));
     QApplication::setDesktopFileName(QStringLiteral("shardlens"));
+
+    ui::EnglishPlurals plurals;
+    QApplication::installTranslator(&plurals);
 
     QCommandLineParser options;
     options.setApplicationDescription(QApplication::tr("See, check and reshard the checkpoints of distributed training runs."));

@@ -1,5 +1,9 @@
 #include "core/encoding/torch_pieces.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 namespace shardlens {
 
 CheckpointBuilder::Placement TorchPieces::placementOf(const TorchTensor& tensor, HolderId holder)
@@ -27,6 +31,21 @@ Status TorchPieces::addWhole(TensorId id, const TorchTensor& tensor, HolderId ho
     const Shape units = unitShape(tensor.shape, tensor.dtype);
     const Shape origin(units.size(), 0);
     return m_builder->addPiece(id, BoxView{origin, units}, placement, tensor.strides);
+}
+
+void addContainerSpans(CheckpointBuilder& builder, FileId file, const TorchFile& torch)
+{
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> stored; // offset, length
+    for (const TorchStorage& storage : torch.storages())
+        stored.emplace_back(storage.offset, storage.storedBytes);
+    std::sort(stored.begin(), stored.end());
+    stored.emplace_back(builder.file(file).size, 0);
+    std::uint64_t at = 0;
+    for (const auto& [offset, length] : stored) {
+        if (offset > at)
+            builder.addFileSpan({file, at, offset - at, FileSpan::Kind::Header});
+        at = std::max(at, offset + length);
+    }
 }
 
 } // namespace shardlens

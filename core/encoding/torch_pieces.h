@@ -25,4 +25,7 @@ private:
     std::unordered_map<std::size_t, StreamId> m_deflated; // by storage
 };
 
+// Marks what is no storage of the file (pickles, records' headers, the directory) as Header spans.
+void addContainerSpans(CheckpointBuilder& builder, FileId file, const TorchFile& torch);
+
 } // namespace shardlens

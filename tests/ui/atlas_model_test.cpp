@@ -88,7 +88,7 @@ TEST(AtlasModel, PlacesOfAParameterAreAllItsStatesOnAllItsRanks)
 
 TEST(AtlasModel, HeaderAndPaddingAreMarked)
 {
-    const auto model = AtlasModel::build(makeAtlasSample({.ranks = 3, .layers = 1, .hidden = 5, .inner = 7, .vocabulary = 11}), {});
+    const auto model = AtlasModel::build(makeAtlasSample({.ranks = 3, .layers = 1, .hidden = 5, .inner = 7, .vocabulary = 12}), {});
     const AtlasLane& last = model->lanes().back();
     ASSERT_NE(markOf(last, AtlasMark::Kind::Header), nullptr);
     const AtlasMark* padding = markOf(last, AtlasMark::Kind::Padding);

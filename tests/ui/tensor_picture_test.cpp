@@ -90,12 +90,12 @@ TEST(PictureLayoutTest, SaysWhatWasBent)
 {
     PictureBoxes boxes;
     boxes.rows = 160;
-    boxes.columns = 16000;
+    boxes.columns = 15360;
     const PictureLayout layout(boxes, QRectF(0, 0, 800, 600), std::nullopt, 4);
     EXPECT_NEAR(layout.tileRect(0).width() / layout.tileRect(0).height(), 8, 0.1);
-    EXPECT_EQ(layout.note(), "height to scale, width drawn 12 times too short");
+    EXPECT_EQ(layout.note().toStdString(), "height to scale, width drawn 12 times too short");
     std::swap(boxes.rows, boxes.columns);
-    EXPECT_EQ(PictureLayout(boxes, QRectF(0, 0, 800, 600), std::nullopt, 4).note(), "width to scale, height drawn 12 times too short");
+    EXPECT_EQ(PictureLayout(boxes, QRectF(0, 0, 800, 600), std::nullopt, 4).note().toStdString(), "width to scale, height drawn 12 times too short");
 }
 
 TEST(PictureLayoutTest, APartialRowIsAtLeastAPixelHigh)

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/frame/piece_table.h"
+#include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/tensor_picture.h"
@@ -29,13 +30,6 @@ namespace {
 QString text(const std::string& value)
 {
     return QString::fromStdString(printable(value));
-}
-
-// The last two parts of a dotted name: what tells it from its neighbours.
-QString shortName(const QString& name)
-{
-    const qsizetype dot = name.lastIndexOf(QLatin1Char('.'), name.lastIndexOf(QLatin1Char('.')) - 1);
-    return dot > 0 && name.size() > 40 ? name.mid(dot + 1) : name;
 }
 
 std::vector<TensorId> tensorsOf(const Checkpoint& checkpoint, ParameterId parameter)
@@ -171,14 +165,17 @@ void Inspector::showTensor(TensorId id)
     const Theme& theme = Theme::current();
     const Checkpoint& checkpoint = *m_document->checkpoint();
     const QString name = text(checkpoint.parameterOf(id));
+    const QString brief = shortName(checkpoint.parameterOf(id));
     const auto all = tensorsOf(checkpoint, checkpoint.tensor(id).parameter);
     addSection(tr("Tensor"), text(checkpoint.roleOf(id).name));
-    auto* title = new TextLabel(shortName(name), TextStyle::Title, Token::Text, m_content);
+    auto* title = new TextLabel(brief, TextStyle::Title, Token::Text, m_content);
     title->setElide(Qt::ElideMiddle);
     m_column->addWidget(title);
-    auto* full = new TextLabel(name, TextStyle::Mono, Token::Text3, m_content);
-    full->setElide(Qt::ElideMiddle);
-    m_column->addWidget(full);
+    if (brief != name) {
+        auto* full = new TextLabel(name, TextStyle::Mono, Token::Text3, m_content);
+        full->setElide(Qt::ElideMiddle);
+        m_column->addWidget(full);
+    }
 
     auto* row = new QHBoxLayout;
     row->setSpacing(theme.px(16));

@@ -182,6 +182,7 @@ void MainWindow::showPage(const QString& id)
         if (id == QLatin1String("jobs"))
             m_jobs->activate();
         refresh();
+        centre()->setFocus();
         return;
     }
     m_globalPage.clear();

@@ -33,13 +33,23 @@
 namespace shardlens::ui {
 namespace {
 
+// Runs `fit` now and whenever the theme changes, as long as `widget` lives.
+template <typename Fit>
+void atEveryScale(QWidget* widget, Fit fit)
+{
+    fit();
+    QObject::connect(&Theme::current(), &Theme::changed, widget, fit);
+}
+
 QToolButton* iconButton(const QString& icon, const QString& tip, QWidget* parent)
 {
-    const Theme& theme = Theme::current();
     auto* button = new QToolButton(parent);
-    button->setIcon(theme.icon(icon));
-    button->setIconSize({theme.px(18), theme.px(18)});
-    button->setFixedSize(theme.px(30), theme.px(30));
+    button->setIcon(Theme::current().icon(icon));
+    atEveryScale(button, [button] {
+        const Theme& now = Theme::current();
+        button->setIconSize({now.px(18), now.px(18)});
+        button->setFixedSize(now.px(30), now.px(30));
+    });
     button->setToolTip(tip);
     button->setAccessibleName(tip);
     button->setAutoRaise(true);
@@ -68,7 +78,7 @@ void MainWindow::buildToolRow()
 {
     const Theme& theme = Theme::current();
     auto* row = new ToolRow(this);
-    row->setFixedHeight(theme.px(44));
+    atEveryScale(row, [row] { row->setFixedHeight(Theme::current().px(44)); });
     auto* layout = new QHBoxLayout(row);
     layout->setContentsMargins(theme.px(8), 0, theme.px(12), 0);
     layout->setSpacing(theme.px(4));
@@ -100,7 +110,8 @@ void MainWindow::buildToolRow()
     layout->addWidget(plus);
     layout->addStretch(1);
     m_palette = new CommandPalette(row);
-    m_palette->setFixedWidth(theme.px(404));
+    m_palette->setMinimumWidth(theme.px(200));
+    atEveryScale(m_palette, [palette = m_palette] { palette->setMaximumWidth(Theme::current().px(404)); });
     connect(m_palette, &CommandPalette::tensorChosen, this, [this](bool openPage) {
         if (openPage)
             showPage(QStringLiteral("tensor"));
@@ -162,6 +173,7 @@ void MainWindow::buildBody()
     m_start = start;
     m_stack->addWidget(m_start);
     m_jobs = new JobsPage(m_queue, m_stack);
+    connect(m_queue, &JobQueue::jobWanted, this, [this] { showPage(QStringLiteral("jobs")); });
     connect(m_jobs, &JobsPage::openRequested, this, [this](const QString& path) { openPath(path); });
     m_stack->addWidget(m_jobs);
     m_settings = new SettingsPage(m_stack);

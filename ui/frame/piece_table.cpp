@@ -28,6 +28,7 @@ PieceTable::PieceTable(Document* document, ParameterId parameter, QWidget* paren
     const Theme& theme = Theme::current();
     setHorizontalHeaderLabels({tr("state"), tr("rank"), tr("offset"), tr("bytes")});
     verticalHeader()->hide();
+    verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     verticalHeader()->setDefaultSectionSize(theme.px(22));
     verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
     setShowGrid(false);

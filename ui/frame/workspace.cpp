@@ -7,6 +7,7 @@
 #include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
 
+#include <QApplication>
 #include <QDateTime>
 #include <QDir>
 #include <QFileInfo>
@@ -141,6 +142,8 @@ void Workspace::showPage(const QString& id)
         return;
     m_stack->setCurrentWidget(page);
     page->activate();
+    if (!page->isAncestorOf(QApplication::focusWidget()))
+        page->setFocus(); // keys work on the page, not on the tab above it
     remember();
     emit pageChanged(id);
 }

@@ -154,7 +154,8 @@ QWidget* JobDetail::makeLog()
     copy->setAccessibleName(tr("Copy the log"));
     connect(copy, &Link::clicked, this, [this] { copyText(m_log->asText()); });
     m_logCard->head()->addWidget(copy);
-    m_logCard->body()->addWidget(m_log);
+    m_logCard->body()->addWidget(m_log, 1);
+    m_logCard->body()->addStretch(0);
     return m_logCard;
 }
 

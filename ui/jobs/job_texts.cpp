@@ -163,6 +163,8 @@ QString JobTexts::outcome(const Job& job)
     case Job::State::Running: return {};
     case Job::State::Cancelling: return tr("Cancelling: the job tidies up. Press again to end it at once.");
     case Job::State::Done:
+        if (report.seconds < 1)
+            return report.verified ? tr("Done at once and verified: read back and compared with the source.") : tr("Done at once. Not verified: the result was not read back.");
         return report.verified ? tr("Done in %1 and verified: read back and compared with the source.").arg(duration(report.seconds))
                                : tr("Done in %1. Not verified: the result was not read back.").arg(duration(report.seconds));
     case Job::State::Cancelled:

@@ -8,6 +8,7 @@ namespace {
 
 constexpr double kWide = 2;      // columns from which a piece has edges of its own
 constexpr double kEdged = 3;     // columns from which a right edge is drawn
+constexpr double kDust = 1e-6; // of a column: rounding, not bytes
 constexpr float kLeastShare = 0.02F; // of a column beside a wide piece; less would only make the edges of wide pieces ragged
 
 void addShare(AtlasColumn& column, std::uint16_t klass, float share)
@@ -59,7 +60,7 @@ private:
         for (std::size_t i = first; i <= last; ++i) {
             const double low = std::max(from, static_cast<double>(i));
             const double high = std::min(to, static_cast<double>(i + 1));
-            if (high > low)
+            if (high - low > kDust)
                 addShare(m_columns[i], klass, static_cast<float>(high - low));
         }
     }

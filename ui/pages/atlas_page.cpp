@@ -55,6 +55,7 @@ AtlasPage::AtlasPage(Document* document, QWidget* parent)
     m_table->setWordWrap(false);
     m_table->verticalHeader()->hide();
     m_table->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
+    m_table->verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     m_table->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
     m_table->horizontalHeader()->setStretchLastSection(true);
     auto* back = new QShortcut(Qt::Key_T, m_table);

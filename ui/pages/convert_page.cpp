@@ -10,6 +10,7 @@
 #include "ui/pages/convert_options_step.h"
 #include "ui/pages/convert_plan_step.h"
 #include "ui/pages/convert_step_list.h"
+#include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/text_label.h"
 
@@ -20,13 +21,17 @@
 #include <QHBoxLayout>
 #include <QLineEdit>
 #include <QPushButton>
+#include <QResizeEvent>
 #include <QSaveFile>
+#include <QSettings>
 #include <QStackedWidget>
 #include <QVBoxLayout>
 
 namespace shardlens::ui {
 namespace {
 
+constexpr int kNextWidth = 104;
+constexpr int kOneRow = 1060; // design pixels: a narrower page puts the buttons below the target
 constexpr int kReplanMs = 200; // after the last key stroke
 
 QStringList stepNames()
@@ -76,8 +81,11 @@ QWidget* ConvertPage::makeFooter()
 {
     const Theme& theme = Theme::current();
     auto* footer = new Ground(Token::Surface, Ground::Edge::Top);
-    auto* row = new QHBoxLayout(footer);
-    row->setContentsMargins(theme.px(32), theme.px(20), theme.px(32), theme.px(20));
+    m_footer = new QBoxLayout(QBoxLayout::LeftToRight, footer);
+    m_footer->setContentsMargins(theme.px(32), theme.px(20), theme.px(32), theme.px(20));
+    m_footer->setSpacing(theme.px(24));
+    auto* row = new QHBoxLayout;
+    m_footer->addLayout(row, 1);
     row->setSpacing(theme.px(8));
     row->addWidget(new TextLabel(tr("To"), TextStyle::Body, Token::Text3));
     m_target = new QLineEdit;
@@ -92,13 +100,15 @@ QWidget* ConvertPage::makeFooter()
         return button;
     };
     m_choose = add(tr("Choose…"), &ConvertPage::chooseTarget);
-    row->addSpacing(theme.px(16));
+    row = new QHBoxLayout;
+    row->setSpacing(theme.px(8));
+    m_footer->addLayout(row);
+    row->addStretch(1);
     m_save = add(tr("Save job file…"), &ConvertPage::saveJobFile);
     m_copy = add(tr("Copy command line"), &ConvertPage::copyCommandLine);
     m_back = add(tr("Back"), &ConvertPage::back);
     m_next = add(tr("Next"), &ConvertPage::next);
     m_next->setProperty("primary", true);
-    m_next->setMinimumWidth(theme.px(104));
     return footer;
 }
 
@@ -133,8 +143,29 @@ void ConvertPage::adoptDocument()
         replan();
 }
 
+// What the settings say now, unless the user has chosen otherwise on this page.
+void ConvertPage::adoptSettings()
+{
+    const QSettings settings;
+    const auto memory = std::uint64_t{settings.value(QStringLiteral("jobs/memoryMiB"), 256).toUInt()} << 20;
+    const auto threads = static_cast<std::uint32_t>(settings.value(QStringLiteral("jobs/threads"), 0).toUInt());
+    if (m_draft.memoryLimit == m_settingMemory)
+        m_draft.memoryLimit = memory;
+    if (m_draft.threads == m_settingThreads)
+        m_draft.threads = threads;
+    m_settingMemory = memory;
+    m_settingThreads = threads;
+}
+
 void ConvertPage::activate()
 {
+    const JobDraft before = m_draft;
+    adoptSettings();
+    if (m_draft != before) {
+        for (ConvertStep* step : m_steps)
+            step->load(m_draft, m_facts);
+        changed();
+    }
     if (m_step == Plan) // the target's disk may have changed
         replan();
 }
@@ -236,12 +267,22 @@ void ConvertPage::showFooter()
         m_target->setText(m_draft.target);
     const QString why = obstacle();
     const bool open = m_facts.checkpoint != nullptr;
+    if (!why.isEmpty() && m_next->hasFocus())
+        setFocus(); // a disabled button would hand the keyboard to the tab above
     m_next->setText(m_step == Plan ? tr("Start") : tr("Next"));
     m_next->setEnabled(why.isEmpty());
     m_next->setToolTip(why.toHtmlEscaped());
     m_back->setEnabled(m_step != Goal);
     m_save->setEnabled(open && !m_draft.target.isEmpty());
     m_copy->setEnabled(open && !m_draft.target.isEmpty());
+}
+
+void ConvertPage::resizeEvent(QResizeEvent* event)
+{
+    const bool narrow = event->size().width() < Theme::current().px(kOneRow);
+    m_footer->setDirection(narrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+    m_next->setMinimumWidth(narrow ? 0 : Theme::current().px(kNextWidth));
+    Page::resizeEvent(event);
 }
 
 void ConvertPage::next()

@@ -11,6 +11,7 @@
 
 #include <array>
 
+class QBoxLayout;
 class QLineEdit;
 class QPushButton;
 class QStackedWidget;
@@ -53,9 +54,13 @@ public:
 signals:
     void jobStarted(shardlens::ui::Job* job);
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
     QWidget* makeFooter();
     void adoptDocument();
+    void adoptSettings();
     void take(const JobDraft& draft);
     void changed();
     void replan();
@@ -73,6 +78,8 @@ private:
 
     JobQueue* m_queue;
     JobDraft m_draft;
+    std::uint64_t m_settingMemory = kDefaultMemoryLimit; // as the settings said last
+    std::uint32_t m_settingThreads = 0;
     StepFacts m_facts;
     Runner m_factsRunner;
     ConvertPlanner m_planner;
@@ -85,6 +92,7 @@ private:
     ConvertPlanStep* m_plan;
     QVBoxLayout* m_bannerPlace;
     QPointer<Banner> m_banner;
+    QBoxLayout* m_footer;
     QLineEdit* m_target;
     QPushButton* m_choose;
     QPushButton* m_save;

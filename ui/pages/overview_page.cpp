@@ -117,7 +117,7 @@ QBoxLayout* OverviewPage::buildHead()
 {
     const Theme& theme = Theme::current();
     m_title = new TextLabel({}, TextStyle::Figure, Token::Text);
-    m_subtitle = new TextLabel({}, TextStyle::Title, Token::Text3);
+    m_subtitle = new TextLabel({}, TextStyle::Body, Token::Text3);
     m_sentence = new TextLabel({}, TextStyle::Body, Token::Text2);
     m_sentence->setWordWrap(true);
     m_sentence->setTextInteractionFlags(Qt::TextSelectableByMouse);

@@ -82,6 +82,7 @@ void TensorPage::buildBody()
     m_pieces->setSelectionMode(QAbstractItemView::SingleSelection);
     m_pieces->verticalHeader()->hide();
     m_pieces->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
+    m_pieces->verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     m_pieces->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
     m_pieces->horizontalHeader()->setStretchLastSection(true);
     m_split->addWidget(m_picture);

@@ -116,6 +116,7 @@ void TensorsPage::buildTable()
     m_table->setHorizontalScrollMode(QAbstractItemView::ScrollPerPixel);
     m_table->verticalHeader()->hide();
     m_table->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
+    m_table->verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     m_table->verticalHeader()->setDefaultSectionSize(theme.px(24));
     QHeaderView* header = m_table->horizontalHeader();
     header->setHighlightSections(false);

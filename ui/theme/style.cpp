@@ -188,7 +188,7 @@ void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, 
     }
     case PE_PanelLineEdit: {
         const auto* field = qobject_cast<const QLineEdit*>(widget);
-        if (field != nullptr && !field->hasFrame())
+        if (field != nullptr && (!field->hasFrame() || qobject_cast<const QComboBox*>(field->parent()) != nullptr))
             return;
         const bool focused = option->state & State_HasFocus;
         const QColor edge = hasProperty(widget, "invalid") ? theme.colour(Token::Error) : focused ? theme.colour(Token::Accent) : theme.colour(Token::BorderStrong);
@@ -228,10 +228,12 @@ void Style::drawControl(ControlElement element, const QStyleOption* option, QPai
         return;
     }
     case CE_PushButtonLabel:
-        if (const auto* button = qstyleoption_cast<const QStyleOptionButton*>(option); button != nullptr && hasProperty(widget, "primary")) {
+        if (const auto* button = qstyleoption_cast<const QStyleOptionButton*>(option)) {
             QStyleOptionButton copy(*button);
-            const Token ink = (option->state & State_Enabled) ? Token::AccentText : Token::Text3;
-            copy.palette.setColor(QPalette::ButtonText, theme.colour(ink));
+            if (!copy.icon.isNull())
+                copy.text.prepend(QLatin1Char(' ')); // Fusion leaves too little between them
+            if (hasProperty(widget, "primary"))
+                copy.palette.setColor(QPalette::ButtonText, theme.colour((option->state & State_Enabled) ? Token::AccentText : Token::Text3));
             QProxyStyle::drawControl(element, &copy, painter, widget);
             return;
         }
@@ -268,7 +270,7 @@ void Style::drawComplexControl(ComplexControl control, const QStyleOptionComplex
         }
     }
     if (control == CC_ComboBox) {
-        if (const auto* combo = qstyleoption_cast<const QStyleOptionComboBox*>(option); combo != nullptr && !combo->editable) {
+        if (const auto* combo = qstyleoption_cast<const QStyleOptionComboBox*>(option); combo != nullptr) {
             const bool active = combo->state & (State_MouseOver | State_On);
             const bool enabled = combo->state & State_Enabled;
             drawBox(painter, combo->rect, {theme.colour(enabled ? Token::Surface : Token::Sunken), theme.colour(active ? Token::BorderStrong : Token::Border), static_cast<double>(theme.px(4))});
@@ -314,6 +316,15 @@ QRect Style::subControlRect(ComplexControl control, const QStyleOptionComplex* o
             return visualRect(option->direction, r, r.adjusted(theme.px(8), 1, -arrow, -1));
     }
     return QProxyStyle::subControlRect(control, option, sub, widget);
+}
+
+QRect Style::subElementRect(SubElement element, const QStyleOption* option, const QWidget* widget) const
+{
+    const QRect rect = QProxyStyle::subElementRect(element, option, widget);
+    const auto* field = qobject_cast<const QLineEdit*>(widget);
+    if (element != SE_LineEditContents || field == nullptr || !field->hasFrame())
+        return rect;
+    return rect.adjusted(Theme::current().px(4), 0, -Theme::current().px(4), 0);
 }
 
 QSize Style::sizeFromContents(ContentsType type, const QStyleOption* option, const QSize& size, const QWidget* widget) const

@@ -70,7 +70,8 @@ void AtlasView::centreLens()
     if (first == lanes.end() || m_scene.focus)
         return;
     m_lens.lane = static_cast<std::uint32_t>(first - lanes.begin());
-    m_lens.centreUnit = static_cast<double>(first->reach.back()) / 2;
+    const std::size_t middle = first->size() / 2;
+    m_lens.centreUnit = static_cast<double>(first->starts[middle]) + static_cast<double>(first->lengths[middle]) / 2;
 }
 
 void AtlasView::setPalette(AtlasPalettePtr palette)

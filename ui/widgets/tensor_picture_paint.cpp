@@ -180,11 +180,12 @@ void TensorPicture::paintSideLabels(QPainter& painter) const
     double free = tile.top(); // below what is written
     for (const PieceId piece : order) {
         const Span span = spans[piece];
-        if (span.top < free - 2) // side by side: the labels inside must do
+        const double top = std::max(span.top, free);
+        if (span.bottom - top < (span.bottom - span.top) / 2) // side by side: the labels inside must do
             continue;
-        painter.fillRect(QRectF(right, span.top, theme.px(4), std::max(2.0, span.bottom - span.top - 1)), colourOf(piece));
+        painter.fillRect(QRectF(right, top, theme.px(4), std::max(2.0, span.bottom - top - 1)), colourOf(piece));
         const PieceFacts facts = factsOf(*m_checkpoint, piece);
-        double y = span.top;
+        double y = top;
         const auto line = [&](TextStyle style, Token token, const QString& text) {
             if (y + theme.px(15) > span.bottom + theme.px(2))
                 return;

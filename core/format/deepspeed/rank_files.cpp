@@ -1,6 +1,7 @@
 #include "core/format/deepspeed/rank_files.h"
 
 #include "core/base/text.h"
+#include "core/encoding/torch_pieces.h"
 #include "core/format/opened_file.h"
 
 #include <fmt/format.h>
@@ -35,6 +36,7 @@ RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint
     opened->row.container = torch->container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
     out.id = run.builder.addFile(std::move(opened->row));
     out.torch = std::make_shared<const TorchFile>(torch.take());
+    addContainerSpans(run.builder, out.id, *out.torch);
     for (const TorchNote& note : out.torch->notes())
         run.find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), out.id, rank);
     return out;

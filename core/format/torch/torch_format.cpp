@@ -79,6 +79,7 @@ public:
         SHARDLENS_ASSIGN(const TorchFile torch, TorchFile::open(opened.source, job));
         opened.row.container = torch.container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
         const FileId file = m_builder.addFile(opened.row);
+        addContainerSpans(m_builder, file, torch);
         for (const TorchNote& note : torch.notes())
             find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), file);
         SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root()));

@@ -121,6 +121,7 @@ FileTable::FileTable(QWidget* parent) : QTableView(parent), m_model(new FileMode
 void FileTable::follow()
 {
     const Theme& theme = Theme::current();
+    verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     verticalHeader()->setDefaultSectionSize(theme.px(24));
     const QFontMetrics metrics(theme.font(TextStyle::Body));
     setColumnWidth(FileModel::Rank, metrics.horizontalAdvance(QStringLiteral("10,000")) + theme.px(24));

@@ -20,7 +20,6 @@ constexpr int kModules = 20;
 constexpr int kClasses = 26;
 constexpr int kRanks = 18;
 constexpr int kGap = 2;
-constexpr std::size_t kNoLane = static_cast<std::size_t>(-1);
 constexpr double kEdge = 0.5; // opacity of the last column of a wide piece
 
 } // namespace
@@ -111,16 +110,22 @@ void ModelStrip::paintClasses(QPainter& painter) const
     painter.drawImage(QRectF(0, theme.px(kModules + kGap), width(), theme.px(kClasses)), image);
 }
 
-// The lane whose piece lies in the middle of each column.
-std::vector<std::size_t> ModelStrip::ranksOfColumns(int columns) const
+std::vector<ModelStrip::Holding> ModelStrip::holdingsOf(int columns) const
 {
-    std::vector<std::size_t> out(static_cast<std::size_t>(columns), kNoLane);
+    const Checkpoint& checkpoint = m_summary->model->checkpoint();
+    std::vector<Holding> out(static_cast<std::size_t>(columns));
     const double perColumn = static_cast<double>(m_summary->model->length()) / std::max(1, columns);
     for (const std::size_t index : m_summary->weightLanes) {
         const AtlasLane& lane = m_summary->model->lanes()[index];
-        for (std::size_t i = 0; i < out.size(); ++i)
-            if (out[i] == kNoLane && lane.pieceAt(static_cast<std::uint64_t>((static_cast<double>(i) + 0.5) * perColumn)))
-                out[i] = index;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i].any && !out[i].missing)
+                continue;
+            const auto at = lane.pieceAt(static_cast<std::uint64_t>((static_cast<double>(i) + 0.5) * perColumn));
+            if (!at)
+                continue;
+            const Piece piece = checkpoint.pieces().at(lane.pieces[*at]);
+            out[i] = {true, checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing, lane.rank};
+        }
     }
     return out;
 }
@@ -129,24 +134,33 @@ void ModelStrip::paintRanks(QPainter& painter) const
 {
     const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Caption));
-    const std::vector<std::size_t> lanes = ranksOfColumns(width());
+    const std::vector<Holding> holdings = holdingsOf(width());
     const int top = theme.px(kModules + kClasses + 2 * kGap);
-    const auto rankOf = [this](std::size_t lane) { return lane == kNoLane ? std::nullopt : m_summary->model->lanes()[lane].rank; };
-    for (std::size_t i = 0; i < lanes.size();) {
+    for (std::size_t i = 0; i < holdings.size();) {
         std::size_t end = i + 1;
-        while (end < lanes.size() && (lanes[end] == kNoLane) == (lanes[i] == kNoLane) && rankOf(lanes[end]) == rankOf(lanes[i]))
+        while (end < holdings.size() && holdings[end] == holdings[i])
             ++end;
-        const QRect room(static_cast<int>(i), top, static_cast<int>(end - i) - (end - i > 3 ? 1 : 0), theme.px(kRanks));
-        const auto rank = rankOf(lanes[i]);
-        const QColor ground = rank ? theme.categorical(static_cast<int>(*rank)) : theme.colour(lanes[i] == kNoLane ? Token::Track : Token::Hatch);
-        painter.fillRect(room, ground);
-        const QString label = lanes[i] == kNoLane ? QString() : rank ? tr("rank %1").arg(*rank) : m_summary->byRank ? tr("any rank") : QString();
-        if (painter.fontMetrics().horizontalAdvance(label) + theme.px(8) <= room.width()) {
-            painter.setPen(Theme::inkOn(ground));
-            painter.drawText(room, Qt::AlignCenter, label);
-        }
+        paintHolding(painter, QRect(static_cast<int>(i), top, static_cast<int>(end - i) - (end - i > 3 ? 1 : 0), theme.px(kRanks)), holdings[i]);
         i = end;
     }
+}
+
+void ModelStrip::paintHolding(QPainter& painter, const QRect& room, const Holding& holding) const
+{
+    const Theme& theme = Theme::current();
+    const bool hole = holding.missing || !holding.any;
+    const QColor ground = hole ? theme.colour(Token::ErrorWeak) : holding.rank ? theme.categorical(static_cast<int>(*holding.rank)) : theme.colour(Token::Hatch);
+    painter.fillRect(room, ground);
+    if (hole) {
+        painter.setPen(theme.colour(Token::Hole));
+        painter.drawRect(room.adjusted(0, 0, -1, -1));
+    }
+    const QString rank = holding.rank ? tr("rank %1").arg(*holding.rank) : m_summary->byRank ? tr("any rank") : QString();
+    const QString label = !holding.any ? tr("nobody") : holding.missing ? tr("%1 is missing").arg(rank) : rank;
+    if (painter.fontMetrics().horizontalAdvance(label) + theme.px(8) > room.width())
+        return;
+    painter.setPen(hole ? theme.colour(Token::Error) : Theme::inkOn(ground));
+    painter.drawText(room, Qt::AlignCenter, label);
 }
 
 std::optional<PieceId> ModelStrip::pieceAt(int x) const

@@ -25,11 +25,19 @@ protected:
     bool event(QEvent* event) override;
 
 private:
+    // Who holds what lies in the middle of a column.
+    struct Holding {
+        bool any = false;
+        bool missing = false; // its file is not there
+        std::optional<std::uint32_t> rank;
+        auto operator<=>(const Holding&) const = default;
+    };
+    [[nodiscard]] std::vector<Holding> holdingsOf(int columns) const;
+    void paintHolding(QPainter& painter, const QRect& room, const Holding& holding) const;
     [[nodiscard]] AtlasScale scale() const;
     void paintModules(QPainter& painter) const;
     void paintClasses(QPainter& painter) const;
     void paintRanks(QPainter& painter) const;
-    [[nodiscard]] std::vector<std::size_t> ranksOfColumns(int columns) const;
     [[nodiscard]] std::optional<PieceId> pieceAt(int x) const;
 
     std::shared_ptr<const OverviewSummary> m_summary;

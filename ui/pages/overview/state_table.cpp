@@ -17,6 +17,7 @@ namespace {
 constexpr int kBar = 24;
 constexpr int kRow = 26;
 constexpr int kGap = 10;
+constexpr double kLeastShare = 0.001; // smaller ones are only said to be small
 constexpr int kLeast = 2; // nothing that takes a byte is invisible
 
 } // namespace
@@ -109,9 +110,10 @@ void StateTable::paintRow(QPainter& painter, std::size_t state, std::uint64_t al
     painter.fillRect(QRect(0, top + (row - swatch) / 2, swatch, swatch), theme.stateColour(nameOf(state)));
     painter.setFont(theme.font(TextStyle::Body));
     const QFontMetrics metrics = painter.fontMetrics();
-    const QString percent = QString::fromStdString(percentText(all == 0 ? 0 : static_cast<double>(use.storedBytes) / static_cast<double>(all)));
+    const double share = all == 0 ? 0 : static_cast<double>(use.storedBytes) / static_cast<double>(all);
+    const QString percent = share > 0 && share < kLeastShare ? QStringLiteral("< 0.1 %") : QString::fromStdString(percentText(share));
     const QString size = bytesText(use.storedBytes);
-    const int percentRoom = metrics.horizontalAdvance(QStringLiteral("<0.1 %00"));
+    const int percentRoom = metrics.horizontalAdvance(QStringLiteral("< 0.1 %00"));
     const int sizeRoom = metrics.horizontalAdvance(QStringLiteral("1,023 MiB0"));
     const int dtypeRoom = metrics.horizontalAdvance(QStringLiteral("F8_E4M3 "));
     const int countRoom = metrics.horizontalAdvance(QStringLiteral("10,000 tensors"));

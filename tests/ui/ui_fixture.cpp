@@ -1,0 +1,63 @@
+#include "tests/ui/ui_fixture.h"
+
+#include <QCoreApplication>
+#include <QElapsedTimer>
+#include <QPixmap>
+#include <QSettings>
+#include <QThread>
+
+namespace shardlens::ui::test {
+namespace {
+
+constexpr int kPatienceMs = 10'000;
+
+} // namespace
+
+bool waitFor(const std::function<bool()>& done)
+{
+    QElapsedTimer clock;
+    clock.start();
+    while (!done()) {
+        if (clock.elapsed() > kPatienceMs)
+            return false;
+        QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
+        QThread::msleep(1);
+    }
+    return true;
+}
+
+WindowTest::WindowTest()
+{
+    QSettings().clear();
+    m_queue = std::make_unique<JobQueue>();
+    m_queue->setProgram(QStringLiteral(SHARDLENS_PROGRAM));
+    m_window = std::make_unique<MainWindow>(m_queue.get());
+    m_window->resize(1440, 900);
+    m_window->show();
+    QCoreApplication::processEvents();
+}
+
+WindowTest::~WindowTest()
+{
+    m_window.reset();
+    m_queue.reset();
+}
+
+Workspace* WindowTest::open(const QString& path, const QString& page)
+{
+    m_window->openPath(path, page);
+    Workspace* workspace = m_window->currentWorkspace();
+    EXPECT_TRUE(waitFor([&] { return workspace->document()->state() != Document::State::Opening; }));
+    EXPECT_EQ(workspace->document()->state(), Document::State::Open) << workspace->document()->errorText().toStdString();
+    return workspace;
+}
+
+void WindowTest::picture(const QString& name) const
+{
+    const QString folder = qEnvironmentVariable("SHARDLENS_UI_PICTURES");
+    if (!folder.isEmpty()) {
+        EXPECT_TRUE(m_window->grab().save(folder + QLatin1Char('/') + name + QStringLiteral(".png")));
+    }
+}
+
+} // namespace shardlens::ui::test
