@@ -8,7 +8,7 @@ constexpr std::uint32_t kMax32 = 0xFFFFFFFF;
 void put(std::string& out, std::uint64_t value, std::size_t count)
 {
     for (std::size_t i = 0; i < count; ++i)
-        out += static_cast<char>(value >> (8 * i) & 0xFF);
+        out += i < 8 ? static_cast<char>(value >> (8 * i) & 0xFF) : '\0';
 }
 
 std::uint64_t decodedBytes(const MadeMember& member)
