@@ -7,9 +7,17 @@
 
 #include <cctype>
 #include <fstream>
+#include <ostream>
 #include <set>
 
 namespace shardlens::test {
+
+// For the names that a test run prints.
+void PrintTo(const ConformanceCheck& check, std::ostream* out)
+{
+    *out << check.title();
+}
+
 namespace {
 
 const std::filesystem::path kFolder = SHARDLENS_CONFORMANCE_DIR;

@@ -116,7 +116,7 @@ void MainWindow::buildToolRow()
         if (openPage)
             showPage(QStringLiteral("tensor"));
     });
-    layout->addWidget(m_palette);
+    layout->addWidget(m_palette, 1000); // as wide as it may be before the stretch gets anything
     layout->addSpacing(theme.px(8));
     m_convert = new QPushButton(theme.icon(QStringLiteral("convert"), Token::AccentText), tr("Convert…"), row);
     m_convert->setProperty("primary", true);
