@@ -1,5 +1,6 @@
 #include "app/cli/commands.h"
 #include "app/cli/interrupt.h"
+#include "core/io/open_files.h"
 
 #include <csignal>
 #include <cstdio>
@@ -9,6 +10,7 @@ int main(int argc, char** argv)
 {
     using namespace shardlens;
     std::signal(SIGPIPE, SIG_IGN); // a reader that goes away early must not kill a conversion
+    allowManyOpenFiles();
     cli::InterruptWatch watch;
     JobContext job(watch.token());
     cli::Console console(stdout, stderr);

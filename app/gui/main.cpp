@@ -1,3 +1,4 @@
+#include "core/io/open_files.h"
 #include "ui/frame/english_plurals.h"
 #include "ui/frame/main_window.h"
 #include "ui/frame/screenshot.h"
@@ -26,6 +27,7 @@ ui::Theme::Mode modeByName(const QString& name)
 
 int main(int argc, char** argv)
 {
+    allowManyOpenFiles();
     QApplication app(argc, argv);
     QApplication::setApplicationName(QStringLiteral("shardlens"));
     QApplication::setOrganizationName(QStringLiteral("shardlens"));
