@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 #include <map>
 
 namespace shardlens::ui {
@@ -12,6 +13,8 @@ namespace {
 
 using Node = TensorIndex::Node;
 using View = TensorIndex::View;
+
+constexpr std::size_t kMostDepth = 64; // of groups; what follows is one label
 
 std::string lowered(std::string text)
 {
@@ -94,12 +97,23 @@ private:
         }
     }
 
-    std::uint32_t add(View& view, Node node, std::string searched, std::vector<TensorId> members)
+    static std::uint32_t add(View& view, Node node)
     {
+        view.parents.push_back(node.parent);
         view.nodes.push_back(std::move(node));
-        view.searched.push_back(std::move(searched));
-        view.members.push_back(std::move(members));
+        view.members.emplace_back();
         return static_cast<std::uint32_t>(view.nodes.size() - 1);
+    }
+
+    static void addLeaf(View& view, Node node, const std::string& name, std::vector<TensorId> members)
+    {
+        const std::uint32_t at = add(view, std::move(node));
+        view.nodes[at].subtreeEnd = at + 1;
+        view.members[at] = std::move(members);
+        view.leaves.push_back(at);
+        view.text += lowered(name);
+        view.textEnds.push_back(view.text.size());
+        view.text += '\n';
     }
 
     // Groups follow the order of their first parameter, so that a tree reads like the model.
@@ -120,7 +134,9 @@ private:
                 return;
             Part* at = &root;
             std::string_view name = m_checkpoint.parameters()[i];
-            for (std::size_t dot = name.find('.'); dot != std::string_view::npos && dot + 1 < name.size(); dot = name.find('.')) {
+            std::size_t depth = 0;
+            for (std::size_t dot = name.find('.'); dot != std::string_view::npos && dot + 1 < name.size() && depth < kMostDepth; dot = name.find('.')) {
+                ++depth;
                 const std::string part(name.substr(0, dot));
                 const auto [known, isNew] = at->index.try_emplace(part, at->children.size());
                 if (isNew) {
@@ -151,7 +167,7 @@ private:
                 group.label = printable(label);
                 group.parent = parent;
                 group.depth = depth;
-                const std::uint32_t at = add(view, std::move(group), {}, {});
+                const std::uint32_t at = add(view, std::move(group));
                 place(view, *child, static_cast<std::int32_t>(at), static_cast<std::uint16_t>(depth + 1));
                 close(view, at);
                 continue;
@@ -163,8 +179,7 @@ private:
             leaf.depth = depth;
             leaf.names = 1;
             describe(leaf, m_ofParameter[indexOf(parameter)]);
-            const std::uint32_t at = add(view, std::move(leaf), lowered(m_checkpoint.parameters()[indexOf(parameter)]), m_ofParameter[indexOf(parameter)]);
-            view.nodes[at].subtreeEnd = at + 1;
+            addLeaf(view, std::move(leaf), m_checkpoint.parameters()[indexOf(parameter)], m_ofParameter[indexOf(parameter)]);
         }
     }
 
@@ -196,7 +211,7 @@ private:
         for (std::size_t role = 0; role < ofRole.size() && !m_stop.stop_requested(); ++role) {
             Node group;
             group.label = printable(m_checkpoint.roles()[role].name);
-            const std::uint32_t at = add(m_out.m_byState, std::move(group), {}, {});
+            const std::uint32_t at = add(m_out.m_byState, std::move(group));
             for (const TensorId id : ofRole[role]) {
                 Node leaf;
                 leaf.label = printable(m_checkpoint.parameterOf(id));
@@ -206,8 +221,7 @@ private:
                 describe(leaf, {id});
                 leaf.tensor = id;
                 leaf.storedAs = nameOf(m_checkpoint.tensor(id).dtype);
-                const std::uint32_t place = add(m_out.m_byState, std::move(leaf), lowered(m_checkpoint.parameterOf(id)), {id});
-                m_out.m_byState.nodes[place].subtreeEnd = place + 1;
+                addLeaf(m_out.m_byState, std::move(leaf), m_checkpoint.parameterOf(id), {id});
             }
             close(m_out.m_byState, at);
         }
@@ -249,29 +263,55 @@ public:
             m_regex = compiled.take();
         }
         std::vector<char> shown(m_view.nodes.size(), 0);
-        for (std::size_t i = 0; i < m_view.nodes.size(); ++i) {
-            if (m_view.members[i].empty())
-                continue;
-            ++out.allLeaves;
-            if (!matches(i))
-                continue;
+        out.allLeaves = m_view.leaves.size();
+        forEachTextMatch([&](std::size_t leaf) {
+            const std::uint32_t node = m_view.leaves[leaf];
+            if (!passes(node))
+                return;
             ++out.leaves;
-            shown[i] = 1;
-            for (std::int32_t up = m_view.nodes[i].parent; up >= 0 && shown[static_cast<std::size_t>(up)] == 0; up = m_view.nodes[static_cast<std::size_t>(up)].parent)
+            shown[node] = 1;
+            for (std::int32_t up = m_view.parents[node]; up >= 0 && shown[static_cast<std::size_t>(up)] == 0; up = m_view.parents[static_cast<std::size_t>(up)])
                 shown[static_cast<std::size_t>(up)] = 1;
-        }
+        });
         if (m_query.mode == RowQuery::Mode::Flat)
             takeFlat(shown, out.rows);
+        else if (isModelOrder())
+            takeAll(shown, out.rows);
         else
             takeChildren(0, static_cast<std::uint32_t>(m_view.nodes.size()), shown, out.rows);
         return out;
     }
 
 private:
-    [[nodiscard]] bool matches(std::size_t node) const
+    // Calls `take` with each leaf whose name matches, ascending. A substring is looked for in all names at once.
+    template <typename Take>
+    void forEachTextMatch(Take take) const
     {
-        if (m_regex ? !m_regex->search(m_view.searched[node]) : !m_text.empty() && m_view.searched[node].find(m_text) == std::string::npos)
-            return false;
+        const std::size_t count = m_view.leaves.size();
+        if (m_regex || m_text.empty()) {
+            for (std::size_t leaf = 0; leaf < count; ++leaf)
+                if (!m_regex || m_regex->search(m_view.textOf(leaf)))
+                    take(leaf);
+            return;
+        }
+        if (m_text.find('\n') != std::string::npos)
+            return; // a line break ends a name here, so none contains it
+        const char* const begin = m_view.text.data();
+        const char* const end = begin + m_view.text.size();
+        std::size_t leaf = 0;
+        for (const char* at = begin; (at = static_cast<const char*>(::memmem(at, static_cast<std::size_t>(end - at), m_text.data(), m_text.size()))) != nullptr;) {
+            const auto offset = static_cast<std::size_t>(at - begin);
+            leaf = static_cast<std::size_t>(std::lower_bound(m_view.textEnds.begin() + static_cast<std::ptrdiff_t>(leaf), m_view.textEnds.end(), offset) - m_view.textEnds.begin());
+            take(leaf);
+            at = begin + m_view.textEnds[leaf] + 1;
+            ++leaf;
+        }
+    }
+
+    [[nodiscard]] bool isModelOrder() const { return m_query.order == RowQuery::Order::Model && !m_query.descending; }
+
+    [[nodiscard]] bool passes(std::uint32_t node) const
+    {
         if (m_query.dtype.empty() && m_query.state.empty() && m_query.rank < 0)
             return true;
         return std::any_of(m_view.members[node].begin(), m_view.members[node].end(), [&](TensorId id) {
@@ -304,16 +344,23 @@ private:
 
     void sort(std::vector<std::uint32_t>& rows) const
     {
-        if (m_query.order != RowQuery::Order::Model || m_query.descending)
+        if (!isModelOrder())
             std::stable_sort(rows.begin(), rows.end(), [this](std::uint32_t a, std::uint32_t b) { return before(a, b); });
     }
 
     void takeFlat(const std::vector<char>& shown, std::vector<std::uint32_t>& out) const
     {
-        for (std::uint32_t i = 0; i < m_view.nodes.size(); ++i)
-            if (shown[i] != 0 && !m_view.members[i].empty())
-                out.push_back(i);
+        for (const std::uint32_t leaf : m_view.leaves)
+            if (shown[leaf] != 0)
+                out.push_back(leaf);
         sort(out);
+    }
+
+    static void takeAll(const std::vector<char>& shown, std::vector<std::uint32_t>& out)
+    {
+        for (std::uint32_t node = 0; node < shown.size(); ++node)
+            if (shown[node] != 0)
+                out.push_back(node);
     }
 
     void takeChildren(std::uint32_t begin, std::uint32_t end, const std::vector<char>& shown, std::vector<std::uint32_t>& out) const

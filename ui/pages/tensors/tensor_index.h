@@ -6,6 +6,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,11 +28,20 @@ public:
         std::uint64_t pieces = 0;
         std::vector<std::pair<std::uint32_t, std::uint64_t>> ranks; // rank → bytes of what the strip shows, ascending
     };
-    // Nodes in preorder, and for each the row of text that a filter searches (leaves only; empty for groups).
+    // Nodes in preorder. What a filter walks through lies apart from what a row shows: a key stroke touches nothing else.
     struct View {
         std::vector<Node> nodes;
-        std::vector<std::string> searched; // lower case
-        std::vector<std::vector<TensorId>> members; // tensors of a leaf
+        std::vector<std::int32_t> parents;          // as in the nodes
+        std::vector<std::vector<TensorId>> members; // tensors of a leaf; empty for a group
+        std::vector<std::uint32_t> leaves;          // ascending
+        std::string text;                           // the leaves' names in lower case, one after the other, each followed by a line break
+        std::vector<std::size_t> textEnds;          // by leaf: behind its name
+
+        [[nodiscard]] std::string_view textOf(std::size_t leaf) const
+        {
+            const std::size_t begin = leaf == 0 ? 0 : textEnds[leaf - 1] + 1;
+            return std::string_view(text).substr(begin, textEnds[leaf] - begin);
+        }
     };
 
     [[nodiscard]] static std::shared_ptr<const TensorIndex> build(CheckpointPtr checkpoint, std::stop_token stop);
