@@ -11,6 +11,18 @@
 namespace shardlens {
 namespace {
 
+constexpr std::size_t kNamed = 4; // files that a sentence names
+
+// "one.bin, two.bin and 7 more"
+std::string firstOf(const std::vector<std::string>& names)
+{
+    std::vector<std::string> shown;
+    for (std::size_t i = 0; i < std::min(names.size(), kNamed); ++i)
+        shown.push_back(printable(names[i]));
+    const std::string list = fmt::format("{}", fmt::join(shown, ", "));
+    return names.size() <= kNamed ? list : fmt::format("{} and {} more", list, groupedText(names.size() - kNamed));
+}
+
 std::string indexSuffix(std::string_view extension)
 {
     return std::string(extension) + ".index.json";
@@ -68,7 +80,7 @@ Status takeNumbered(ShardSet& out, const std::vector<std::string>& names, std::s
             single.push_back(name);
     }
     if (sets.size() != 1 || (!single.empty() && !sets.empty()))
-        return Error{ErrorCode::Refused, fmt::format("{} and no index says which of them are the model: open one of them", plural(names.size(), "file", "files"))};
+        return Error{ErrorCode::Refused, fmt::format("{} ({}) and no index says which of them are the model: open one of them", plural(names.size(), "file", "files"), firstOf(names))};
     const auto& [key, members] = *sets.begin();
     for (std::uint32_t number = 1; number <= key.second && number <= 99'999; ++number) {
         const auto at = members.find(number);
