@@ -66,6 +66,7 @@ MainWindow::MainWindow(JobQueue* queue, QWidget* parent) : QMainWindow(parent), 
     buildMenus();
     restoreLayout();
     refresh();
+    m_start->setFocus();
 }
 
 Workspace* MainWindow::currentWorkspace() const
@@ -196,6 +197,7 @@ void MainWindow::refresh()
     Workspace* workspace = currentWorkspace();
     const bool isOpen = workspace != nullptr && workspace->document()->checkpoint();
     m_stack->setCurrentWidget(centre());
+    m_tabs->setVisible(m_tabs->count() > 0);
     m_rail->setPagesEnabled(isOpen);
     m_rail->setCurrent(!m_globalPage.isEmpty() ? m_globalPage : isOpen ? workspace->currentPageId() : QString());
     m_back->setEnabled(workspace != nullptr && workspace->canGoBack());

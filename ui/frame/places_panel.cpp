@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/format/format.h"
+#include "ui/frame/places_delegate.h"
 #include "ui/frame/recent.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/search_field.h"
@@ -18,8 +19,9 @@
 namespace shardlens::ui {
 namespace {
 
-constexpr int kPathRole = Qt::UserRole;
-constexpr int kListedRole = Qt::UserRole + 1;
+constexpr int kPathRole = PlacesDelegate::PathRole;
+constexpr int kListedRole = PlacesDelegate::ListedRole;
+constexpr int kNoteRole = PlacesDelegate::NoteRole;
 constexpr std::size_t kMostChildren = 500;
 
 struct Child {
@@ -70,7 +72,7 @@ PlacesPanel::PlacesPanel(QWidget* parent) : QWidget(parent), m_filter(new Search
     m_tree->setFrameShape(QFrame::NoFrame);
     m_tree->setRootIsDecorated(false);
     m_tree->setIndentation(theme.px(14));
-    m_tree->setUniformRowHeights(true);
+    m_tree->setItemDelegate(new PlacesDelegate(m_tree));
     m_tree->setContextMenuPolicy(Qt::CustomContextMenu);
     m_tree->setAccessibleName(tr("Places"));
     QPalette palette = m_tree->palette();
@@ -83,7 +85,7 @@ PlacesPanel::PlacesPanel(QWidget* parent) : QWidget(parent), m_filter(new Search
     });
     connect(m_tree, &QTreeWidget::currentItemChanged, this, [this](QTreeWidgetItem* item) {
         const QString path = item == nullptr ? QString() : item->data(0, kPathRole).toString();
-        emit hinted(path.isEmpty() ? QString() : item->text(1).isEmpty() ? path : QStringLiteral("%1  ·  %2").arg(path, item->text(1)));
+        emit hinted(path.isEmpty() ? QString() : item->toolTip(0).isEmpty() ? path : item->toolTip(0).replace(QLatin1Char('\n'), QStringLiteral("  ·  ")));
     });
     connect(m_tree, &QTreeWidget::customContextMenuRequested, this, &PlacesPanel::showMenu);
     connect(m_filter, &QLineEdit::textChanged, this, &PlacesPanel::applyFilter);
@@ -140,6 +142,7 @@ void PlacesPanel::addPath(QTreeWidgetItem* group, const QString& path)
     item->setData(0, kPathRole, path);
     item->setToolTip(0, path);
     item->setIcon(0, Theme::current().icon(QStringLiteral("atlas")));
+    item->setData(0, kNoteRole, QFileInfo(path).absolutePath());
     recognise(item);
 }
 
@@ -154,7 +157,7 @@ void PlacesPanel::recognise(QTreeWidgetItem* item)
                                     if ((*at)->data(0, kPathRole).toString() == path && !badge.empty()) {
                                         (*at)->setIcon(0, Theme::current().icon(QStringLiteral("atlas"), path == m_current ? Token::Accent : Token::Text2));
                                         (*at)->setToolTip(0, QStringLiteral("%1\n%2").arg(path, QString::fromStdString(badge)));
-                                        (*at)->setText(1, QString::fromStdString(badge));
+                                        (*at)->setData(0, kNoteRole, QStringLiteral("%1  ·  %2").arg(QString::fromStdString(badge), QFileInfo(path).absolutePath()));
                                     }
                             });
 }
