@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <random>
+#include <span>
 #include <vector>
 
 namespace shardlens {
@@ -54,9 +55,8 @@ void expectSame(DType from, const std::vector<std::byte>& source, DType to)
 
 std::vector<std::byte> asBytes(const std::vector<std::uint32_t>& numbers)
 {
-    std::vector<std::byte> out(numbers.size() * 4);
-    std::memcpy(out.data(), numbers.data(), out.size());
-    return out;
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(numbers));
+    return {bytes.begin(), bytes.end()};
 }
 
 // Every half there is, as 16 bits.
