@@ -53,7 +53,7 @@ for preset in "${presets[@]}"; do
     run_tests "$preset"
 done
 
-if [ -z "${SHARDLENS_TORCH_PYTHON:-}" ]; then
-    echo "Not run: comparisons with PyTorch itself (set SHARDLENS_TORCH_PYTHON to an interpreter that has torch and safetensors)."
+if [ -z "${SHARDLENS_PYTHON:-}" ]; then
+    echo "Not run: comparisons with PyTorch itself (set SHARDLENS_PYTHON to an interpreter that has torch and safetensors)."
 fi
 step "all passed"
