@@ -1,5 +1,6 @@
 #include "app/cli/commands.h"
 #include "app/cli/json_answer.h"
+#include "app/cli/progress_watch.h"
 #include "core/analysis/digest.h"
 #include "core/base/text.h"
 
@@ -18,11 +19,13 @@ struct DigestArguments {
     bool json = false;
 };
 
-Result<std::vector<TensorDigest>> computeDigests(const DigestArguments& arguments, JobContext& job)
+Result<std::vector<TensorDigest>> computeDigests(const DigestArguments& arguments, CommandContext& context)
 {
+    JobContext& job = context.job;
     SHARDLENS_ASSIGN(const SelectionOptions selection, arguments.selection.options());
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(job));
     const auto executor = makeExecutor(arguments.threads);
+    const ProgressWatch watch(job, context.console, nullptr, context.console.remarksAreTerminal(), "digest");
     auto digests = digestTensors(checkpoint, selectTensors(*checkpoint, selection), *executor, job);
     if (!digests)
         return digests.takeError().within(printable(arguments.source.path));
@@ -45,12 +48,12 @@ void printDigestsJson(Console& console, const std::vector<TensorDigest>& digests
 void printDigests(Console& console, const std::vector<TensorDigest>& digests)
 {
     for (const TensorDigest& one : digests)
-        console.line(fmt::format("{}  {}", one.sha256, elided(printable(one.name), console.width() > 70 ? console.width() - 66 : 34)));
+        console.line(fmt::format("{}  {}", one.sha256, elided(printable(one.name), console.lineLimit() > 70 ? console.lineLimit() - 66 : 34)));
 }
 
 int runDigest(const DigestArguments& arguments, CommandContext& context)
 {
-    const auto digests = computeDigests(arguments, context.job);
+    const auto digests = computeDigests(arguments, context);
     if (!digests)
         return reportFailure(context.console, digests.error(), arguments.json);
     arguments.json ? printDigestsJson(context.console, *digests) : printDigests(context.console, *digests);

@@ -139,10 +139,13 @@ void printFacts(Console& console, const Checkpoint& checkpoint)
 
 void printRoles(Console& console, const Inventory& inventory)
 {
-    Table table({{"role", false, true}, {"dtype"}, {"tensors", true}, {"values", true}, {"bytes", true}, {"pieces", true}});
-    for (const RoleUse& use : inventory.roles)
+    Table table({{"role", false, true}, {"dtype"}, {"tensors", true}, {"values", true}, {"bytes", true}, {"pieces", true}, {""}});
+    for (const RoleUse& use : inventory.roles) {
+        const bool less = use.heldValues < use.values;
         table.addRow({printable(use.role), std::string(shardlens::nameOf(use.dtype)), groupedText(use.tensors), groupedText(use.values),
-                      exactSizeText(use.bytes), groupedText(use.pieces)});
+                      exactSizeText(use.bytes), groupedText(use.pieces), less ? groupedText(use.values - use.heldValues) + " values missing" : ""},
+                     less ? Style::Bad : Style::Plain);
+    }
     if (!table.empty()) {
         console.line();
         table.print(console, 2);

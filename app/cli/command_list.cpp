@@ -118,7 +118,7 @@ void addListCommand(CLI::App& program, CommandContext& context)
     addSelectionArguments(*command, arguments->selection);
     CLI::Option* json = command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
     command->add_flag("--csv", arguments->csv, "Answer as comma-separated values, names in full")->excludes(json);
-    command->footer("Names that do not fit the width are shortened in the middle; --csv and --json give them in full.\n\n"
+    command->footer("Names that do not fit a terminal's width are shortened in the middle; --csv and --json give them in full.\n\n"
                     "Example: shardlens list /data/run --filter 'layers\\.7\\..*exp_avg$' --csv");
     command->callback([arguments, &context] { context.exitCode = runList(*arguments, context); });
 }

@@ -1,6 +1,7 @@
 #include "app/cli/commands.h"
 #include "app/cli/findings_text.h"
 #include "app/cli/json_answer.h"
+#include "app/cli/progress_watch.h"
 #include "core/analysis/verify.h"
 #include "core/base/text.h"
 
@@ -43,8 +44,11 @@ void printReport(Console& console, const Checkpoint& checkpoint, const VerifyArg
         arguments.options.quick
             ? fmt::format("{} checked for completeness; no values were read.", plural(report.tensorsChecked, "tensor", "tensors"))
             : fmt::format("{} checked, {} read.", plural(report.tensorsChecked, "tensor", "tensors"), exactSizeText(report.bytesRead));
-    const bool sound = report.worst() == Severity::Info;
-    console.line((sound ? console.styled(Style::Good, "Whole.") : console.styled(Style::Bad, "Not sound.")) + " " + did);
+    switch (report.worst()) {
+    case Severity::Info: console.line(console.styled(Style::Good, "Whole.") + " " + did); break;
+    case Severity::Warning: console.line(console.styled(Style::Warning, "Whole, but something is odd.") + " " + did); break;
+    case Severity::Error: console.line(console.styled(Style::Bad, "Not sound.") + " " + did); break;
+    }
 }
 
 int runVerify(const VerifyArguments& arguments, CommandContext& context)
@@ -53,7 +57,10 @@ int runVerify(const VerifyArguments& arguments, CommandContext& context)
     if (!checkpoint)
         return reportFailure(context.console, checkpoint.error(), arguments.json);
     const auto executor = makeExecutor(arguments.threads);
-    auto report = verifyCheckpoint(*checkpoint, arguments.options, *executor, context.job);
+    auto report = [&] {
+        const ProgressWatch watch(context.job, context.console, nullptr, context.console.remarksAreTerminal() && !arguments.options.quick, "verify");
+        return verifyCheckpoint(*checkpoint, arguments.options, *executor, context.job);
+    }();
     if (!report)
         return reportFailure(context.console, report.takeError().within(printable(arguments.source.path)), arguments.json);
     arguments.json ? printReportJson(context.console, **checkpoint, arguments, *report)

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kDefaultColumns = 100;
 constexpr std::size_t kMinimumColumns = 60;
+constexpr std::size_t kMostColumns = 10000;
 constexpr std::size_t kGap = 2;         // between columns
 constexpr std::size_t kMinimumCell = 8; // what a shrinking column keeps
 
@@ -27,6 +28,9 @@ bool wantsColour(std::FILE* stream)
 
 std::size_t columnsOf(std::FILE* stream)
 {
+    const char* wanted = std::getenv("COLUMNS");
+    if (const std::size_t columns = wanted == nullptr ? 0 : std::strtoul(wanted, nullptr, 10); columns > 0)
+        return std::clamp(columns, kMinimumColumns, kMostColumns);
     winsize size{};
     if (::isatty(::fileno(stream)) != 1 || ::ioctl(::fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
         return kDefaultColumns;
@@ -80,6 +84,7 @@ std::size_t columnsOfCharacter(char32_t c)
 Console::Console(std::FILE* results, std::FILE* remarks)
     : m_results(results),
       m_remarks(remarks),
+      m_isFitted(::isatty(::fileno(results)) == 1),
       m_resultsColour(wantsColour(results)),
       m_remarksTerminal(::isatty(::fileno(remarks)) == 1),
       m_remarksColour(wantsColour(remarks)),
@@ -237,7 +242,7 @@ std::vector<std::size_t> Table::widths(std::size_t available) const
 
 void Table::print(Console& console, std::size_t indent) const
 {
-    const std::vector<std::size_t> widthOf = widths(console.width() > indent ? console.width() - indent : 0);
+    const std::vector<std::size_t> widthOf = widths(console.lineLimit() > indent ? console.lineLimit() - indent : 0);
     const auto printRow = [&](const auto& cellOf, Style style) {
         std::string text;
         for (std::size_t column = 0; column < m_columns.size(); ++column) {

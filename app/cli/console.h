@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,10 @@ public:
     [[nodiscard]] std::string styled(Style style, std::string_view text) const;
     // Columns that a line of results may take: the terminal's, at most 100 where there is none.
     [[nodiscard]] std::size_t width() const { return m_width; }
+    // What a line may take: no limit where nobody looks at columns (a pipe, a file), so that no name is shortened there.
+    [[nodiscard]] std::size_t lineLimit() const { return m_isFitted ? m_width : std::numeric_limits<std::size_t>::max(); }
+    // Fits lines into the width as if somebody looked.
+    void fitLines() { m_isFitted = true; }
     [[nodiscard]] bool remarksAreTerminal() const { return m_remarksTerminal; }
     [[nodiscard]] bool remarksHaveColour() const { return m_remarksColour; }
     [[nodiscard]] std::FILE* remarks() const { return m_remarks; }
@@ -40,6 +46,7 @@ private:
 
     std::FILE* m_results;
     std::FILE* m_remarks;
+    bool m_isFitted = false; // the results go to a terminal
     bool m_resultsColour = false;
     bool m_remarksTerminal = false;
     bool m_remarksColour = false;

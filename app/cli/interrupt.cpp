@@ -1,5 +1,6 @@
 #include "app/cli/interrupt.h"
 
+#include <chrono>
 #include <csignal>
 #include <pthread.h>
 #include <signal.h>
@@ -7,13 +8,19 @@
 namespace shardlens::cli {
 namespace {
 
+constexpr std::chrono::milliseconds kPatience{700};
+
 sigset_t watchedSignals()
 {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+        struct sigaction now {};
+        // what somebody has set to be ignored (nohup, a script's background job) stays ignored
+        if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN)
+            continue;
+        sigaddset(&set, number);
+    }
     sigaddset(&set, SIGUSR1); // from the destructor: nothing more to watch
     return set;
 }
@@ -21,13 +28,19 @@ sigset_t watchedSignals()
 void watch(std::stop_source stop)
 {
     const sigset_t set = watchedSignals();
+    std::chrono::steady_clock::time_point asked;
     while (true) {
         int number = 0;
         if (sigwait(&set, &number) != 0)
             continue;
         if (number == SIGUSR1)
             return;
-        if (!stop.request_stop()) { // asked before
+        if (stop.request_stop()) {
+            asked = std::chrono::steady_clock::now();
+            continue;
+        }
+        // One key press may arrive twice (from the terminal and from `timeout`): only somebody who asks again later wants it at once.
+        if (std::chrono::steady_clock::now() - asked > kPatience) {
             std::signal(number, SIG_DFL);
             sigset_t one;
             sigemptyset(&one);

@@ -5,7 +5,8 @@
 
 namespace shardlens::cli {
 
-// Turns the first SIGINT, SIGTERM or SIGHUP into a stop request; a second one ends the process as the system would.
+// Turns the first SIGINT, SIGTERM or SIGHUP into a stop request; a second one, at least 0.7 s later, ends the process as the system would.
+// Signals that are ignored already stay so.
 // Make it before any other thread: it blocks those signals in its thread, and later threads inherit that.
 class InterruptWatch {
 public:

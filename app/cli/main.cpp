@@ -4,7 +4,9 @@
 
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <new>
+#include <string>
 
 int main(int argc, char** argv)
 {
@@ -19,6 +21,9 @@ int main(int argc, char** argv)
         return cli::runCommandLine(argc, argv, context);
     } catch (const std::bad_alloc&) {
         console.error("out of memory.");
+        return cli::kExitRefused;
+    } catch (const std::exception& unexpected) { // a library's; ours are values
+        console.error(std::string("the program met something that it does not know (") + unexpected.what() + ").");
         return cli::kExitRefused;
     }
 }

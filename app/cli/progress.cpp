@@ -32,7 +32,7 @@ ProgressSample ProgressSample::of(const Progress& progress)
 {
     constexpr auto kRelaxed = std::memory_order_relaxed;
     return {progress.done.load(kRelaxed), progress.total.load(kRelaxed), progress.bytesRead.load(kRelaxed), progress.bytesWritten.load(kRelaxed),
-            progress.phase.load(kRelaxed)};
+            progress.phase.load(kRelaxed), {}};
 }
 
 void RateMeter::add(std::chrono::steady_clock::time_point when, std::uint64_t done)
@@ -50,7 +50,7 @@ void RateMeter::add(std::chrono::steady_clock::time_point when, std::uint64_t do
 
 std::string progressText(const ProgressSample& sample, double bytesPerSecond, std::size_t columns)
 {
-    std::string text = fmt::format("{:<7}", nameOf(static_cast<ConvertPhase>(sample.phase)));
+    std::string text = fmt::format("{:<7}", sample.label.empty() ? nameOf(static_cast<ConvertPhase>(sample.phase)) : sample.label.c_str());
     if (sample.total == 0)
         return elided(text, columns);
     const double fraction = std::min(1.0, static_cast<double>(sample.done) / static_cast<double>(sample.total));

@@ -21,6 +21,7 @@ struct ProgressSample {
     std::uint64_t bytesRead = 0;
     std::uint64_t bytesWritten = 0;
     std::uint32_t phase = 0; // a ConvertPhase
+    std::string label;       // what is said instead of the phase; empty: the phase
 
     [[nodiscard]] static ProgressSample of(const Progress& progress);
 };

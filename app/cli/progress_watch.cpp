@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <sys/ioctl.h>
+#include <utility>
 
 namespace shardlens::cli {
 namespace {
@@ -22,8 +23,8 @@ std::size_t columnsOf(std::FILE* stream)
 
 } // namespace
 
-ProgressWatch::ProgressWatch(const JobContext& job, Console& console, EventStream* events, bool bar)
-    : m_job(job), m_console(console), m_events(events), m_bar(bar && events == nullptr)
+ProgressWatch::ProgressWatch(const JobContext& job, Console& console, EventStream* events, bool bar, std::string label)
+    : m_job(job), m_console(console), m_events(events), m_bar(bar && events == nullptr), m_label(std::move(label))
 {
     if (m_events != nullptr || m_bar)
         m_thread = std::jthread([this](const std::stop_token& stop) { watch(stop); });
@@ -45,7 +46,8 @@ void ProgressWatch::watch(const std::stop_token& stop)
         m_wake.wait_for(lock, stop, kTick, [] { return false; }); // ends early when asked to stop
         if (stop.stop_requested())
             return;
-        const ProgressSample sample = ProgressSample::of(m_job.progress());
+        ProgressSample sample = ProgressSample::of(m_job.progress());
+        sample.label = m_label;
         if (m_events != nullptr)
             showEvent(sample);
         else

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <stop_token>
+#include <string>
 #include <thread>
 
 namespace shardlens::cli {
@@ -15,7 +16,8 @@ namespace shardlens::cli {
 class ProgressWatch {
 public:
     // `events` may be nullptr; a bar is drawn only without them.
-    ProgressWatch(const JobContext& job, Console& console, EventStream* events, bool bar);
+    // `label`: what the bar is called where the job has no phases.
+    ProgressWatch(const JobContext& job, Console& console, EventStream* events, bool bar, std::string label = {});
     ~ProgressWatch();
     ProgressWatch(const ProgressWatch&) = delete;
     ProgressWatch& operator=(const ProgressWatch&) = delete;
@@ -30,6 +32,7 @@ private:
     Console& m_console;
     EventStream* m_events;
     bool m_bar;
+    std::string m_label;
     bool m_drawn = false;
     RateMeter m_rate;
     std::uint32_t m_phase = 0;

@@ -7,8 +7,13 @@
 
 #include <QApplication>
 #include <QCommandLineParser>
+#include <QRegularExpression>
 #include <QSettings>
 #include <QTimer>
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
 
 using namespace shardlens;
 
@@ -23,11 +28,74 @@ ui::Theme::Mode modeByName(const QString& name)
     return name == QLatin1String("contrast") ? ui::Theme::Mode::HighContrast : ui::Theme::Mode::System;
 }
 
+struct Options {
+    QCommandLineParser parser;
+    QCommandLineOption page{QStringLiteral("page"), QCoreApplication::tr("The page to show: overview, tensors, atlas, tensor, metadata, convert, jobs, settings."), QStringLiteral("id")};
+    QCommandLineOption theme{QStringLiteral("theme"), QCoreApplication::tr("light, dark, contrast or system."), QStringLiteral("name")};
+    QCommandLineOption size{QStringLiteral("size"), QCoreApplication::tr("Size of the window, as 1440x900."), QStringLiteral("size")};
+    QCommandLineOption select{QStringLiteral("select"), QCoreApplication::tr("A tensor to select."), QStringLiteral("name")};
+    QCommandLineOption picture{QStringLiteral("screenshot"), QCoreApplication::tr("Saves a picture of the window once the checkpoint shows, and ends."), QStringLiteral("file")};
+
+    Options()
+    {
+        parser.setApplicationDescription(QCoreApplication::tr("See, check and reshard the checkpoints of distributed training runs."));
+        parser.addHelpOption();
+        parser.addVersionOption();
+        parser.addPositionalArgument(QStringLiteral("path"), QCoreApplication::tr("A checkpoint folder or file to open."), QStringLiteral("[path…]"));
+        parser.addOptions({page, theme, size, select, picture});
+    }
+
+    // What is wrong with the values, as a sentence; empty if nothing is.
+    [[nodiscard]] QString problem() const
+    {
+        static const QStringList kPages{"overview", "tensors", "atlas", "tensor", "metadata", "convert", "jobs", "settings"};
+        static const QStringList kThemes{"light", "dark", "contrast", "system"};
+        if (parser.isSet(page) && !kPages.contains(parser.value(page)))
+            return QCoreApplication::tr("--page %1: one of %2 is needed.").arg(parser.value(page), kPages.join(QStringLiteral(", ")));
+        if (parser.isSet(theme) && !kThemes.contains(parser.value(theme)))
+            return QCoreApplication::tr("--theme %1: one of %2 is needed.").arg(parser.value(theme), kThemes.join(QStringLiteral(", ")));
+        static const QRegularExpression kSize(QStringLiteral("^[1-9][0-9]{2,4}x[1-9][0-9]{2,4}$"));
+        if (parser.isSet(size) && !kSize.match(parser.value(size)).hasMatch())
+            return QCoreApplication::tr("--size %1: a width and a height as in 1440x900 are needed.").arg(parser.value(size));
+        return {};
+    }
+};
+
+// Help, version and mistakes need no display: they are answered before one is asked for. Nothing: go on.
+std::optional<int> answerWithoutDisplay(int argc, char** argv)
+{
+    int count = 1; // only the name: the parser gets the rest itself
+    const QCoreApplication core(count, argv);
+    QCoreApplication::setApplicationName(QStringLiteral("shardlens-gui"));
+    QCoreApplication::setApplicationVersion(QStringLiteral(SHARDLENS_VERSION));
+    QStringList words;
+    for (int i = 0; i < argc; ++i)
+        words << QString::fromLocal8Bit(argv[i]);
+    words.erase(std::remove_if(words.begin() + 1, words.end(), [](const QString& word) { return word.startsWith(QStringLiteral("-platform")); }), words.end());
+    Options options;
+    const bool good = options.parser.parse(words);
+    if (good && options.parser.isSet(QStringLiteral("help"))) {
+        std::fputs(qPrintable(options.parser.helpText()), stdout);
+        return 0;
+    }
+    if (good && options.parser.isSet(QStringLiteral("version"))) {
+        std::printf("shardlens-gui %s\n", SHARDLENS_VERSION);
+        return 0;
+    }
+    const QString problem = good ? options.problem() : options.parser.errorText() + QLatin1Char('.');
+    if (problem.isEmpty())
+        return std::nullopt;
+    std::fprintf(stderr, "error: %s\n", qPrintable(problem));
+    return 2;
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 {
     allowManyOpenFiles();
+    if (const auto code = answerWithoutDisplay(argc, argv))
+        return *code;
     QApplication app(argc, argv);
     QApplication::setApplicationName(QStringLiteral("shardlens"));
     QApplication::setOrganizationName(QStringLiteral("shardlens"));
@@ -37,35 +105,26 @@ int main(int argc, char** argv)
     ui::EnglishPlurals plurals;
     QApplication::installTranslator(&plurals);
 
-    QCommandLineParser options;
-    options.setApplicationDescription(QApplication::tr("See, check and reshard the checkpoints of distributed training runs."));
-    options.addHelpOption();
-    options.addPositionalArgument(QStringLiteral("path"), QApplication::tr("A checkpoint folder or file to open."), QStringLiteral("[path…]"));
-    const QCommandLineOption page(QStringLiteral("page"), QApplication::tr("The page to show: overview, tensors, atlas, tensor, metadata, convert, jobs, settings."), QStringLiteral("id"));
-    const QCommandLineOption theme(QStringLiteral("theme"), QApplication::tr("light, dark, contrast or system."), QStringLiteral("name"));
-    const QCommandLineOption size(QStringLiteral("size"), QApplication::tr("Size of the window, as 1440x900."), QStringLiteral("size"));
-    const QCommandLineOption select(QStringLiteral("select"), QApplication::tr("A tensor to select."), QStringLiteral("name"));
-    const QCommandLineOption picture(QStringLiteral("screenshot"), QApplication::tr("Saves a picture of the window once the checkpoint shows, and ends."), QStringLiteral("file"));
-    options.addOptions({page, theme, size, select, picture});
-    options.process(app);
+    Options options;
+    options.parser.process(app);
 
     ui::Theme look;
     QSettings settings;
     look.setTextPercent(settings.value(QStringLiteral("textPercent"), 100).toInt());
-    look.setMode(modeByName(options.isSet(theme) ? options.value(theme) : settings.value(QStringLiteral("theme")).toString()));
+    look.setMode(modeByName(options.parser.isSet(options.theme) ? options.parser.value(options.theme) : settings.value(QStringLiteral("theme")).toString()));
     ui::JobQueue queue(&settings);
     ui::MainWindow window(&queue);
-    if (const QStringList parts = options.value(size).split(QLatin1Char('x')); parts.size() == 2)
+    if (const QStringList parts = options.parser.value(options.size).split(QLatin1Char('x')); parts.size() == 2)
         window.resize(parts[0].toInt(), parts[1].toInt());
     window.show();
     // Nothing is read from a disk before the first frame is there.
     QTimer::singleShot(0, &window, [&] {
-        for (const QString& path : options.positionalArguments())
-            window.openPath(path, options.value(page));
-        if (options.positionalArguments().isEmpty() && options.isSet(page))
-            window.showPage(options.value(page));
-        if (options.isSet(picture))
-            ui::saveWhenReady(&window, options.value(select), options.value(page), options.value(picture));
+        for (const QString& path : options.parser.positionalArguments())
+            window.openPath(path, options.parser.value(options.page));
+        if (options.parser.positionalArguments().isEmpty() && options.parser.isSet(options.page))
+            window.showPage(options.parser.value(options.page));
+        if (options.parser.isSet(options.picture))
+            ui::saveWhenReady(&window, options.parser.value(options.select), options.parser.value(options.page), options.parser.value(options.picture));
     });
     return QApplication::exec();
 }

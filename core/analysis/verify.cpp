@@ -11,13 +11,14 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <mutex>
+#include <map>
 
 namespace shardlens {
 namespace {
 
 constexpr std::uint64_t kBlockCells = 1u << 20;
 constexpr std::size_t kHolesSaid = 4; // of one tensor
+constexpr std::uint64_t kHolesOfFileSaid = 8; // of one file that is not there
 
 Finding findingAbout(Severity severity, const char* code, TensorId tensor, std::string text)
 {
@@ -193,6 +194,22 @@ Status settle(Status status, TensorId tensor, std::vector<Finding>& out)
     return {};
 }
 
+// All findings in one list. A lost file leaves a hole in every tensor that it has a part of: the first few are listed, the rest counted.
+void gather(const Checkpoint& checkpoint, std::vector<std::vector<Finding>>& found, std::vector<Finding>& out)
+{
+    std::map<FileId, std::uint64_t> holesOf;
+    for (std::vector<Finding>& ofTensor : found)
+        for (Finding& finding : ofTensor) {
+            const bool ofLostFile = finding.code == "hole" && finding.file != kNoFile && checkpoint.file(finding.file).state != File::State::Read;
+            if (!ofLostFile || ++holesOf[finding.file] <= kHolesOfFileSaid)
+                out.push_back(std::move(finding));
+        }
+    for (const auto& [file, holes] : holesOf)
+        if (holes > kHolesOfFileSaid)
+            out.push_back({Severity::Error, "hole", fmt::format("{} leaves {} more such holes in other tensors.", printable(checkpoint.file(file).name), groupedText(holes - kHolesOfFileSaid)),
+                           kNoTensor, file, checkpoint.file(file).rank});
+}
+
 } // namespace
 
 Severity VerifyReport::worst() const
@@ -209,9 +226,11 @@ Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const Ver
     std::uint64_t total = 0;
     for (std::size_t i = 0; i < count; ++i)
         total += checkpoint->bytesOf(idAt<TensorId>(i));
+    const auto copies = moduleCopies(*checkpoint);
+    for (std::size_t i = 0; i < count; ++i)
+        total += copies[i] ? checkpoint->bytesOf(idAt<TensorId>(i)) : 0; // masters are read again, beside their copies
     job.setTotal(options.quick ? count : total);
     Verifier verifier(checkpoint, job);
-    const auto copies = moduleCopies(*checkpoint);
     std::vector<char> complete(count, 0); // bytes, not bits: written by several threads
     std::vector<std::vector<Finding>> found(count);
     SHARDLENS_TRY(executor.forEach(count, [&](std::size_t i) -> Status {
@@ -237,8 +256,7 @@ Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const Ver
     report.tensorsChecked = count;
     report.bytesRead = verifier.bytesRead();
     report.findings = checkpoint->findings();
-    for (std::vector<Finding>& some : found)
-        report.findings.insert(report.findings.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    gather(*checkpoint, found, report.findings);
     std::stable_sort(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
     return report;
 }

@@ -1,5 +1,6 @@
 #include "core/convert/request.h"
 
+#include "core/base/json_text.h"
 #include "core/base/text.h"
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLargestDocument = 16u << 20;
+constexpr std::size_t kDeepestDocument = 64; // the JSON library writes values by recursion
 
 // What reads one member into the request. Errors are fragments about the value.
 struct Member {
@@ -171,7 +173,7 @@ Status readMember(const std::string& name, const Json& value, ConvertRequest& in
 }
 
 // The parser's own words start with its error code.
-std::string parserWords(const Json::parse_error& problem)
+std::string parserWords(const Json::exception& problem)
 {
     const std::string text = problem.what();
     const std::size_t end = text.find("] ");
@@ -182,9 +184,11 @@ Result<Json> parseDocument(std::string_view text)
 {
     if (text.size() > kLargestDocument)
         return Error{ErrorCode::LimitExceeded, fmt::format("{} B, at most {} B are read", groupedText(text.size()), groupedText(kLargestDocument))};
+    if (const std::size_t depth = jsonNesting(text); depth > kDeepestDocument)
+        return Error{ErrorCode::LimitExceeded, fmt::format("it nests {} levels deep, at most {} are read", groupedText(depth), kDeepestDocument)};
     try {
         return Json::parse(text);
-    } catch (const Json::parse_error& problem) {
+    } catch (const Json::exception& problem) { // no JSON, or a number that no type holds
         return Error{ErrorCode::Corrupt, "no JSON: " + printable(parserWords(problem))};
     }
 }

@@ -16,11 +16,12 @@ struct Extension {
     std::string_view ending;
     OutputKind kind;
 };
-constexpr std::array<Extension, 5> kExtensions{{{".safetensors", OutputKind::Safetensors},
+constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Safetensors},
                                                 {".sft", OutputKind::Safetensors},
                                                 {".pt", OutputKind::Torch},
                                                 {".pth", OutputKind::Torch},
-                                                {".bin", OutputKind::Torch}}};
+                                                {".bin", OutputKind::Torch},
+                                                {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
 constexpr std::array<std::string_view, 9> kLaterFormats{"deepspeed", "sdloader",   "universal",  "megatron", "torch-dist",
                                                         "dcp",       "mindspore", "colossalai", "gguf"};

@@ -5,7 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
 #include <map>
+#include <set>
+#include <string_view>
+#include <system_error>
 #include <unordered_set>
 
 namespace shardlens {
@@ -13,6 +18,8 @@ namespace {
 
 using Kind = PlanLine::Kind;
 
+constexpr std::array<std::string_view, 4> kHelperEndings{".json", ".model", ".txt", ".py"};
+constexpr std::size_t kMostFilesListed = 1000;
 constexpr std::size_t kMostNames = 12; // listed in one line
 
 struct Sum {
@@ -58,12 +65,14 @@ void addCasts(const Checkpoint& source, const OutputTensors& selected, std::vect
         lines.push_back({Kind::Cast, "Cast", fmt::format("{} to {}: {}.", nameOf(pair.first), nameOf(pair.second), sum.text())});
 }
 
-void addTies(const Checkpoint& source, const OutputTensors& selected, OutputKind kind, std::vector<PlanLine>& lines)
+void addTies(const OutputTensors& selected, OutputKind kind, std::vector<PlanLine>& lines)
 {
+    std::string first; // the name under which the tensor at hand came first
     for (const OutputTensor& tensor : selected.tensors) {
-        if (!tensor.isAlias)
+        if (!tensor.isAlias) {
+            first = printable(tensor.name);
             continue;
-        const std::string first = printable(source.fullName(tensor.source));
+        }
         if (kind == OutputKind::Torch)
             lines.push_back({Kind::Info, "Tied names", fmt::format("{} shares the bytes of {}, as it does in the source.", printable(tensor.name), first)});
         else
@@ -93,7 +102,7 @@ void addDroppedTensors(const Checkpoint& source, const ConvertRequest& request, 
     const auto without = selectTensors(source, SelectionOptions{request.select, {}, {}});
     Sum byPattern;
     for (const SelectedTensor& tensor : without)
-        if (!tensor.isAlias && kept.insert(indexOf(tensor.tensor)).second)
+        if (!tensor.repeats && kept.insert(indexOf(tensor.tensor)).second)
             byPattern.add(source.bytesOf(tensor.tensor));
     std::map<RoleKind, Sum> sums;
     std::vector<std::string> others;
@@ -153,6 +162,26 @@ void addPadding(const Checkpoint& source, std::vector<PlanLine>& lines)
         lines.push_back({Kind::Info, "Padding", fmt::format("{} that fill up the source's partitions belong to no tensor and are not written.", exactSizeText(bytes))});
 }
 
+// Files beside the weights that a loader may want (config.json, tokenizers): only tensors are converted.
+void addOtherFiles(const Checkpoint& source, std::vector<PlanLine>& lines)
+{
+    std::set<std::string> ofModel;
+    for (const File& file : source.files())
+        ofModel.insert(file.name);
+    std::vector<std::string> names;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at(source.folder(), failed), end; !failed && at != end && names.size() < kMostFilesListed; at.increment(failed)) {
+        const std::string name = at->path().filename().string();
+        const std::string ending = at->path().extension().string();
+        const bool helps = std::find(kHelperEndings.begin(), kHelperEndings.end(), ending) != kHelperEndings.end();
+        if (helps && !ofModel.contains(name) && !name.ends_with(".index.json") && !name.starts_with('.') && at->is_regular_file(failed))
+            names.push_back(name);
+    }
+    std::sort(names.begin(), names.end(), naturalLess);
+    if (!names.empty())
+        lines.push_back({Kind::Dropped, "Other files", fmt::format("Not copied: {}. Loaders such as from_pretrained want them beside the weights.", listed(names))});
+}
+
 void addFindings(const Checkpoint& source, std::vector<PlanLine>& lines)
 {
     for (const Finding& finding : source.findings())
@@ -167,10 +196,13 @@ std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& 
     std::vector<PlanLine> lines;
     addKept(selected, request.select, lines);
     addCasts(source, selected, lines);
-    addTies(source, selected, kind, lines);
+    addTies(selected, kind, lines);
     addDroppedTensors(source, request, selected, lines);
     addDroppedValues(source, lines);
     addPadding(source, lines);
+    const bool isFolder = source.path() == source.folder() || source.path().ends_with(".index.json");
+    if (isFolder && source.formatId() != "deepspeed")
+        addOtherFiles(source, lines);
     addFindings(source, lines);
     return lines;
 }

@@ -106,7 +106,7 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
             readBytes += bytesRead(piece, segment.cells.size(), reader.cellBytes());
         }
         const std::uint64_t sizeBytes = reader.sizeBytes() / reader.cellBytes() * info(dtype).bytesPerBlock;
-        out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.isAlias});
+        out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.repeats});
     }
     out.deflated.assign(deflated.begin(), deflated.end());
     return out;

@@ -18,7 +18,7 @@ constexpr int kJobVersion = 1;
 // A conversion as somebody asked for it: the content of a job document (resources/job.schema.json).
 struct ConvertRequest {
     std::string source;
-    std::string target;            // a folder, or a file where its name ends in .safetensors .sft .pt .pth .bin
+    std::string target;            // a folder, or a file where its name ends in .safetensors .sft .pt .pth .bin .ckpt
     std::optional<std::string> to; // format id; nothing: what the target's name says, else the source's own format
     std::optional<std::string> tag;
     Select select = Select::Weights;

@@ -117,6 +117,8 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
     const Format* format = detect(*candidate);
     if (format == nullptr)
         return nothingFound(*candidate).within(printable(path));
+    if (options.tag && std::string_view(format->id) != "deepspeed")
+        return Error{ErrorCode::Refused, fmt::format("a tag ('{}') is asked for, and {} has no tags", printable(*options.tag), format->title)}.within(printable(path));
     auto opened = format->open(*candidate, options, job);
     if (!opened)
         return opened.takeError().within(printable(path));

@@ -58,8 +58,11 @@ Status takeIndexed(ShardSet& out, const Candidate& folder, std::string_view exte
     std::set<std::string> wanted;
     for (const auto& [tensor, name] : index->weightMap)
         wanted.insert(name);
+    std::set<std::string_view> there;
+    for (const DirectoryEntry& entry : folder.entries)
+        there.insert(entry.name);
     for (const std::string& name : wanted)
-        (folder.entry(name) != nullptr ? out.files : out.missing).push_back(name);
+        (there.contains(name) ? out.files : out.missing).push_back(name);
     for (const std::string& name : filesOf(folder, extension))
         if (!wanted.contains(name))
             out.leftOver.push_back(name);
@@ -168,9 +171,9 @@ void IndexCheck::finish()
         const FileId id = m_builder.addFile(missingFile(m_shards.folder + "/" + name, name));
         find(Severity::Error, "missing-file", fmt::format("{} is not in the folder{}.", printable(name), m_shards.index ? ", and the index says that it holds part of the model" : ""), id);
     }
+    const std::set<std::string> missing(m_shards.missing.begin(), m_shards.missing.end());
     for (const auto& [tensor, file] : m_fileOf) {
-        const bool isGone = std::find(m_shards.missing.begin(), m_shards.missing.end(), file) != m_shards.missing.end();
-        if (!isGone && !m_seen.contains(tensor))
+        if (!missing.contains(file) && !m_seen.contains(tensor))
             find(Severity::Error, "index", fmt::format("The index says that {} lies in {}, and it does not.", printable(tensor), printable(file)));
     }
     for (const std::string& name : m_shards.leftOver) {

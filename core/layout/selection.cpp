@@ -71,14 +71,16 @@ std::vector<SelectedTensor> selectTensors(const Checkpoint& checkpoint, const Se
     for (const Alias& alias : checkpoint.aliases())
         aliases[indexOf(alias.parameter)].push_back(&alias);
     std::vector<SelectedTensor> out;
+    std::size_t firstOfTensor = 0; // where the entries of the tensor at hand begin
     const auto add = [&](TensorId id, const std::string& parameter, bool isAlias) {
         std::string name = nameFor(checkpoint, id, options.select, parameter);
         if ((options.include.empty() || matchesAny(options.include, name)) && !matchesAny(options.exclude, name))
-            out.push_back({std::move(name), id, isAlias});
+            out.push_back({std::move(name), id, isAlias, out.size() > firstOfTensor});
     };
     for (const TensorId id : inModelOrder(checkpoint)) {
         if (!isWanted(checkpoint, id, options.select))
             continue;
+        firstOfTensor = out.size();
         add(id, checkpoint.parameterOf(id), false);
         if (checkpoint.roleOf(id).kind == RoleKind::OptimizerState)
             continue; // states stand under the canonical name only

@@ -26,7 +26,8 @@ struct SelectionOptions {
 struct SelectedTensor {
     std::string name;
     TensorId tensor;
-    bool isAlias = false;
+    bool isAlias = false; // the name is a tied one
+    bool repeats = false; // an entry before it has the same tensor; where patterns leave the first name out, an alias does not repeat
 };
 
 // Model order, aliases after the tensor they repeat. Patterns are searched in the outside name.

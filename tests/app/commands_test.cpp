@@ -227,5 +227,31 @@ TEST(Failure, IsASentenceAndWithJsonAnObjectToo)
     EXPECT_EQ(json::parse(runShardlens({"digest", "--json"}).results).at("error").at("code"), "refused");
 }
 
+TEST(Pipes, ShortenNoName)
+{
+    const Answer inspected = runShardlens({"inspect", kSample});
+    EXPECT_THAT(inspected.results, HasSubstr("zero_pp_rank_0_mp_rank_00_optim_states.pt"));
+    EXPECT_THAT(inspected.results, Not(HasSubstr("…")));
+}
+
+TEST(Tags, AreRefusedWhereAFormatHasNone)
+{
+    TemporaryFolder folder;
+    ASSERT_EQ(runShardlens({"convert", kSample, folder.file("m.safetensors")}).exitCode, 0);
+    const Answer answer = runShardlens({"inspect", folder.file("m.safetensors"), "--tag", "step5"});
+    EXPECT_EQ(answer.exitCode, 2);
+    EXPECT_THAT(answer.remarks, HasSubstr("has no tags"));
+}
+
+TEST(Inspect, SaysWhatAMissingRankTakesAway)
+{
+    TemporaryFolder folder;
+    fs::copy(kSample, folder.path() / "run", fs::copy_options::recursive);
+    fs::remove(folder.path() / "run/global_step3/zero_pp_rank_1_mp_rank_00_optim_states.pt");
+    const Answer answer = runShardlens({"inspect", folder.file("run")});
+    EXPECT_THAT(answer.results, HasSubstr("90 values missing"));
+    EXPECT_THAT(answer.results, ContainsRegex("group 0 +need 240 elements, have 160 on 3 ranks, up to 80 are missing"));
+}
+
 } // namespace
 } // namespace shardlens::cli

@@ -40,6 +40,7 @@ TEST(Wrapped, BreaksAtSpaces)
 TEST(Table, AlignsAndFits)
 {
     CapturedConsole captured;
+    captured.console().fitLines();
     Table table({{"name", false, true}, {"bytes", true}});
     table.addRow({"w", "1,000"});
     table.addRow({std::string(200, 'x'), "2"});
@@ -57,6 +58,7 @@ TEST(Table, AlignsAndFits)
 TEST(Table, SeveralColumnsGiveWayTogether)
 {
     CapturedConsole captured;
+    captured.console().fitLines();
     Table table({{"a", false, true}, {"b", false, true}, {"c"}});
     table.addRow({std::string(80, 'a'), std::string(70, 'b'), "kept whole"});
     table.print(captured.console());
@@ -65,6 +67,15 @@ TEST(Table, SeveralColumnsGiveWayTogether)
     EXPECT_NE(row.find("kept whole"), std::string::npos);
     EXPECT_NE(row.find("aaa"), std::string::npos);
     EXPECT_NE(row.find("bbb"), std::string::npos);
+}
+
+TEST(Table, ShortensNothingInAPipe)
+{
+    CapturedConsole captured;
+    Table table({{"name", false, true}});
+    table.addRow({std::string(300, 'x')});
+    table.print(captured.console());
+    EXPECT_EQ(captured.lines()[1], std::string(300, 'x'));
 }
 
 TEST(Console, HasNoColourWhereThereIsNoTerminal)

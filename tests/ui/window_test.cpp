@@ -2,6 +2,7 @@
 #include "ui/models/overview_summary.h"
 #include "ui/pages/atlas_page.h"
 #include "ui/pages/metadata_page.h"
+#include "ui/pages/overview/value_check.h"
 #include "ui/pages/overview_page.h"
 #include "ui/pages/tensor_page.h"
 #include "ui/pages/tensors/tensor_rows.h"
@@ -219,6 +220,36 @@ TEST_F(WindowTest, KeysReachEveryPage)
     }
     QTest::keyClick(m_window.get(), Qt::Key_Return, Qt::ControlModifier);
     EXPECT_EQ(workspace->currentPageId(), "convert");
+}
+
+TEST_F(WindowTest, TheValuesCanBeCheckedFromTheOverview)
+{
+    open(samplePath());
+    auto* overview = page<OverviewPage>();
+    ASSERT_TRUE(waitFor([&] { return overview->summary() != nullptr; }));
+    ValueCheck* check = overview->valueCheck();
+    std::shared_ptr<const VerifyReport> report;
+    QObject::connect(check, &ValueCheck::done, check, [&](const std::shared_ptr<const VerifyReport>& one) { report = one; });
+    check->start();
+    ASSERT_TRUE(waitFor([&] { return report != nullptr; }));
+    EXPECT_EQ(report->worst(), Severity::Info);
+    EXPECT_GT(report->bytesRead, 0u);
+    report = nullptr;
+    check->start();
+    check->cancel();
+    EXPECT_FALSE(check->isRunning());
+    QTest::qWait(100);
+    EXPECT_EQ(report, nullptr);
+}
+
+TEST_F(WindowTest, TiedNamesAreFoundInTheTable)
+{
+    open(samplePath(), QStringLiteral("tensors"));
+    auto* tensors = page<TensorsPage>();
+    ASSERT_TRUE(waitFor([&] { return tensors->rows()->rowCount() > 0; }));
+    QTest::keyClicks(tensors->findChild<SearchField*>(), QStringLiteral("head"));
+    ASSERT_TRUE(waitFor([&] { return tensors->rows()->rowCount() == 2; })) << tensors->rows()->rowCount();
+    EXPECT_EQ(tensors->rows()->index(1, TensorRows::StoredAs).data().toString().toStdString(), "tied to embed.weight");
 }
 
 } // namespace

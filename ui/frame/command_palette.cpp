@@ -64,6 +64,7 @@ void CommandPalette::setDocument(Document* document)
 {
     m_document = document;
     m_names.clear();
+    m_shown.clear();
     m_tensorOf.clear();
 }
 
@@ -85,11 +86,17 @@ void CommandPalette::indexNames()
     for (const std::string& name : checkpoint.parameters())
         m_names.push_back(QString::fromStdString(printable(name)).toLower());
     m_tensorOf.assign(m_names.size(), kNoTensor);
+    m_shown = checkpoint.parameters();
     for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
         TensorId& slot = m_tensorOf[indexOf(checkpoint.tensors()[i].parameter)];
         const RoleKind kind = checkpoint.roleOf(idAt<TensorId>(i)).kind;
         if (slot == kNoTensor || kind == RoleKind::Weight)
             slot = idAt<TensorId>(i);
+    }
+    for (const Alias& alias : checkpoint.aliases()) {
+        m_names.push_back(QString::fromStdString(printable(alias.name)).toLower());
+        m_shown.push_back(alias.name + "  (tied to " + checkpoint.parameters()[indexOf(alias.parameter)] + ")");
+        m_tensorOf.push_back(m_tensorOf[indexOf(alias.parameter)]);
     }
 }
 
@@ -106,7 +113,7 @@ std::vector<CommandPalette::Hit> CommandPalette::tensorHits(const QString& text)
     for (std::size_t i = 0; i < shown; ++i) {
         const TensorId tensor = m_tensorOf[best[i].second];
         const Checkpoint& checkpoint = *m_document->checkpoint();
-        Hit hit{tr("Tensors"), QString::fromStdString(printable(checkpoint.parameterOf(tensor))), QString::fromStdString(shapeText(checkpoint.tensor(tensor).shape)), {}, nullptr};
+        Hit hit{tr("Tensors"), QString::fromStdString(printable(m_shown[best[i].second])), QString::fromStdString(shapeText(checkpoint.tensor(tensor).shape)), {}, nullptr};
         hit.selection.tensor = tensor;
         hits.push_back(std::move(hit));
     }
@@ -180,6 +187,7 @@ void CommandPalette::fill(const std::vector<Hit>& hits)
             section = hits[i].section;
             auto* title = new QListWidgetItem(section.toUpper(), m_list);
             title->setFlags(Qt::NoItemFlags);
+            title->setSizeHint({0, theme.px(24)});
             title->setFont(theme.font(TextStyle::Caption));
             title->setForeground(theme.colour(Token::Text3));
         }
@@ -194,7 +202,10 @@ void CommandPalette::fill(const std::vector<Hit>& hits)
         nothing->setFlags(Qt::NoItemFlags);
     }
     const int width = std::max(this->width(), theme.px(480));
-    const int height = std::min(theme.px(440), m_list->sizeHintForRow(0) * m_list->count() + theme.px(24));
+    int rows = 2 * m_list->frameWidth() + theme.px(4);
+    for (int i = 0; i < m_list->count(); ++i)
+        rows += m_list->sizeHintForRow(i);
+    const int height = std::min(theme.px(440), rows);
     m_list->setGeometry(QRect(mapToGlobal(QPoint(this->width() - width, this->height() + 2)), QSize(width, std::max(height, theme.px(36)))));
     m_list->setVisible(!text().trimmed().isEmpty() && hasFocus());
 }
@@ -216,6 +227,16 @@ void CommandPalette::choose(bool openPage)
         m_document->select(hit.selection);
     if (hit.selection.tensor)
         emit tensorChosen(openPage);
+}
+
+// Esc is the window's key too; here it closes the list.
+bool CommandPalette::event(QEvent* event)
+{
+    if (event->type() == QEvent::ShortcutOverride && static_cast<QKeyEvent*>(event)->key() == Qt::Key_Escape) {
+        event->accept();
+        return true;
+    }
+    return QLineEdit::event(event);
 }
 
 void CommandPalette::keyPressEvent(QKeyEvent* event)

@@ -30,6 +30,7 @@ signals:
     void tensorChosen(bool openPage);
 
 protected:
+    bool event(QEvent* event) override;
     void keyPressEvent(QKeyEvent* event) override;
     void focusOutEvent(QFocusEvent* event) override;
 
@@ -55,6 +56,7 @@ private:
     std::vector<Hit> m_hits;
     std::vector<QString> m_names; // lower-cased parameters, by ParameterId
     std::vector<TensorId> m_tensorOf;
+    std::vector<std::string> m_shown; // by index into m_names
 };
 
 } // namespace shardlens::ui

@@ -43,7 +43,11 @@ void saveWhenReady(MainWindow* window, const QString& tensor, const QString& pag
                 window->showPage(page);
         }
         QTimer::singleShot(kSettleMs, window, [=] {
+            if (failed)
+                qCritical("error: %s", qPrintable(workspace->document()->errorText()));
             const bool saved = window->grab().save(file);
+            if (!saved)
+                qCritical("error: %s was not written.", qPrintable(file));
             QApplication::exit(saved && !failed ? 0 : 1);
         });
     });

@@ -2,10 +2,24 @@
 
 #include "core/base/text.h"
 
+#include <csignal>
+#include <sys/prctl.h>
+#include <unistd.h>
+
 namespace shardlens::ui {
+namespace {
+
+constexpr int kTidyMs = 5000;
+
+} // namespace
 
 JobProcess::JobProcess(QObject* parent) : QObject(parent)
 {
+    // A window that is killed takes its jobs along: nobody could see or stop them.
+    m_process.setChildProcessModifier([] {
+        ::setsid(); // Ctrl+C in the terminal of the window is for the window
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    });
     connect(&m_process, &QProcess::readyReadStandardOutput, this, &JobProcess::readOutput);
     connect(&m_process, &QProcess::readyReadStandardError, this, &JobProcess::readErrors);
     connect(&m_process, &QProcess::finished, this, &JobProcess::finish);
@@ -20,8 +34,11 @@ JobProcess::~JobProcess()
     m_process.disconnect(this);
     if (m_process.state() == QProcess::NotRunning)
         return;
+    m_process.terminate(); // it removes what it has begun to write
+    if (m_process.waitForFinished(kTidyMs))
+        return;
     m_process.kill();
-    m_process.waitForFinished(2000);
+    m_process.waitForFinished(kTidyMs);
 }
 
 void JobProcess::start(const QString& program, const QByteArray& document)

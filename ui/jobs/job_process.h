@@ -16,7 +16,7 @@ struct JobEnd {
 };
 
 // One child `shardlens run - --progress json`. The job document goes to its standard input; what it says comes back as events.
-// Destroying it kills a child that still runs.
+// Destroying it asks a child that still runs to stop, waits a few seconds and kills it then.
 class JobProcess : public QObject {
     Q_OBJECT
 public:

@@ -1,5 +1,7 @@
 #include "ui/jobs/job_protocol.h"
 
+#include "core/base/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -11,6 +13,8 @@
 
 namespace shardlens::ui {
 namespace {
+
+constexpr std::size_t kDeepest = 64; // brackets; ours are three
 
 using Json = nlohmann::json;
 
@@ -121,6 +125,8 @@ JobReport readReport(const Json& object)
 
 std::optional<JobEvent> parseJobEvent(const QByteArray& line)
 {
+    if (jsonNesting({line.constData(), static_cast<std::size_t>(line.size())}) > kDeepest)
+        return std::nullopt;
     const Json object = Json::parse(line.begin(), line.end(), nullptr, false);
     if (!object.is_object())
         return std::nullopt;

@@ -13,7 +13,7 @@
 namespace shardlens::ui {
 
 // All jobs of the window: runs them one at a time (settable), each in a child process of `shardlens`; keeps the finished ones in the settings.
-// Owns its jobs: a Job is valid until removed() names it. Destroying the queue kills the children that still run.
+// Owns its jobs: a Job is valid until removed() names it. Destroying the queue stops the children that still run.
 class JobQueue : public QObject {
     Q_OBJECT
 public:

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 
 namespace shardlens::ui {
 namespace {
@@ -43,7 +44,9 @@ bool isFault(int signal)
 QString JobTexts::titleOf(const ConvertRequest& request, const QString& formatId)
 {
     const QString what = request.dtype ? QString::fromUtf8(nameOf(*request.dtype).data(), static_cast<qsizetype>(nameOf(*request.dtype).size())) : QString();
-    QString title = what.isEmpty() ? formatId : tr("%1 %2", "dtype, format").arg(what, formatId);
+    const QString form = what.isEmpty() ? formatId : tr("%1 %2", "dtype, format").arg(what, formatId);
+    const QString source = QString::fromStdString(printable(std::filesystem::path(request.source).lexically_normal().filename().string()));
+    QString title = source.isEmpty() ? form : tr("%1 to %2", "source, format").arg(source, form);
     switch (request.select) {
     case Select::Weights: return title;
     case Select::Module: return tr("%1, module copy").arg(title);

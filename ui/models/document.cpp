@@ -5,7 +5,22 @@
 #include <QCoreApplication>
 #include <QThreadPool>
 
+#include <new>
+
 namespace shardlens::ui {
+namespace {
+
+// A file that needs more memory than there is must not end the window.
+Result<CheckpointPtr> openSafely(const std::string& path, JobContext& job)
+{
+    try {
+        return openCheckpoint(path, {}, job);
+    } catch (const std::bad_alloc&) {
+        return Error{ErrorCode::LimitExceeded, "out of memory"}.within(path);
+    }
+}
+
+} // namespace
 
 Document::Document(QString path, QObject* parent) : QObject(parent), m_path(std::move(path)) {}
 
@@ -34,7 +49,7 @@ void Document::load()
     // A read that hangs keeps only this thread: the window drops its result.
     QThreadPool::globalInstance()->start([self, generation, stop = m_stop.get_token(), path = m_path.toStdString()] {
         JobContext job(stop);
-        auto opened = std::make_shared<Result<CheckpointPtr>>(openCheckpoint(path, {}, job));
+        auto opened = std::make_shared<Result<CheckpointPtr>>(openSafely(path, job));
         QMetaObject::invokeMethod(
             QCoreApplication::instance(),
             [self, generation, opened] {

@@ -108,11 +108,11 @@ int MetadataModel::columnCount(const QModelIndex&) const
 QString MetadataModel::textAt(const MetadataNode& node, int column) const
 {
     switch (column) {
-    case Key: return node.key;
+    case Key: return node.key.isEmpty() && node.kind == MetaNode::Kind::Summary ? tr("tensors") : node.key;
     case Value:
         if (node.kind != MetaNode::Kind::Opaque || node.differs)
             return node.value;
-        return node.value.isEmpty() ? tr("not executed") : tr("%1, not executed").arg(node.value);
+        return node.value.isEmpty() || node.value == QLatin1String("not executed") ? tr("not executed") : tr("%1, not executed").arg(node.value);
     case Type: return node.type;
     case Files: return m_tree->filesText(node);
     default: return {};

@@ -76,8 +76,10 @@ private:
         use.bytes += m_checkpoint.bytesOf(id);
         const RoleKind kind = m_checkpoint.roleOf(id).kind;
         m_out->optimizerStates += kind == RoleKind::OptimizerState ? 1 : 0;
-        if (kind == RoleKind::Weight)
+        if (kind == RoleKind::Weight) {
+            ++m_out->parameterNames;
             m_out->parameterValues += elementCount(tensor.shape).value_or(0);
+        }
         const PieceStore& pieces = m_checkpoint.pieces();
         for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
             addPiece(pieces.at(idAt<PieceId>(row)), tensor, state);
@@ -111,9 +113,13 @@ private:
 
     void takePlaces()
     {
+        for (const File& file : m_checkpoint.files())
+            if (file.state != File::State::Read && file.rank)
+                m_ranks[*file.rank].missing = true;
         m_out->byRank = !m_ranks.empty();
         for (auto& [rank, use] : m_ranks) {
             use.rank = rank;
+            use.bytes.resize(m_out->states.size());
             m_out->places.push_back(std::move(use));
         }
         if (m_out->byRank)

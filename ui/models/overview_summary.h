@@ -25,6 +25,7 @@ struct PlaceUse {
     FileId file = kNoFile;
     std::vector<std::uint64_t> bytes; // by index into OverviewSummary::states
     std::uint64_t total = 0;
+    bool missing = false; // a file of it is not there or not readable
 };
 
 // A stretch of the model's flat order that belongs to one module.
@@ -39,6 +40,7 @@ struct OverviewSummary {
     std::vector<PlaceUse> places; // by rank, else by file
     bool byRank = false;
     std::uint64_t parameterValues = 0;
+    std::size_t parameterNames = 0; // that have such values: without buffers
     std::size_t parameters = 0;
     std::size_t optimizerStates = 0;
     std::size_t incompleteTensors = 0;

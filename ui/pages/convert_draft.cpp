@@ -13,7 +13,7 @@
 namespace shardlens::ui {
 namespace {
 
-constexpr std::array<const char*, 5> kFileEndings{".safetensors", ".sft", ".pt", ".pth", ".bin"};
+constexpr std::array<const char*, 6> kFileEndings{".safetensors", ".sft", ".pt", ".pth", ".bin", ".ckpt"};
 
 template <typename Key>
 std::optional<Key> largest(const std::map<Key, std::uint64_t>& bytesOfKey)
@@ -37,10 +37,15 @@ ContentFacts contentOf(const Checkpoint& checkpoint, Select select, const std::v
     std::map<DType, std::uint64_t> dtypes;
     std::map<std::string, std::uint64_t> roles;
     for (const SelectedTensor& selected : selectTensors(checkpoint, {select, {}, {}})) {
-        if (selected.isAlias)
-            continue;
         const Tensor& tensor = checkpoint.tensor(selected.tensor);
         const std::uint64_t bytes = checkpoint.bytesOf(selected.tensor);
+        if (selected.repeats) {
+            ++facts.tiedNames;
+            facts.tiedBytes += bytes;
+            facts.tiedFloatBytes += isFloat(tensor.dtype) ? bytes : 0;
+            facts.tiedValues += isFloat(tensor.dtype) ? elementCount(tensor.shape).value_or(0) : 0;
+            continue;
+        }
         ++facts.tensors;
         facts.bytes += bytes;
         if (holes[indexOf(selected.tensor)] && facts.incomplete++ == 0)
@@ -84,9 +89,13 @@ void lookAtFiles(const Checkpoint& checkpoint, SourceFacts& facts)
 
 } // namespace
 
-std::uint64_t ContentFacts::bytesAs(std::optional<DType> cast) const
+std::uint64_t ContentFacts::bytesAs(std::optional<DType> cast, const std::string& format) const
 {
-    return cast ? bytes - floatBytes + values * info(*cast).bytesPerBlock : bytes;
+    const bool tiesStay = format == "torch";
+    const std::uint64_t all = bytes + (tiesStay ? 0 : tiedBytes);
+    if (!cast)
+        return all;
+    return all - floatBytes - (tiesStay ? 0 : tiedFloatBytes) + (values + (tiesStay ? 0 : tiedValues)) * info(*cast).bytesPerBlock;
 }
 
 const ContentFacts& SourceFacts::of(Select select) const
@@ -94,8 +103,8 @@ const ContentFacts& SourceFacts::of(Select select) const
     switch (select) {
     case Select::Module: return module;
     case Select::Optimizer: return optimizer;
-    case Select::Weights:
-    case Select::All: return weights;
+    case Select::Weights: return weights;
+    case Select::All: return all;
     }
     return weights;
 }
@@ -107,6 +116,7 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
     facts.weights = contentOf(checkpoint, Select::Weights, holes);
     facts.module = contentOf(checkpoint, Select::Module, holes);
     facts.optimizer = contentOf(checkpoint, Select::Optimizer, holes);
+    facts.all = contentOf(checkpoint, Select::All, holes);
     facts.parameters = checkpoint.parameters().size();
     facts.hasMaster = std::any_of(checkpoint.roles().begin(), checkpoint.roles().end(), [](const Role& role) { return role.kind == RoleKind::Module; });
     for (const FileMetadata& file : checkpoint.metadata())

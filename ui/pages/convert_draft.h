@@ -24,8 +24,15 @@ struct ContentFacts {
     std::optional<DType> dtype;   // that most of the floating-point bytes are in
     std::string role;             // "fp32 master": the state that most of them have
 
-    // Bytes once floating-point tensors are cast.
-    [[nodiscard]] std::uint64_t bytesAs(std::optional<DType> cast) const;
+    std::size_t tiedNames = 0;      // further names of these tensors
+    std::uint64_t tiedBytes = 0;    // what they take where a format knows no ties
+    std::uint64_t tiedValues = 0;
+    std::uint64_t tiedFloatBytes = 0;
+
+    // Bytes of values once floating-point tensors are cast: a torch file keeps ties, safetensors writes the values again.
+    [[nodiscard]] std::uint64_t bytesAs(std::optional<DType> cast, const std::string& format) const;
+    // Names that the result holds.
+    [[nodiscard]] std::size_t tensorsInResult() const { return tensors + tiedNames; }
 };
 
 // What the convert page says about the source. Computed on a worker: it looks for holes.
@@ -33,6 +40,7 @@ struct SourceFacts {
     ContentFacts weights;
     ContentFacts module;
     ContentFacts optimizer;
+    ContentFacts all;
     bool hasMaster = false;          // weights are more exact than the module copies beside them
     std::size_t parameters = 0;
     std::size_t pickleFiles = 0;

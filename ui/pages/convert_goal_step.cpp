@@ -96,7 +96,7 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
     for (GoalCard* card : m_cards) {
         const QSignalBlocker quiet(card);
         card->setChecked(card->format() == draft.format);
-        card->setSize(facts.source ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype))) : QString());
+        card->setSize(facts.source ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format()))) : QString());
     }
 }
 

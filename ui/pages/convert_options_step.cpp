@@ -99,7 +99,7 @@ TextLabel* ConvertOptionsStep::addRow(QGridLayout* grid, const QString& label, Q
 
 void ConvertOptionsStep::makeContents(QGridLayout* grid)
 {
-    constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer};
+    constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer, Select::All};
     for (std::size_t i = 0; i < kSelects.size(); ++i) {
         auto* button = new QRadioButton;
         connect(button, &QRadioButton::toggled, this, &ConvertOptionsStep::take);
@@ -195,16 +195,23 @@ void ConvertOptionsStep::loadContents()
         switch (content.select) {
         case Select::Module: content.button->setText(kind.isEmpty() ? tr("Weights (module copy)") : tr("Weights (module copy, %1)").arg(kind)); break;
         case Select::Optimizer: content.button->setText(tr("Optimizer")); break;
-        case Select::Weights:
-        case Select::All: content.button->setText(m_facts.source->hasMaster ? tr("Weights (%1)").arg(text(found.role)) : kind.isEmpty() ? tr("Weights") : tr("Weights (%1)").arg(kind));
+        case Select::All: content.button->setText(tr("Everything")); break;
+        case Select::Weights: content.button->setText(m_facts.source->hasMaster ? tr("Weights (%1)").arg(text(found.role)) : kind.isEmpty() ? tr("Weights") : tr("Weights (%1)").arg(kind));
         }
-        const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster);
+        const bool treeIsKept = content.select == Select::All && draft().format == "torch"; // with nesting and plain values: not written yet
+        const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster) && !treeIsKept;
         content.button->setEnabled(there);
-        content.note->setText(
-            there ? tr("%1, %2 tensors%3").arg(text(sizeText(found.bytes)), text(groupedText(found.tensors)), content.select == Select::Weights && m_facts.source->hasMaster
-                            ? tr("; the optimizer's own copy, more exact than the module copy") : QString())
-            : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
+        content.note->setText(there ? noteOf(content.select, found) : treeIsKept ? tr("torch files with everything keep the source's tree; that follows in a later version")
+                              : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
     }
+}
+
+QString ConvertOptionsStep::noteOf(Select select, const ContentFacts& found) const
+{
+    const QString size = tr("%1, %2 tensors").arg(text(sizeText(found.bytesAs(std::nullopt, draft().format))), text(groupedText(found.tensorsInResult())));
+    if (select == Select::Weights && m_facts.source->hasMaster)
+        return tr("%1; the optimizer's own copy, more exact than the module copy").arg(size);
+    return select == Select::All ? tr("%1; weights, module copies and optimizer states").arg(size) : size;
 }
 
 void ConvertOptionsStep::loadReasons()
@@ -215,7 +222,7 @@ void ConvertOptionsStep::loadReasons()
     if (!draft().dtype)
         m_dtypeReason->setText(stored.isEmpty() ? QString() : tr("because the source is %1: every byte is copied").arg(stored));
     else if (found != nullptr)
-        m_dtypeReason->setText(tr("%1 in all; values beyond its range become infinite, and the report counts them").arg(text(sizeText(found->bytesAs(draft().dtype)))));
+        m_dtypeReason->setText(tr("%1 in all; values beyond its range become infinite, and the report counts them").arg(text(sizeText(found->bytesAs(draft().dtype, draft().format)))));
     m_maxShardReason->setText(draft().oneFile ? tr("the target is one file") : sizeIn(m_maxShard) == 0 ? tr("a size such as 5GB or 512MiB is needed")
                               : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there") : QString());
     m_memoryReason->setText(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
@@ -255,7 +262,7 @@ void ConvertOptionsStep::take()
 
 QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts&) const
 {
-    const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : tr("Weights");
+    const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
     const QString dtype = draft.dtype ? dtypeText(*draft.dtype) : tr("as stored");
     return tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
 }

@@ -39,11 +39,12 @@ private:
     // A labelled row; returns where its reason goes.
     TextLabel* addRow(QGridLayout* grid, const QString& label, QWidget* control);
     void loadContents();
+    [[nodiscard]] QString noteOf(Select select, const ContentFacts& found) const;
     void loadReasons();
     // The user has touched a control: the draft becomes what the controls say.
     void take();
 
-    std::array<Content, 3> m_contents{};
+    std::array<Content, 4> m_contents{};
     QComboBox* m_dtype;
     TextLabel* m_dtypeReason;
     QComboBox* m_maxShard;

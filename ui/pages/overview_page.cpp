@@ -8,6 +8,7 @@
 #include "ui/pages/overview/model_strip.h"
 #include "ui/pages/overview/place_bars.h"
 #include "ui/pages/overview/state_table.h"
+#include "ui/pages/overview/value_check.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/card.h"
@@ -17,6 +18,7 @@
 #include <QBoxLayout>
 #include <QDesktopServices>
 #include <QFrame>
+#include <QGridLayout>
 #include <QPainter>
 #include <QPushButton>
 #include <QResizeEvent>
@@ -33,6 +35,7 @@ namespace {
 // Design pixels.
 constexpr int kMargin = 24;
 constexpr int kGap = 12;
+constexpr int kFiveFigures = 1100;
 constexpr int kSideBySide = 860; // narrower pages put cards below each other
 constexpr std::size_t kMostBanners = 3;
 constexpr std::size_t kFigures = 5;
@@ -97,6 +100,14 @@ void OverviewPage::build(QVBoxLayout* column)
     m_banners = new QVBoxLayout;
     m_banners->setSpacing(theme.px(4));
     column->addLayout(m_banners);
+    m_check = new ValueCheck;
+    m_check->hide();
+    connect(m_check, &ValueCheck::done, this, [this](const std::shared_ptr<const VerifyReport>& report) {
+        m_report = report;
+        m_dismissed.clear();
+        showBanners();
+    });
+    column->addWidget(m_check);
     column->addLayout(buildFigures());
     m_bytesRow = buildBytes();
     column->addLayout(m_bytesRow);
@@ -138,14 +149,14 @@ QBoxLayout* OverviewPage::buildHead()
     return head;
 }
 
-QBoxLayout* OverviewPage::buildFigures()
+QGridLayout* OverviewPage::buildFigures()
 {
     const Theme& theme = Theme::current();
-    auto* row = new QHBoxLayout;
-    row->setSpacing(theme.px(kGap));
+    m_figureGrid = new QGridLayout;
+    m_figureGrid->setSpacing(theme.px(kGap));
     for (std::size_t i = 0; i < kFigures; ++i) {
         auto* card = new Card;
-        Figure figure{new TextLabel({}, TextStyle::Figure, Token::Text), new TextLabel({}, TextStyle::Body, Token::Text2),
+        Figure figure{card, new TextLabel({}, TextStyle::Figure, Token::Text), new TextLabel({}, TextStyle::Body, Token::Text2),
                       new TextLabel({}, TextStyle::Caption, Token::Text3)};
         auto* line = new QHBoxLayout;
         line->setSpacing(theme.px(8));
@@ -157,9 +168,17 @@ QBoxLayout* OverviewPage::buildFigures()
         card->body()->addLayout(line);
         card->body()->addWidget(figure.note);
         m_figures.push_back(figure);
-        row->addWidget(card, 1);
     }
-    return row;
+    arrangeFigures(static_cast<int>(kFigures));
+    return m_figureGrid;
+}
+
+void OverviewPage::arrangeFigures(int columns)
+{
+    for (int i = 0; i < static_cast<int>(m_figures.size()); ++i) {
+        m_figureGrid->addWidget(m_figures[static_cast<std::size_t>(i)].card, i / columns, i % columns);
+        m_figureGrid->setColumnStretch(i, i < columns ? 1 : 0);
+    }
 }
 
 QBoxLayout* OverviewPage::buildBytes()
@@ -216,6 +235,7 @@ void OverviewPage::adoptDocument()
 {
     const CheckpointPtr& checkpoint = document()->checkpoint();
     m_summary = nullptr;
+    m_report = nullptr;
     m_runner.cancel();
     if (!checkpoint)
         return;
@@ -240,6 +260,11 @@ void OverviewPage::deliver(std::shared_ptr<const OverviewSummary> summary)
     m_places->show(checkpoint, m_summary);
     m_strip->show(m_summary);
     showBanners();
+    std::uint64_t values = 0;
+    for (const StateUse& use : m_summary->states)
+        values += use.bytes;
+    m_check->show(checkpoint, values);
+    m_check->setVisible(values > 0);
     showFigures();
     showBytes();
     showGoals();
@@ -317,6 +342,11 @@ void OverviewPage::addFinding(const Finding& finding, std::size_t index)
     addBanner(banner);
 }
 
+const std::vector<Finding>& OverviewPage::findings() const
+{
+    return m_report ? m_report->findings : document()->checkpoint()->findings(); // the report repeats the checkpoint's own
+}
+
 void OverviewPage::showBanners()
 {
     while (QLayoutItem* item = m_banners->takeAt(0)) {
@@ -325,7 +355,7 @@ void OverviewPage::showBanners()
         delete item;
     }
     addVerdict();
-    const std::vector<Finding>& findings = document()->checkpoint()->findings();
+    const std::vector<Finding>& findings = this->findings();
     std::vector<std::size_t> order(findings.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::erase_if(order, [this](std::size_t index) { return m_dismissed.contains(index); });
@@ -353,12 +383,14 @@ void OverviewPage::showFigures()
     };
     const auto count = [](std::size_t number) { return static_cast<int>(std::min<std::size_t>(number, 2)); }; // enough to choose the plural form
     const QString values = m_summary ? QString::fromStdString(countText(m_summary->parameterValues)) : QStringLiteral("…");
-    set(0, values, tr("parameters"), m_summary ? tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameters, tr("1 name"), tr("%1 names"))) : QString());
+    set(0, values, tr("parameters"), m_summary ? tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameterNames, tr("1 name"), tr("%1 names"))) : QString());
     set(1, bytesText(checkpoint.totalFileBytes()), tr("on disk"), tr("%1 B").arg(numberText(checkpoint.totalFileBytes())));
     set(2, numberText(checkpoint.tensors().size()), tr("tensor(s)", nullptr, count(checkpoint.tensors().size())), counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces")));
     const std::uint32_t ranks = checkpoint.topology().worldSize();
     set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), checkpoint.topology().axes.empty() ? tr("no ranks in this format") : printableText(checkpoint.topology().text()));
-    set(4, numberText(checkpoint.files().size()), tr("file(s)", nullptr, count(checkpoint.files().size())), containersOf(checkpoint));
+    const auto read = static_cast<std::size_t>(std::count_if(checkpoint.files().begin(), checkpoint.files().end(), [](const File& file) { return file.state == File::State::Read; }));
+    const std::size_t files = checkpoint.files().size();
+    set(4, numberText(read), read == files ? tr("file(s)", nullptr, count(files)) : tr("of %1 files").arg(numberText(files)), containersOf(checkpoint));
 }
 
 void OverviewPage::showBytes()
@@ -429,6 +461,7 @@ void OverviewPage::paintEvent(QPaintEvent*)
 void OverviewPage::resizeEvent(QResizeEvent* event)
 {
     const auto direction = event->size().width() >= Theme::current().px(kSideBySide) ? QBoxLayout::LeftToRight : QBoxLayout::TopToBottom;
+    arrangeFigures(event->size().width() >= Theme::current().px(kFiveFigures) ? static_cast<int>(kFigures) : 3);
     m_bytesRow->setDirection(direction);
     m_footRow->setDirection(direction);
     Page::resizeEvent(event);

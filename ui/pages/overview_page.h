@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/analysis/verify.h"
 #include "ui/models/overview_summary.h"
 #include "ui/models/runner.h"
 #include "ui/pages/page.h"
@@ -10,6 +11,7 @@
 #include <vector>
 
 class QBoxLayout;
+class QGridLayout;
 class QVBoxLayout;
 
 namespace shardlens::ui {
@@ -22,6 +24,7 @@ class ModelStrip;
 class PlaceBars;
 class StateTable;
 class TextLabel;
+class ValueCheck;
 
 // What is this, and is it whole? (design.md §3, Overview; mock a)
 class OverviewPage : public Page {
@@ -34,6 +37,7 @@ public:
     [[nodiscard]] QString copyText(bool withPlace) const override;
     // nullptr until the worker has delivered.
     [[nodiscard]] const std::shared_ptr<const OverviewSummary>& summary() const { return m_summary; }
+    [[nodiscard]] ValueCheck* valueCheck() const { return m_check; }
 
 protected:
     void paintEvent(QPaintEvent* event) override;
@@ -41,13 +45,15 @@ protected:
 
 private:
     struct Figure {
+        QWidget* card;
         TextLabel* number;
         TextLabel* unit;
         TextLabel* note;
     };
     void build(QVBoxLayout* column);
     QBoxLayout* buildHead();
-    QBoxLayout* buildFigures();
+    QGridLayout* buildFigures();
+    void arrangeFigures(int columns);
     QBoxLayout* buildBytes();
     QBoxLayout* buildFoot();
     void adoptDocument();
@@ -59,6 +65,7 @@ private:
     void showFigures();
     void showBytes();
     void showGoals();
+    [[nodiscard]] const std::vector<Finding>& findings() const;
     [[nodiscard]] QString sentence() const;
     void choosePlace(std::size_t place);
     void chooseFile(FileId file);
@@ -69,6 +76,7 @@ private:
     TextLabel* m_sentence;
     QVBoxLayout* m_banners;
     std::vector<Figure> m_figures;
+    QGridLayout* m_figureGrid;
     QBoxLayout* m_bytesRow;
     QBoxLayout* m_footRow;
     Card* m_stateCard;
@@ -80,6 +88,8 @@ private:
     FileTable* m_files;
     GoalButton* m_toSafetensors;
     GoalButton* m_toTorch;
+    ValueCheck* m_check;
+    std::shared_ptr<const VerifyReport> m_report; // of the values, once they were checked
     bool m_allFindings = false;
     QSet<qulonglong> m_dismissed; // indices of findings
     Runner m_runner;

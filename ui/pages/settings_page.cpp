@@ -65,7 +65,13 @@ void SettingsPage::finishRow(QVBoxLayout* column, const QString& label, const QS
     line->addStretch(1);
     line->addWidget(undo);
     column->addLayout(line);
+    QSizePolicy keeps = undo->sizePolicy();
+    keeps.setRetainSizeWhenHidden(true);
+    undo->setSizePolicy(keeps);
+    undo->hide();
     row.show(before);
+    row.before = before;
+    row.undo = undo;
     m_rows.push_back(std::move(row));
 }
 
@@ -101,6 +107,9 @@ void SettingsPage::addNumber(QVBoxLayout* column, const QString& key, const QStr
 void SettingsPage::store(const QString& key, const QVariant& value)
 {
     QSettings().setValue(key, value);
+    for (const Row& row : m_rows)
+        if (row.key == key)
+            row.undo->setVisible(value.toString() != row.before.toString());
     apply(key, value);
 }
 

@@ -24,6 +24,8 @@ private:
         QString key;
         QVariant standard;
         std::function<void(const QVariant&)> show; // puts a value into the control
+        QVariant before = {};      // when the window opened
+        QWidget* undo = nullptr;   // hidden while there is nothing to undo
     };
 
     void addChoice(QVBoxLayout* column, const QString& key, const QString& label, const QString& why, const QStringList& names, const QStringList& values);

@@ -4,9 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace shardlens::deepspeed {
 namespace {
 
+constexpr std::size_t kTagsSaid = 8;
 constexpr std::size_t kTreesOfRanks = 8;       // of optimizer files: they say the same on every rank
 constexpr std::size_t kMetadataNodes = 20'000; // a file
 
@@ -14,6 +17,16 @@ std::string lastPart(const std::string& path)
 {
     const std::size_t slash = path.find_last_of('/');
     return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+// "global_step5, global_step10 (--tag opens them)"
+std::string otherTags(const TagFolder& folder)
+{
+    std::vector<std::string> shown;
+    for (std::size_t i = 0; i < std::min(folder.otherTags.size(), kTagsSaid); ++i)
+        shown.push_back(printable(folder.otherTags[i]));
+    const std::string more = folder.otherTags.size() > kTagsSaid ? fmt::format(" and {} more", folder.otherTags.size() - kTagsSaid) : "";
+    return fmt::format("{}{} (--tag opens them)", fmt::join(shown, ", "), more);
 }
 
 void addFact(Run& run, const char* title, pickle::Value value)
@@ -45,6 +58,8 @@ void addFacts(Run& run)
     run.builder.setFormat("deepspeed", titleOf(run.stage));
     const bool openedTag = run.folder.root == run.folder.path;
     run.builder.setTitle(lastPart(openedTag ? run.folder.path : run.folder.root), openedTag ? "" : run.folder.tag);
+    if (!run.folder.otherTags.empty())
+        run.builder.addFact("other tags", otherTags(run.folder));
     addFact(run, "step", root.find("global_steps"));
     addFact(run, "samples", root.find("global_samples"));
     addFact(run, "written by DeepSpeed", root.find("ds_version"));

@@ -64,8 +64,10 @@ Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPie
     std::uint64_t begin = 0;
     for (Part& part : out.m_parts) {
         const bool missing = !run.optimizers.at(part.rank).torch;
-        if (missing)
+        if (missing) {
             part.length = out.m_longest;
+            out.m_missing += part.length;
+        }
         if (out.m_anyMissing)
             begin = checkedMul(part.rank, out.m_longest).value_or(0);
         part.begin = begin;

@@ -35,6 +35,8 @@ public:
     [[nodiscard]] DType dtype() const { return m_dtype; }
     [[nodiscard]] const std::vector<Part>& parts() const { return m_parts; }
     [[nodiscard]] bool anyMissing() const { return m_anyMissing; }
+    // Of the parts whose files are not there, as far as it is known.
+    [[nodiscard]] std::uint64_t missingLength() const { return m_missing; }
 
     // Adds the pieces of a parameter that takes [begin, begin + count) of the vector.
     Status addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count) const;
@@ -46,6 +48,7 @@ private:
     std::uint64_t m_longest = 0;
     DType m_dtype = DType::F32;
     bool m_anyMissing = false;
+    std::uint64_t m_missing = 0;
 };
 
 // A helper for each rank's optimizer file, made once.

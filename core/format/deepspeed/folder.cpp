@@ -207,6 +207,9 @@ Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options
     if (!listed)
         return listed.takeError().within(printable(tag));
     listed->root = candidate.path;
+    for (const std::string& other : tagsIn(candidate))
+        if (other != tag)
+            listed->otherTags.push_back(other);
     return listed;
 }
 

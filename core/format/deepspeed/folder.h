@@ -14,6 +14,7 @@ struct TagFolder {
     std::string path;
     std::string root;     // the folder with `latest`; the tag folder itself where it was opened directly
     std::string tag;
+    std::vector<std::string> otherTags; // of the root, where it was opened
     std::string model;    // name of mp_rank_00_model_states.pt, empty if not there
     std::map<std::uint32_t, std::string> stage3Models; // by dp rank
     std::map<std::uint32_t, std::string> optimizers;   // by dp rank, of the chosen prefix

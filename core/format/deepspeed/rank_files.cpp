@@ -11,7 +11,8 @@
 namespace shardlens::deepspeed {
 namespace {
 
-constexpr std::uint32_t kMaxRanks = 1u << 20;
+constexpr std::uint32_t kMaxRanks = 1u << 16;
+constexpr std::uint32_t kMissingRanksSaid = 32; // more are counted
 constexpr std::int64_t kLateNs = 600ll * 1'000'000'000; // ten minutes: longer than a save takes
 
 // A file that cannot be opened is a finding, and its pieces are holes.
@@ -48,9 +49,13 @@ RankFile missingRankFile(Run& run, const std::string& name, std::uint32_t rank)
     File row = missingFile(run.folder.path + "/" + name, name);
     row.rank = rank;
     out.id = run.builder.addFile(std::move(row));
-    run.find(Severity::Error, "missing-file", fmt::format("Rank {} has no file {}: it is not in the folder. Copy it here; nothing else holds its part.", rank, printable(name)), out.id,
-             rank);
     return out;
+}
+
+void sayMissing(Run& run, FileId file, std::uint32_t rank)
+{
+    run.find(Severity::Error, "missing-file",
+             fmt::format("Rank {} has no file {}: it is not in the folder. Copy it here; nothing else holds its part.", rank, printable(run.builder.file(file).name)), file, rank);
 }
 
 // W: what the lowest readable optimizer file says, else the model file (formats/deepspeed.md §1.4).
@@ -91,9 +96,17 @@ void complete(Run& run, std::map<std::uint32_t, RankFile>& files, const std::map
         if (rank >= run.world)
             addLeftover(run, name, rank);
     files.erase(files.lower_bound(run.world), files.end());
-    for (std::uint32_t rank = 0; rank < run.world; ++rank)
-        if (!files.contains(rank))
-            files.emplace(rank, missingRankFile(run, fmt::format(fmt::runtime(pattern), rank), rank));
+    std::uint32_t missing = 0;
+    for (std::uint32_t rank = 0; rank < run.world; ++rank) {
+        if (files.contains(rank))
+            continue;
+        RankFile file = missingRankFile(run, fmt::format(fmt::runtime(pattern), rank), rank);
+        if (missing++ < kMissingRanksSaid)
+            sayMissing(run, file.id, rank);
+        files.emplace(rank, std::move(file));
+    }
+    if (missing > kMissingRanksSaid)
+        run.find(Severity::Error, "missing-file", fmt::format("{} more ranks of {} have no file of this kind.", groupedText(missing - kMissingRanksSaid), groupedText(run.world)));
 }
 
 Status openOptimizers(Run& run, JobContext& job)

@@ -161,8 +161,10 @@ Status addGroup(Run& run, Pieces& pieces, std::size_t index, bool& agree)
         if (!state.isScalar)
             markPaddings(run, group, layout, state.vector);
     run.builder.addFact(fmt::format("group {}", index),
-                        fmt::format("need {} elements, have {} on {}, padding {}", groupedText(layout.total), groupedText(masters.length()),
-                                    plural(run.world, "rank", "ranks"), groupedText(masters.length() > layout.total ? masters.length() - layout.total : 0)));
+                        fmt::format("need {} elements, have {} on {}, {}", groupedText(layout.total), groupedText(masters.length() - masters.missingLength()),
+                                    plural(run.world, "rank", "ranks"),
+                                    masters.anyMissing() ? fmt::format("up to {} are missing", groupedText(masters.missingLength()))
+                                                         : fmt::format("padding {}", groupedText(masters.length() > layout.total ? masters.length() - layout.total : 0))));
     return {};
 }
 

@@ -130,15 +130,43 @@ Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size
     return {};
 }
 
+// frozen_param_fragments of every rank by name, looked up once: a frozen model has thousands.
+class FragmentTable {
+public:
+    explicit FragmentTable(const Run& run)
+    {
+        for (const auto& [rank, file] : run.stage3Models) {
+            const pickle::Value fragments = file.root().find("frozen_param_fragments");
+            auto& ofRank = m_fragments[rank];
+            for (std::size_t i = 0; i < fragments.size(); ++i)
+                if (const auto name = fragments.keyAt(i).asText())
+                    ofRank.emplace(std::string(*name), fragments.valueAt(i));
+        }
+    }
+
+    [[nodiscard]] pickle::Value at(std::uint32_t rank, const std::string& name) const
+    {
+        const auto ofRank = m_fragments.find(rank);
+        if (ofRank == m_fragments.end())
+            return {};
+        const auto found = ofRank->second.find(name);
+        return found == ofRank->second.end() ? pickle::Value{} : found->second;
+    }
+
+private:
+    std::map<std::uint32_t, std::unordered_map<std::string, pickle::Value>> m_fragments;
+};
+
 // The fragment of a frozen parameter on one rank; false where the file is missing.
-Status addFragment(Run& run, TensorId tensor, const ParameterShape& parameter, std::uint32_t rank, RankFile& file)
+Status addFragment(Run& run, const FragmentTable& fragments, TensorId tensor, const ParameterShape& parameter, std::uint32_t rank)
 {
+    RankFile& file = run.stage3Models.at(rank);
     const std::uint64_t slot = ceilDiv(parameter.count, run.world);
     const std::uint64_t first = std::min(parameter.count, slot * rank);
     const std::uint64_t last = std::min(parameter.count, slot * rank + slot);
     if (!file.torch)
         return first == last ? Status{} : run.builder.addPiece(tensor, FlatRange{first, last}, {run.builder.streamOf(file.id), 0, run.rank(rank), {}});
-    const pickle::Value value = file.root().find("frozen_param_fragments").find(parameter.name);
+    const pickle::Value value = fragments.at(rank, parameter.name);
     if (!TorchFile::isTensor(value))
         return Error{ErrorCode::Corrupt, fmt::format("rank {} has no fragment of it", rank)};
     SHARDLENS_ASSIGN(const TorchTensor fragment, file.torch->tensorOf(value));
@@ -154,10 +182,10 @@ Status addFragment(Run& run, TensorId tensor, const ParameterShape& parameter, s
 }
 
 // The dtype of a frozen parameter: that of the first rank's fragment.
-std::optional<DType> frozenDType(const Run& run, const std::string& name)
+std::optional<DType> frozenDType(const Run& run, const FragmentTable& fragments, const std::string& name)
 {
     for (const auto& [rank, file] : run.stage3Models) {
-        const pickle::Value value = file.root().find("frozen_param_fragments").find(name);
+        const pickle::Value value = fragments.at(rank, name);
         if (TorchFile::isTensor(value))
             if (const auto tensor = file.torch->tensorOf(value))
                 return tensor->dtype;
@@ -188,8 +216,9 @@ Status addFrozenFragments(Run& run)
         return {};
     SHARDLENS_ASSIGN(const ParameterGroup frozen, groupOf(shapes));
     const RoleId role = run.builder.role(RoleKind::Weight, "frozen parameter");
+    const FragmentTable fragments(run);
     for (const ParameterShape& parameter : frozen) {
-        const auto dtype = frozenDType(run, parameter.name);
+        const auto dtype = frozenDType(run, fragments, parameter.name);
         if (!dtype)
             continue; // no file has a fragment: said as a missing file
         if (*dtype == DType::I8)
@@ -197,7 +226,7 @@ Status addFrozenFragments(Run& run)
                      fmt::format("{} is stored as int8 fragments without their scales (zero_quantized_nontrainable_weights): its values are lost.", printable(parameter.name)));
         const TensorId id = run.builder.addTensor({run.builder.parameter(parameter.name), role, *dtype, Combine::Exclusive, true, parameter.shape});
         for (auto& [rank, file] : run.stage3Models)
-            if (Status added = addFragment(run, id, parameter, rank, file); !added)
+            if (Status added = addFragment(run, fragments, id, parameter, rank); !added)
                 return added.takeError().within(printable(parameter.name)).within(printable(run.builder.file(file.id).name));
     }
     return {};

@@ -86,6 +86,17 @@ TEST_P(JobDocumentRejects, WithAReason)
     EXPECT_THAT(request.error().text(), HasSubstr(GetParam().says));
 }
 
+TEST(JobDocument, HostileJsonIsRefusedNotFollowed)
+{
+    const std::string deep = R"({"shardlens_job": 1, "source": "a", "target": "b", "threads": )" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
+    const auto nested = requestFromJson(deep);
+    ASSERT_FALSE(nested);
+    EXPECT_EQ(nested.error().code(), ErrorCode::LimitExceeded);
+    const auto number = requestFromJson(R"({"shardlens_job": 1, "source": "a", "target": "b", "memory_limit": 1e999})");
+    ASSERT_FALSE(number);
+    EXPECT_EQ(number.error().code(), ErrorCode::Corrupt);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Rows, JobDocumentRejects,
     ::testing::Values(BadDocument{"Nothing", "", "no JSON"}, BadDocument{"HalfOfIt", R"({"shardlens_job": 1, )", "no JSON"},

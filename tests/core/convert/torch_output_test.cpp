@@ -93,5 +93,30 @@ TEST_F(TorchOutputTest, StoresTiedBytesOnce)
     EXPECT_EQ(contentsOf(path("model.pt")), contentsOf(model()));
 }
 
+// The first name of a tie may be left out: the values go with the one that stays.
+TEST_F(TorchOutputTest, ATiedNameAloneHasItsValues)
+{
+    const auto source = tiny({{"embed.weight", DType::F32, {40, 30}}, {"norm.bias", DType::F32, {3}}}, {{"head.weight", "embed.weight"}});
+    for (const char* to : {"torch", "safetensors"})
+        for (const bool sharded : {false, true})
+            for (const bool byInclude : {false, true}) {
+                ConvertRequest wish = request(std::string("out-") + to + (sharded ? "-shards" : "-one") + (byInclude ? "-in" : "-ex"), to);
+                if (byInclude)
+                    wish.include = {"^head"};
+                else
+                    wish.exclude = {"^embed"};
+                if (sharded)
+                    wish.maxShardBytes = 1000;
+                wish.verify = true;
+                ASSERT_EQ(convert(source, wish), "") << wish.target;
+                JobContext job;
+                const auto opened = openCheckpoint(wish.target, {}, job);
+                ASSERT_TRUE(opened.ok()) << opened.error().text();
+                EXPECT_EQ((*opened)->parameters().size(), byInclude ? 1u : 2u);
+                EXPECT_EQ((*opened)->parameters()[0], "head.weight");
+                EXPECT_EQ((*opened)->bytesOf(idAt<TensorId>(0)), 4800u);
+            }
+}
+
 } // namespace
 } // namespace shardlens::test

@@ -109,5 +109,19 @@ TEST(Select, HasANameForEveryChoiceAndKnowsNoOther)
     EXPECT_STREQ(nameOf(Select::Module), "module");
 }
 
+TEST_F(SelectionTest, AnAliasRepeatsOnlyWhatStandsBeforeIt)
+{
+    const auto repeats = [&](const std::vector<std::string>& exclude) {
+        std::vector<std::string> out;
+        for (const SelectedTensor& one : selectTensors(*m_checkpoint, {Select::Weights, {}, patterns(exclude)}))
+            if (one.repeats)
+                out.push_back(one.name);
+        return out;
+    };
+    EXPECT_THAT(repeats({}), ElementsAre("tied", "also tied"));
+    EXPECT_THAT(repeats({"^embed$"}), ElementsAre("also tied")); // the first name that is left has the values
+    EXPECT_THAT(repeats({"^embed$", "^tied$"}), IsEmpty());
+}
+
 } // namespace
 } // namespace shardlens

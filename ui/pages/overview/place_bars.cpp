@@ -128,9 +128,22 @@ void PlaceBars::paintRows(QPainter& painter) const
                              theme.stateColour(printableText(m_checkpoint->roles()[indexOf(m_summary->states[state].role)].name)));
             x += wide;
         }
-        painter.setPen(theme.colour(Token::Text));
-        painter.drawText(QRect(width() - theme.px(kSizeRoom), top, theme.px(kSizeRoom - 4), row), Qt::AlignRight | Qt::AlignVCenter, bytesText(use.total));
+        if (use.missing)
+            paintMissing(painter, QRectF(x + 1, top + (row - bar) / 2.0, std::max<double>(theme.px(70), room * 0.2), bar));
+        painter.setPen(theme.colour(use.missing && use.total == 0 ? Token::Error : Token::Text));
+        painter.drawText(QRect(width() - theme.px(kSizeRoom), top, theme.px(kSizeRoom - 4), row), Qt::AlignRight | Qt::AlignVCenter,
+                         use.missing && use.total == 0 ? tr("missing") : bytesText(use.total));
     }
+}
+
+// What should be there: nobody knows how much.
+void PlaceBars::paintMissing(QPainter& painter, const QRectF& room) const
+{
+    const Theme& theme = Theme::current();
+    painter.fillRect(room, theme.colour(Token::ErrorWeak));
+    painter.setPen(QPen(theme.colour(Token::Hole), 1, Qt::DashLine));
+    painter.setBrush(Qt::NoBrush);
+    painter.drawRect(room.adjusted(0.5, 0.5, -0.5, -0.5));
 }
 
 int PlaceBars::binCount() const
@@ -253,6 +266,8 @@ QString PlaceBars::tipOf(std::size_t place) const
 {
     const PlaceUse& use = m_summary->places[place];
     QStringList lines{QStringLiteral("%1: %2 B").arg(labelOf(*m_checkpoint, use), numberText(use.total))};
+    if (use.missing)
+        lines << tr("A file of this rank is missing or cannot be read.");
     for (std::size_t state = 0; state < use.bytes.size(); ++state)
         if (use.bytes[state] > 0)
             lines << QStringLiteral("%1, %2: %3").arg(printableText(m_checkpoint->roles()[indexOf(m_summary->states[state].role)].name),

@@ -36,6 +36,7 @@ private:
     [[nodiscard]] std::uint64_t largest() const;
     void paintRows(QPainter& painter) const;
     void paintHistogram(QPainter& painter) const;
+    void paintMissing(QPainter& painter, const QRectF& room) const;
     [[nodiscard]] std::optional<std::size_t> placeAt(QPoint at) const;
     void chooseFromBin(int bin, QPoint global);
     [[nodiscard]] QString tipOf(std::size_t place) const;

@@ -116,11 +116,18 @@ private:
         view.text += '\n';
     }
 
+    struct Leaf {
+        std::string label;
+        std::string name; // whole
+        ParameterId parameter;
+        bool isTied; // another name of the parameter
+    };
+
     // Groups follow the order of their first parameter, so that a tree reads like the model.
     struct Part {
         std::map<std::string, std::size_t> index;
         std::vector<std::pair<std::string, std::unique_ptr<Part>>> children;
-        std::vector<std::pair<std::string, ParameterId>> leaves;
+        std::vector<Leaf> leaves;
         std::vector<std::pair<bool, std::size_t>> order; // leaf or child, number
     };
 
@@ -132,24 +139,32 @@ private:
                 continue;
             if (i % 4096 == 0 && m_stop.stop_requested())
                 return;
-            Part* at = &root;
-            std::string_view name = m_checkpoint.parameters()[i];
-            std::size_t depth = 0;
-            for (std::size_t dot = name.find('.'); dot != std::string_view::npos && dot + 1 < name.size() && depth < kMostDepth; dot = name.find('.')) {
-                ++depth;
-                const std::string part(name.substr(0, dot));
-                const auto [known, isNew] = at->index.try_emplace(part, at->children.size());
-                if (isNew) {
-                    at->order.emplace_back(false, at->children.size());
-                    at->children.emplace_back(part, std::make_unique<Part>());
-                }
-                at = at->children[known->second].second.get();
-                name.remove_prefix(dot + 1);
-            }
-            at->order.emplace_back(true, at->leaves.size());
-            at->leaves.emplace_back(std::string(name), idAt<ParameterId>(i));
+            addName(root, m_checkpoint.parameters()[i], idAt<ParameterId>(i), false);
         }
+        for (const Alias& alias : m_checkpoint.aliases())
+            if (!m_ofParameter[indexOf(alias.parameter)].empty())
+                addName(root, alias.name, alias.parameter, true);
         place(m_out.m_byName, root, -1, 0);
+    }
+
+    static void addName(Part& root, const std::string& whole, ParameterId parameter, bool isTied)
+    {
+        Part* at = &root;
+        std::string_view name = whole;
+        std::size_t depth = 0;
+        for (std::size_t dot = name.find('.'); dot != std::string_view::npos && dot + 1 < name.size() && depth < kMostDepth; dot = name.find('.')) {
+            ++depth;
+            const std::string part(name.substr(0, dot));
+            const auto [known, isNew] = at->index.try_emplace(part, at->children.size());
+            if (isNew) {
+                at->order.emplace_back(false, at->children.size());
+                at->children.emplace_back(part, std::make_unique<Part>());
+            }
+            at = at->children[known->second].second.get();
+            name.remove_prefix(dot + 1);
+        }
+        at->order.emplace_back(true, at->leaves.size());
+        at->leaves.push_back({std::string(name), whole, parameter, isTied});
     }
 
     void place(View& view, const Part& part, std::int32_t parent, std::uint16_t depth)
@@ -172,14 +187,20 @@ private:
                 close(view, at);
                 continue;
             }
-            const auto& [label, parameter] = part.leaves[number];
+            const auto& [label, name, parameter, isTied] = part.leaves[number];
             Node leaf;
             leaf.label = printable(label);
             leaf.parent = parent;
             leaf.depth = depth;
             leaf.names = 1;
             describe(leaf, m_ofParameter[indexOf(parameter)]);
-            addLeaf(view, std::move(leaf), m_checkpoint.parameters()[indexOf(parameter)], m_ofParameter[indexOf(parameter)]);
+            if (isTied) { // the values count where their first name stands
+                leaf.storedAs = "tied to " + printable(m_checkpoint.parameters()[indexOf(parameter)]);
+                leaf.names = 0;
+                leaf.bytes = 0;
+                leaf.pieces = 0;
+            }
+            addLeaf(view, std::move(leaf), name, m_ofParameter[indexOf(parameter)]);
         }
     }
 

@@ -23,7 +23,7 @@ public:
         std::uint16_t depth = 0;
         std::uint32_t names = 0;           // parameters below, or 1
         TensorId tensor = kNoTensor;       // what is selected with it; kNoTensor for a group
-        std::string storedAs;              // "F16 + 3×F32"
+        std::string storedAs;              // "F16 + 3×F32"; of a tied name "tied to embed.weight"
         std::uint64_t bytes = 0;
         std::uint64_t pieces = 0;
         std::vector<std::pair<std::uint32_t, std::uint64_t>> ranks; // rank → bytes of what the strip shows, ascending
