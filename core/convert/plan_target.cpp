@@ -1,12 +1,11 @@
 #include "core/convert/plan.h"
 
 #include "core/base/text.h"
-#include "core/format/format.h"
+#include "core/convert/replaceable.h"
 #include "core/io/staged_output.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -66,27 +65,14 @@ Status checkApart(const Checkpoint& source, const TargetPath& target)
     return {};
 }
 
-// A file must show by its content what it is: its name alone may be a mistake.
-bool isReplaceable(const Candidate& there)
-{
-    if (there.isFolder)
-        return there.entries.empty() || detect(there) != nullptr;
-    return std::any_of(formats().begin(), formats().end(), [&](const Format& one) { return one.probe(there) == Match::ByContent; });
-}
-
 Status checkFree(const TargetPath& target, bool overwrite)
 {
     struct stat facts {};
     if (::lstat(target.path.c_str(), &facts) != 0)
         return {};
     if (!overwrite)
-        return Error{ErrorCode::Refused, "it exists; choose another name, or replace it with --overwrite"};
-    auto there = lookAt(target.path);
-    if (!there)
-        return there.takeError().within("what is there cannot be looked at, so it is not overwritten");
-    if (!isReplaceable(*there))
-        return Error{ErrorCode::Refused, "it is neither a checkpoint nor a model file, so --overwrite does not delete it; remove it yourself or choose another name"};
-    return {};
+        return Error{ErrorCode::Refused, "it exists; choose another name, or replace it with --overwrite (in a job document: \"overwrite\": true)"};
+    return checkReplaceable(target.path);
 }
 
 Status checkPlace(const Checkpoint& source, const TargetPath& target, bool overwrite)

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <limits>
 
 namespace shardlens {
 namespace {
@@ -15,6 +16,7 @@ using pickle::Value;
 
 constexpr int kMaxWrappers = 8;
 constexpr std::size_t kMaxAxes = 64; // torch's own limit
+constexpr std::uint64_t kMaxTensorBytes = std::numeric_limits<std::int64_t>::max();
 
 enum class Call : std::uint8_t { None, Tensor, TensorV2, TensorV3, Parameter, TypedWrapper, Quantized, Meta, Sparse, OldTensor, Other };
 
@@ -161,6 +163,25 @@ void applyMetadata(Value metadata, TorchTensor& out)
     out.flags.negate = metadata.find("neg").asBool().value_or(false);
 }
 
+// The shape in values: the file counts elements, and one of F4 is a byte of two values. A view may repeat its storage without end (stride 0), so its
+// bytes are counted apart from those of the storage; addresses are signed, which halves what can be counted.
+Result<Shape> valuesOf(const std::vector<std::uint64_t>& shape, DType dtype)
+{
+    const std::uint64_t perElement = info(dtype).valuesPerBlock;
+    Shape out(shape.begin(), shape.end());
+    if (perElement != 1 && out.empty())
+        return Error{ErrorCode::Unsupported, fmt::format("one element of {} without a shape, which holds {} values", nameOf(dtype), perElement)};
+    const auto last = out.empty() ? std::optional<std::uint64_t>(1) : checkedMul(out.back(), perElement);
+    if (last && !out.empty())
+        out.back() = *last;
+    const auto values = last ? elementCount(out) : std::nullopt;
+    const auto bytes = values ? bytesOf(dtype, *values) : std::nullopt;
+    if (!bytes || *bytes > kMaxTensorBytes)
+        return Error{ErrorCode::Corrupt, fmt::format("shape {} of {}: {} B, at most {} can be counted", shapeText(shape), nameOf(dtype),
+                                                     bytes ? groupedText(*bytes) : "more than 2^64", groupedText(kMaxTensorBytes))};
+    return out;
+}
+
 // shape, strides and offset in elements of the storage's dtype become those of the tensor.
 Status place(TorchTensor& out, const StorageReference& storage, const std::vector<std::uint64_t>& shape, const std::vector<std::uint64_t>& strides, std::uint64_t offset)
 {
@@ -177,9 +198,7 @@ Status place(TorchTensor& out, const StorageReference& storage, const std::vecto
     out.storage = storage.index;
     out.offsetBytes = *count == 0 ? 0 : storage.viewOffset + *start;
     out.contiguous = *count == 0 || isDense(shape, strides);
-    out.shape = shape;
-    if (!out.shape.empty())
-        out.shape.back() *= info(out.dtype).valuesPerBlock; // F4: the file counts bytes, we count values
+    SHARDLENS_ASSIGN(out.shape, valuesOf(shape, out.dtype));
     for (const std::uint64_t stride : strides)
         out.strides.push_back(static_cast<std::int64_t>(stride * element));
     return {};
@@ -211,10 +230,11 @@ Result<TorchTensor> metaTensor(Value arguments) // dtype, size, stride, requires
 {
     TorchTensor out;
     const auto dtype = dtypeByTorchName(arguments.at(0).globalName());
-    SHARDLENS_ASSIGN(out.shape, numbersOf(arguments.at(1), "shape"));
-    if (!dtype || !elementCount(out.shape))
-        return Error{ErrorCode::Unsupported, "a tensor on the meta device of unknown type or size"};
+    SHARDLENS_ASSIGN(const auto shape, numbersOf(arguments.at(1), "shape"));
+    if (!dtype)
+        return Error{ErrorCode::Unsupported, "a tensor on the meta device of unknown type"};
     out.dtype = *dtype;
+    SHARDLENS_ASSIGN(out.shape, valuesOf(shape, out.dtype));
     out.noData = true;
     return out;
 }

@@ -1,5 +1,7 @@
 #include "core/model/checkpoint.h"
 
+#include <limits>
+
 namespace shardlens {
 
 std::string Checkpoint::fullName(TensorId id) const
@@ -18,7 +20,9 @@ std::string Checkpoint::fullName(TensorId id) const
 std::uint64_t Checkpoint::bytesOf(TensorId id) const
 {
     const Tensor& one = tensor(id);
-    return shardlens::bytesOf(one.dtype, elementCount(one.shape).value_or(0)).value_or(0);
+    const auto values = elementCount(one.shape);
+    const auto bytes = values ? shardlens::bytesOf(one.dtype, *values) : std::nullopt;
+    return bytes.value_or(std::numeric_limits<std::int64_t>::max()); // refused by the builder: never taken for an empty tensor
 }
 
 std::uint64_t Checkpoint::totalFileBytes() const

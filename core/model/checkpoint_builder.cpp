@@ -4,10 +4,22 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 namespace shardlens {
 namespace {
+
 constexpr StreamId kNoStream{std::numeric_limits<std::uint32_t>::max()};
+constexpr std::uint64_t kMaxTensorBytes = std::numeric_limits<std::int64_t>::max(); // addresses are signed
+
+bool isCountable(const Tensor& tensor)
+{
+    const auto values = elementCount(tensor.shape);
+    const auto bytes = values ? bytesOf(tensor.dtype, *values) : std::nullopt;
+    return bytes && *bytes <= kMaxTensorBytes;
 }
+
+} // namespace
 
 CheckpointBuilder::CheckpointBuilder(std::string path, std::string folder)
 {
@@ -106,13 +118,25 @@ RoleId CheckpointBuilder::role(RoleKind kind, std::string_view name)
 
 TensorId CheckpointBuilder::addTensor(Tensor tensor)
 {
+    const TensorId id = idAt<TensorId>(m_out.m_tensors.size());
+    const bool countable = isCountable(tensor);
     m_out.m_tensors.push_back(std::move(tensor));
-    return idAt<TensorId>(m_out.m_tensors.size() - 1);
+    if (!countable)
+        addFinding({Severity::Error, "uncountable-tensor", fmt::format("{}.", uncountableText(id)), id, kNoFile, std::nullopt});
+    return id;
+}
+
+std::string CheckpointBuilder::uncountableText(TensorId id) const
+{
+    const Tensor& one = tensor(id);
+    return fmt::format("{} {} of {} fills no whole number of bytes up to {}", printable(fullName(id)), shapeText(one.shape), nameOf(one.dtype), groupedText(kMaxTensorBytes));
 }
 
 Status CheckpointBuilder::addPiece(TensorId tensor, const RegionView& region, const Placement& placement, std::span<const std::int64_t> strides)
 {
     const Tensor& owner = m_out.m_tensors[indexOf(tensor)];
+    if (!isCountable(owner))
+        return Error{ErrorCode::Corrupt, uncountableText(tensor)};
     if (!isInside(region, unitShape(owner.shape, owner.dtype)))
         return Error{ErrorCode::Corrupt, fmt::format("{} lies outside {} {}", regionText(region), printable(fullName(tensor)), shapeText(owner.shape))};
     const Stream& stream = m_out.m_streams[indexOf(placement.stream)];

@@ -40,6 +40,7 @@ public:
     ParameterId parameter(std::string_view name);
     [[nodiscard]] bool hasParameter(std::string_view name) const;
     RoleId role(RoleKind kind, std::string_view name);
+    // A tensor whose bytes cannot be counted (past 2^63, or no whole blocks) is an Error finding, and every piece of it is refused.
     TensorId addTensor(Tensor tensor);
     [[nodiscard]] const Tensor& tensor(TensorId id) const { return m_out.m_tensors[indexOf(id)]; }
     [[nodiscard]] std::string fullName(TensorId id) const { return m_out.fullName(id); }
@@ -59,6 +60,8 @@ public:
     [[nodiscard]] CheckpointPtr finish() &&;
 
 private:
+    [[nodiscard]] std::string uncountableText(TensorId id) const;
+
     Checkpoint m_out;
     PieceStoreBuilder m_pieces;
     std::unordered_map<std::string, ParameterId> m_parameterIds;

@@ -27,6 +27,8 @@
 namespace shardlens::ui {
 namespace {
 
+constexpr int kBoxWidth = 190; // design pixels
+constexpr int kFileWidth = 90;
 constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
 
 bool hasTensor(const Document& document)
@@ -144,6 +146,8 @@ void TensorPage::showTensor()
         m_picture->setTensor(m_checkpoint, tensor);
         m_piecesModel->setTensor(m_checkpoint, tensor);
         m_pieces->resizeColumnsToContents();
+        m_pieces->setColumnWidth(TensorPieces::Box, std::min(m_pieces->columnWidth(TensorPieces::Box), Theme::current().px(kBoxWidth))); // the tooltip has the rest
+        m_pieces->setColumnWidth(TensorPieces::FileName, Theme::current().px(kFileWidth)); // at least; the last column takes what is left
         m_values->setTensor(document()->streams(), tensor);
         fillStates();
         buildTileAxes();

@@ -125,13 +125,13 @@ TEST_F(ExecuteTest, ReplacesACheckpointWhereItIsToldTo)
 {
     const CheckpointPtr source = model();
     ASSERT_EQ(convert(source, request("out")), "");
-    std::ofstream(path("out/old.txt")) << "x";
+    std::ofstream(path("out/config.json")) << "{}";
     ConvertRequest wish = request("out", "torch");
     wish.overwrite = true;
     EXPECT_THAT(planLinesOf(source, wish), Contains(HasSubstr("what is there now is deleted")));
     ASSERT_EQ(convert(source, wish), "");
     EXPECT_EQ(contentsOf(path("out")), contentsOf(source));
-    EXPECT_FALSE(fs::exists(path("out/old.txt")));
+    EXPECT_FALSE(fs::exists(path("out/config.json")));
     EXPECT_THAT(names(), ElementsAre("data.bin", "out"));
     wish = request("out.pt", "torch");
     wish.overwrite = true; // nothing there yet

@@ -28,6 +28,18 @@ protected:
         EXPECT_TRUE(made.error().code() == ErrorCode::Refused || made.error().code() == ErrorCode::NotFound || made.error().code() == ErrorCode::Io);
         return made.error().sentence();
     }
+    // The same with --overwrite, of a model elsewhere.
+    std::string overwriteRefusal(const std::string& target, const std::string& to = "safetensors")
+    {
+        ConvertRequest wanted = request(target, to);
+        wanted.overwrite = true;
+        return refusal(model(), wanted);
+    }
+    void write(const std::string& name, const std::string& text) const
+    {
+        fs::create_directories(fs::path(path(name)).parent_path());
+        std::ofstream(path(name), std::ios::binary) << text;
+    }
     CheckpointPtr model() { return tiny({{"a", DType::F32, {4}}, {"b", DType::F16, {2}}}); }
 };
 
@@ -43,15 +55,69 @@ TEST_F(PlanRefuses, ATargetThatExists)
 
 TEST_F(PlanRefuses, ToOverwriteWhatIsNoCheckpoint)
 {
-    fs::create_directory(path("thesis"));
-    std::ofstream(path("thesis/chapter1.txt")) << "years of work";
-    ConvertRequest wanted = request("thesis");
-    wanted.overwrite = true;
-    EXPECT_THAT(refusal(model(), wanted), HasSubstr("neither a checkpoint nor a model file"));
-    std::ofstream(path("letter.pt")) << "Dear Sir or Madam,";
-    wanted = request("letter.pt", "torch");
-    wanted.overwrite = true;
-    EXPECT_THAT(refusal(model(), wanted), HasSubstr("neither a checkpoint nor a model file"));
+    write("thesis/chapter1.txt", "years of work");
+    EXPECT_THAT(overwriteRefusal("thesis"), HasSubstr("neither a checkpoint nor a model file"));
+    write("router/firmware.bin", "\x7f\x45"); // a name that models have, too
+    write("router/thesis.txt", "years of work");
+    write("router/sub/photo.jpg", "a face");
+    EXPECT_THAT(overwriteRefusal("router"), HasSubstr("neither a checkpoint nor a model file"));
+    write("news/latest", "a");
+    write("news/a/thesis.txt", "years of work");
+    EXPECT_THAT(overwriteRefusal("news"), HasSubstr("neither a checkpoint nor a model file"));
+    fs::create_directory(path("links"));
+    fs::create_symlink("nowhere", path("links/only"));
+    EXPECT_THAT(overwriteRefusal("links"), HasSubstr("neither a checkpoint nor a model file"));
+}
+
+TEST_F(PlanRefuses, ToOverwriteAFileThatIsNoModel)
+{
+    write("letter.pt", "Dear Sir or Madam,");
+    EXPECT_THAT(overwriteRefusal("letter.pt", "torch"), HasSubstr("neither a checkpoint nor a model file"));
+    write("album.pt", "PK\x03\x04 and then photographs"); // a zip, as torch files are
+    EXPECT_THAT(overwriteRefusal("album.pt", "torch"), HasSubstr("neither a checkpoint nor a model file"));
+    write("notes.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
+    EXPECT_THAT(overwriteRefusal("notes.safetensors"), HasSubstr("no tensor is in it"));
+}
+
+TEST_F(PlanRefuses, ToOverwriteACheckpointThatSomethingElseLiesIn)
+{
+    ASSERT_EQ(convert(model(), request("out")), "");
+    for (const char* companion : {"config.json", "tokenizer.model", "merges.txt", "README.md", ".gitattributes"})
+        write(std::string("out/") + companion, "x");
+    EXPECT_EQ(overwriteRefusal("out"), "");
+    for (const char* foreign : {"out/thesis.txt", "out/annotations.json", "out/firmware.bin", "out/other.safetensors", "out/.notes"}) {
+        write(foreign, "years of work");
+        EXPECT_NE(overwriteRefusal("out"), "") << foreign;
+        fs::remove(path(foreign));
+    }
+    write("out/sub/config.json", "{}");
+    EXPECT_THAT(overwriteRefusal("out"), HasSubstr("it holds sub/, which is no part of the checkpoint there"));
+    fs::remove_all(path("out/sub"));
+    write("out/README.md", "x");
+    fs::resize_file(path("out/README.md"), 65u << 20); // too much for what stands beside a model
+    EXPECT_THAT(overwriteRefusal("out"), HasSubstr("it holds README.md, which is no part"));
+}
+
+TEST_F(PlanRefuses, ToOverwriteShardsThatAnotherSaveLiesBeside)
+{
+    ConvertRequest wanted = request("out");
+    wanted.maxShardBytes = 17;
+    ASSERT_EQ(convert(model(), wanted), "");
+    ASSERT_TRUE(fs::exists(path("out/model.safetensors.index.json")));
+    EXPECT_EQ(overwriteRefusal("out"), "");
+    fs::copy_file(path("out/model-00001-of-00002.safetensors"), path("out/mine.safetensors")); // listed as left over, and not part of the model
+    EXPECT_THAT(overwriteRefusal("out"), HasSubstr("it holds mine.safetensors, which is no part"));
+}
+
+TEST_F(PlanRefuses, ToOverwriteARunWithMoreInIt)
+{
+    writeRun();
+    EXPECT_EQ(overwriteRefusal("run"), "");
+    write("run/step3/notes.txt", "years of work");
+    EXPECT_THAT(overwriteRefusal("run"), HasSubstr("it holds step3/notes.txt, which is no part"));
+    fs::remove(path("run/step3/notes.txt"));
+    fs::copy(path("run/step3"), path("run/step2"));
+    EXPECT_THAT(overwriteRefusal("run"), HasSubstr("it holds step2/, which is no part"));
 }
 
 TEST_F(PlanRefuses, ATargetInsideTheSourceOrAroundIt)

@@ -5,6 +5,8 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 namespace shardlens::test {
 namespace {
 
@@ -43,6 +45,11 @@ std::string call(std::string_view name, std::string_view arguments)
     return py::call("torch._utils", name, arguments);
 }
 
+std::string fourBit(const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& strides)
+{
+    return call("_rebuild_tensor_v3", py::storage("UntypedStorage", "0", 24) + py::integer(0) + py::tuple(shape) + py::tuple(strides) + "\x89N" + py::global("torch", "float4_e2m1fn_x2"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Torch, TorchTensorRefused, ::testing::Values(
     BadTensor{"StorageThatIsNotThere", py::tensor(py::storage("FloatStorage", "7", 6), 0, {6}, {1}), "Corrupt: storage 7 is not in the file"},
     BadTensor{"StorageTooShort", py::tensor(floats(7), 0, {6}, {1}), "Corrupt: storage 0: the pickle says 28 B, the record has 24 B"},
@@ -56,6 +63,11 @@ INSTANTIATE_TEST_SUITE_P(Torch, TorchTensorRefused, ::testing::Values(
     BadTensor{"HugeStride", py::tensor(floats(6), 0, {5}, {kHuge}), "leaves its storage of 24 B"},
     BadTensor{"HugeOffset", py::tensor(floats(6), kHuge, {1}, {1}), "leaves its storage of 24 B"},
     BadTensor{"HugeShape", py::tensor(floats(6), 0, {kHuge, 8}, {0, 0}), "Corrupt: shape [4611686018427387904, 8] with strides [0, 0]"},
+    BadTensor{"RepeatedPast64Bits", py::tensor(py::storage("DoubleStorage", "0", 3), 0, {std::int64_t{1} << 61}, {0}), "Corrupt: shape [2305843009213693952] of F64: more than 2^64 B, at most 9,223,372,036,854,775,807 can be counted"},
+    BadTensor{"RepeatedPastSignedAddresses", py::tensor(py::storage("DoubleStorage", "0", 3), 0, {std::int64_t{1} << 60}, {0}), "Corrupt: shape [1152921504606846976] of F64: 9,223,372,036,854,775,808 B, at most"},
+    BadTensor{"PairsPast64Bits", fourBit({std::numeric_limits<std::int64_t>::max(), 1, 2}, {0, 1, 0}), "Corrupt: shape [9223372036854775807, 1, 2] of F4: more than 2^64 B"},
+    BadTensor{"PairWithoutShape", fourBit({}, {}), "Unsupported: one element of F4 without a shape, which holds 2 values"},
+    BadTensor{"MetaPast64Bits", call("_rebuild_meta_tensor_no_storage", py::global("torch", "float64") + py::tuple({std::int64_t{1} << 61}) + py::tuple({1}) + "\x89"), "Corrupt: shape [2305843009213693952] of F64: more than 2^64 B"},
     BadTensor{"ExpandedBeyondTheFile", py::tensor(floats(6), 0, {7, 2}, {1, 0}), "leaves its storage of 24 B"},
     BadTensor{"NegativeOffset", py::tensor(floats(6), -1, {6}, {1}), "Corrupt: a tensor without an offset"},
     BadTensor{"NegativeExtent", py::tensor(floats(6), 0, {-1}, {1}), "Corrupt: a shape with a negative or missing number"},

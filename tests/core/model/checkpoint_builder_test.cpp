@@ -68,6 +68,26 @@ TEST_F(CheckpointBuilderTest, RefusesAPiecePastTheEndOfItsFile)
     EXPECT_FALSE(m_builder.addWhole(id, {m_builder.streamOf(m_file), ~std::uint64_t{0}, {}, {}}));
 }
 
+TEST_F(CheckpointBuilderTest, RefusesBytesThatCannotBeCounted)
+{
+    for (const Shape& shape : {Shape{std::uint64_t{1} << 62}, Shape{std::uint64_t{1} << 61}, Shape{std::uint64_t{1} << 40, std::uint64_t{1} << 40}}) {
+        const TensorId id = addTensor("w", shape);
+        const Status status = m_builder.addWhole(id, {m_builder.streamOf(m_file), 0, {}, {}});
+        ASSERT_FALSE(status);
+        EXPECT_EQ(status.error().code(), ErrorCode::Corrupt);
+        EXPECT_THAT(status.error().text(), HasSubstr("of F32 fills no whole number of bytes up to 9,223,372,036,854,775,807"));
+    }
+    Tensor odd;
+    odd.parameter = m_builder.parameter("odd");
+    odd.role = m_builder.role(RoleKind::Weight, "weight");
+    odd.dtype = DType::F4;
+    odd.shape = {3};
+    EXPECT_FALSE(m_builder.addWhole(m_builder.addTensor(odd), {m_builder.streamOf(m_file), 0, {}, {}}));
+    const CheckpointPtr checkpoint = std::move(m_builder).finish();
+    EXPECT_EQ(checkpoint->findings().size(), 4u);
+    EXPECT_GT(checkpoint->bytesOf(idAt<TensorId>(0)), std::uint64_t{1} << 62); // and not 0, which reads as an empty tensor
+}
+
 TEST_F(CheckpointBuilderTest, InlineBytesHaveBoundsToo)
 {
     const TensorId id = addTensor("step", {});
