@@ -17,6 +17,8 @@ constexpr std::uint64_t kBlockStep = 4096;
 
 // What an element of a container costs beside its text: the allocator's and the container's own share.
 constexpr std::uint64_t kTextOverhead = 32;
+constexpr std::uint64_t kPlanningTenths = 26;
+constexpr std::uint64_t kVerifyingTenths = 5;
 
 std::uint64_t sizeOf(const std::string& text)
 {
@@ -78,6 +80,14 @@ std::uint64_t threadBytes(std::uint64_t blockBytes)
     return blockBytes + ValueReader::kCastBytes + kSpanBytes;
 }
 
+// Names and shapes live in several containers at once while files are opened and planned, and verifying opens the result as well. Measured on
+// 200,000 and 400,000 tensors of both formats: 2.2 to 2.6 times what the containers hold, 0.2 to 0.5 more with verifying.
+std::uint64_t describedBytes(const Plan& plan)
+{
+    const std::uint64_t held = sizeOf(*plan.source) + sizeOf(plan);
+    return held * kPlanningTenths / 10 + (plan.request.verify ? held * kVerifyingTenths / 10 : 0);
+}
+
 } // namespace
 
 Status planMemory(const OutputTensors& selected, Plan& plan)
@@ -85,7 +95,7 @@ Status planMemory(const OutputTensors& selected, Plan& plan)
     const std::uint64_t threads = plan.request.threads;
     const std::uint64_t limit = plan.request.memoryLimit;
     const std::uint64_t decoded = decodedBytes(*plan.source, selected, threads);
-    plan.metadataBytes = sizeOf(*plan.source) + sizeOf(plan);
+    plan.metadataBytes = describedBytes(plan);
     const std::uint64_t fixed = plan.metadataBytes + decoded;
     const std::uint64_t least = fixed + threads * threadBytes(kSmallestBlock);
     if (least > limit)
