@@ -1,5 +1,6 @@
 #include "core/encoding/hf_index.h"
 
+#include "core/base/json_text.h"
 #include "core/base/text.h"
 
 #include <fmt/format.h>
@@ -22,33 +23,13 @@ bool isPlainName(const std::string& name)
     return !name.empty() && name != "." && name != ".." && name.find_first_of("/\\:") == std::string::npos && name.find('\0') == std::string::npos;
 }
 
-// How deep brackets nest outside of text, whether or not they match.
-std::size_t nestingOf(std::string_view json)
-{
-    std::size_t depth = 0;
-    std::size_t deepest = 0;
-    bool inText = false;
-    for (std::size_t i = 0; i < json.size(); ++i) {
-        const char c = json[i];
-        if (inText && c == '\\')
-            ++i;
-        else if (c == '"')
-            inText = !inText;
-        else if (!inText && (c == '[' || c == '{'))
-            deepest = std::max(deepest, ++depth);
-        else if (!inText && (c == ']' || c == '}') && depth > 0)
-            --depth;
-    }
-    return deepest;
-}
-
 } // namespace
 
 Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension)
 {
     SHARDLENS_ASSIGN(const auto bytes, readBytes(source, 0, source.size(), kMaxIndexBytes));
     const auto* text = reinterpret_cast<const char*>(bytes.data());
-    if (const std::size_t depth = nestingOf({text, bytes.size()}); depth > kMaxNesting)
+    if (const std::size_t depth = jsonNesting({text, bytes.size()}); depth > kMaxNesting)
         return Error{ErrorCode::LimitExceeded, fmt::format("the index nests {} levels deep, at most {} are read", groupedText(depth), kMaxNesting)};
     const Json root = Json::parse(text, text + bytes.size(), nullptr, false);
     if (root.is_discarded() || !root.is_object())
