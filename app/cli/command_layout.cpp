@@ -131,6 +131,8 @@ Status layout(const LayoutArguments& arguments, CommandContext& context)
 {
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(context.job));
     SHARDLENS_ASSIGN(const TensorId id, findTensor(*checkpoint, arguments.tensor));
+    if (const std::string own = checkpoint->fullName(id); own != arguments.tensor)
+        context.console.remark(fmt::format("{} is tied to {}: they share these bytes.", printable(arguments.tensor), printable(own)));
     if (!arguments.svg.empty())
         SHARDLENS_TRY(writeNewFile(arguments.svg, [&](std::FILE* file) -> Status {
             const std::string picture = pieceSvg(*checkpoint, id);

@@ -68,6 +68,8 @@ const DirectoryEntry* Candidate::entry(std::string_view name) const
 
 Result<Candidate> lookAt(const std::string& path)
 {
+    if (path.empty())
+        return Error{ErrorCode::NotFound, "an empty path is no checkpoint"};
     Candidate out;
     out.path = path;
     while (out.path.size() > 1 && out.path.back() == '/')
@@ -113,7 +115,7 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
 {
     auto candidate = lookAt(path);
     if (!candidate)
-        return candidate.takeError().within(printable(path));
+        return path.empty() ? candidate.takeError() : candidate.takeError().within(printable(path));
     const Format* format = detect(*candidate);
     if (format == nullptr)
         return nothingFound(*candidate).within(printable(path));

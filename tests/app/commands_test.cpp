@@ -253,5 +253,19 @@ TEST(Inspect, SaysWhatAMissingRankTakesAway)
     EXPECT_THAT(answer.results, ContainsRegex("group 0 +need 240 elements, have 160 on 3 ranks, up to 80 are missing"));
 }
 
+TEST(Layout, SaysThatANameIsTied)
+{
+    const Answer answer = runShardlens({"layout", kSample, "head.weight"});
+    EXPECT_EQ(answer.exitCode, 0);
+    EXPECT_THAT(answer.remarks, HasSubstr("head.weight is tied to embed.weight"));
+}
+
+TEST(Failure, AnEmptyPathIsSaidToBeOne)
+{
+    const Answer answer = runShardlens({"inspect", ""});
+    EXPECT_EQ(answer.exitCode, 2);
+    EXPECT_THAT(answer.remarks, HasSubstr("an empty path"));
+}
+
 } // namespace
 } // namespace shardlens::cli
