@@ -1,6 +1,7 @@
 #include "app/cli/output_file.h"
 
 #include "core/base/text.h"
+#include "core/io/rename_new.h"
 
 #include <cerrno>
 #include <cstdint>
@@ -47,8 +48,9 @@ Status writeNewFile(const std::string& path, const std::function<Status(std::FIL
         return systemError(path, EEXIST);
     const std::string hidden = hiddenName(path);
     Status status = fillFile(hidden, path, fill);
-    if (status && ::renameat2(AT_FDCWD, hidden.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0)
-        status = systemError(path, errno);
+    if (status)
+        if (Status named = renameNew(hidden, path); !named)
+            status = named.takeError().within(printable(path));
     if (!status)
         ::unlink(hidden.c_str());
     return status;

@@ -1,16 +1,19 @@
 #include "core/io/staged_output.h"
 
 #include "core/base/text.h"
+#include "core/io/rename_new.h"
 
 #include <fmt/format.h>
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <optional>
+#include <string_view>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -23,6 +26,7 @@ namespace shardlens {
 namespace {
 
 constexpr std::size_t kLongestName = 180; // of the target in the hidden name: a name has at most 255 bytes
+constexpr std::size_t kHashDigits = 8;
 constexpr int kLockAttempts = 50;
 constexpr auto kLockPause = std::chrono::milliseconds(10);
 constexpr const char* kLockName = "/lock";
@@ -39,6 +43,14 @@ std::string hiddenPrefix(const TargetPath& target)
     return fmt::format(".{}.shardlens-", target.name.substr(0, kLongestName));
 }
 
+// The prefix and the hash of a job: other names that begin alike are somebody else's.
+bool isHiddenName(const std::string& name, const std::string& prefix)
+{
+    if (!name.starts_with(prefix) || name.size() != prefix.size() + kHashDigits)
+        return false;
+    return name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string::npos;
+}
+
 void removeTree(const std::string& path)
 {
     std::error_code ignored; // what cannot be removed now is stale for the next run
@@ -52,47 +64,94 @@ bool sameFile(int descriptor, const std::string& path)
     return ::fstat(descriptor, &open) == 0 && ::stat(path.c_str(), &named) == 0 && open.st_dev == named.st_dev && open.st_ino == named.st_ino;
 }
 
-// The lock of a hidden folder, held by this process; -1 where somebody else holds it, or the folder went away meanwhile (errno says which).
-int tryLock(const std::string& work)
+// Of flock() on a file system that has no locks (Lustre without them, some network and FUSE ones).
+bool hasNoLocks(int number)
 {
-    const std::string path = work + kLockName;
-    const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor < 0)
-        return -1;
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && sameFile(descriptor, path))
-        return descriptor;
-    const int number = errno;
-    ::close(descriptor);
-    errno = number;
-    return -1;
+    return number == ENOSYS || number == EOPNOTSUPP || number == ENOLCK;
 }
+
+std::string hostName()
+{
+    std::array<char, 256> name{};
+    return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string{};
+}
+
+// Who made a hidden folder: "PID HOST". For people, and where there are no locks to tell whether that process is gone.
+struct Owner {
+    pid_t process = 0; // 0: not known
+    std::string host;
+
+    [[nodiscard]] bool isGone() const { return process > 0 && host == hostName() && ::kill(process, 0) != 0 && errno == ESRCH; }
+};
 
 void writeOwner(int lock)
 {
-    const std::string text = fmt::format("{}\n", ::getpid());
+    const std::string text = fmt::format("{} {}\n", ::getpid(), hostName());
     if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, text.data(), text.size(), 0) < 0)
-        return; // for people only: the lock itself is what counts
+        return; // nobody will know; the lock itself is what counts
 }
 
-std::string ownerOf(const std::string& work)
+Owner ownerOf(const std::string& work)
 {
-    std::array<char, 32> text{};
+    std::array<char, 300> text{};
     const int descriptor = ::open((work + kLockName).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (descriptor < 0)
         return {};
     const ssize_t count = ::read(descriptor, text.data(), text.size() - 1);
     ::close(descriptor);
-    std::string owner(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
-    owner.erase(owner.find_last_not_of("\n ") + 1);
+    const std::string_view whole(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
+    Owner owner;
+    const auto [end, failed] = std::from_chars(whole.data(), whole.data() + whole.size(), owner.process);
+    if (failed != std::errc{} || end == whole.data() + whole.size() || *end != ' ')
+        return {};
+    owner.host = whole.substr(static_cast<std::size_t>(end - whole.data()) + 1);
+    owner.host.erase(owner.host.find_last_not_of("\n ") + 1);
     return owner;
+}
+
+// The lock of a hidden folder, held by this process; -1 where somebody else holds it (EWOULDBLOCK), or the folder went away meanwhile (ENOENT), or why not.
+// `fresh`: this process has just made the folder, which is lock enough where the file system has none.
+int tryLock(const std::string& work, bool fresh)
+{
+    const std::string path = work + kLockName;
+    const int descriptor = ::open(path.c_str(), O_RDWR | (fresh ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (descriptor < 0)
+        return -1;
+    int number = 0;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        number = errno;
+        if (hasNoLocks(number) && (fresh || ownerOf(work).isGone()))
+            number = 0;
+        else if (hasNoLocks(number))
+            number = EWOULDBLOCK;
+    }
+    if (number == 0 && !sameFile(descriptor, path))
+        number = ENOENT;
+    if (number == 0)
+        return descriptor;
+    ::close(descriptor);
+    errno = number;
+    return -1;
+}
+
+// Whether a folder holds nothing but what this program puts there.
+bool holdsOnlyOurs(const std::string& work)
+{
+    std::error_code failed;
+    for (std::filesystem::directory_iterator at(work, failed), end; !failed && at != end; at.increment(failed))
+        if (const std::string name = "/" + at->path().filename().native(); name != kLockName && name != kContentName)
+            return false;
+    return !failed;
 }
 
 // True where the folder belonged to a process that is gone, and is gone now too. Whoever holds the lock is the only one to remove.
 bool removeIfStale(const std::string& work)
 {
-    const int lock = tryLock(work);
-    if (lock < 0)
+    if (!holdsOnlyOurs(work))
         return false;
+    const int lock = tryLock(work, false);
+    if (lock < 0) // without a lock it is as its maker was stopped right after making it: empty, or not ours to judge
+        return errno == ENOENT && ::rmdir(work.c_str()) == 0;
     removeTree(work);
     ::close(lock);
     return true;
@@ -103,11 +162,14 @@ Result<int> makeLocked(const std::string& work)
 {
     for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
         if (::mkdir(work.c_str(), 0777) == 0) {
-            const int lock = tryLock(work);
+            const int lock = tryLock(work, true);
             if (lock >= 0)
                 return lock;
-            if (errno != ENOENT && errno != EWOULDBLOCK)
-                return systemError(errno);
+            const int number = errno;
+            if (number != ENOENT && number != EWOULDBLOCK) {
+                removeTree(work); // it is this process's own
+                return systemError(number);
+            }
         } else if (errno != EEXIST) {
             return systemError(errno);
         } else if (removeIfStale(work)) {
@@ -115,9 +177,15 @@ Result<int> makeLocked(const std::string& work)
         }
         std::this_thread::sleep_for(kLockPause);
     }
-    const std::string owner = ownerOf(work);
-    return Error{ErrorCode::Refused, owner.empty() ? "another process works on the same conversion"
-                                                   : fmt::format("process {} works on the same conversion", printable(owner))};
+    if (!holdsOnlyOurs(work))
+        return Error{ErrorCode::Refused, fmt::format("{} is in the way and holds something else; move it away", printable(work))};
+    const Owner owner = ownerOf(work);
+    if (owner.process == 0)
+        return Error{ErrorCode::Refused, "another process works on the same conversion"};
+    const bool isHere = owner.host.empty() || owner.host == hostName();
+    return Error{ErrorCode::Refused, isHere ? fmt::format("process {} works on the same conversion", owner.process)
+                                            : fmt::format("process {} on {} works on the same conversion, or was ended there; if so, remove {}", owner.process,
+                                                          printable(owner.host), printable(work))};
 }
 
 Status flushFolder(const std::string& path)
@@ -132,30 +200,9 @@ Status flushFolder(const std::string& path)
     return {};
 }
 
-Error existsError()
-{
-    return {ErrorCode::Refused, "it exists by now; nothing was changed"};
-}
-
 bool unsupported(int number)
 {
     return number == EINVAL || number == ENOSYS || number == EOPNOTSUPP;
-}
-
-Status renameNew(const std::string& from, const std::string& to)
-{
-    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0)
-        return {};
-    if (errno == EEXIST)
-        return existsError();
-    if (!unsupported(errno))
-        return systemError(errno);
-    struct stat facts {};
-    if (::lstat(to.c_str(), &facts) == 0)
-        return existsError();
-    if (::rename(from.c_str(), to.c_str()) != 0)
-        return systemError(errno);
-    return {};
 }
 
 // `aside` is used only where names cannot be exchanged in one step; it lies outside the hidden folder, which is removed whatever happens.
@@ -167,7 +214,11 @@ Status renameOver(const std::string& from, const std::string& to, const std::str
         return renameNew(from, to);
     if (!unsupported(errno))
         return systemError(errno);
-    SHARDLENS_TRY(renameNew(to, aside));
+    // A process that is killed between these two leaves the old one under the name `aside`, whole, and nothing under `to`.
+    if (const Status moved = renameNew(to, aside); !moved && moved.error().code() == ErrorCode::Refused)
+        return Error{ErrorCode::Refused, fmt::format("{} is there, from a run that was stopped in the middle; look at it and move it away", printable(aside))};
+    else if (!moved)
+        return moved;
     Status named = renameNew(from, to);
     if (named)
         removeTree(aside);
@@ -194,7 +245,7 @@ std::size_t removeStaleOutputs(const std::string& target)
     std::error_code failed;
     std::vector<std::string> found;
     for (std::filesystem::directory_iterator at(parts.parent, failed), end; !failed && at != end; at.increment(failed))
-        if (at->path().filename().native().starts_with(prefix))
+        if (isHiddenName(at->path().filename().native(), prefix))
             found.push_back(at->path().native());
     std::size_t removed = 0;
     for (const std::string& work : found)

@@ -13,7 +13,7 @@ public:
     struct Options {
         std::string target;        // without trailing slashes; its parent must be there
         bool targetIsFile = false; // the target is the one file in contentFolder() that has the target's own name
-        std::string jobHash;       // short; tells jobs with the same target apart
+        std::string jobHash;       // 8 hexadecimal digits; tells jobs with the same target apart
     };
     // Refused where a living process works on the same job. Io with the system's words where the parent cannot be written.
     [[nodiscard]] static Result<StagedOutput> create(Options options);

@@ -193,6 +193,34 @@ TEST_F(StagedOutputTest, LeavesHiddenFoldersOfOtherTargetsAlone)
     EXPECT_THAT(names(), ElementsAre(".other.shardlens-0badcafe", ".out.shardlens"));
 }
 
+// Only what this program made is removed: its name to the digit, its lock, and nothing else inside.
+TEST_F(StagedOutputTest, LeavesFoldersThatOnlyLookLikeItsOwn)
+{
+    const auto put = [&](const std::string& folder, const std::string& name) {
+        fs::create_directories(m_folder.file(folder));
+        std::ofstream(m_folder.file(folder + "/" + name)) << "precious";
+    };
+    put(".out.shardlens-backup", "notes.txt");
+    put(".out.shardlens-0123abcd", "notes.txt");
+    put(".out.shardlens-0123abce", "lock");
+    std::ofstream(m_folder.file(".out.shardlens-0123abce/notes.txt")) << "precious";
+    EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 0u);
+    EXPECT_EQ(content(".out.shardlens-backup/notes.txt"), "precious");
+    EXPECT_EQ(content(".out.shardlens-0123abcd/notes.txt"), "precious");
+    EXPECT_EQ(content(".out.shardlens-0123abce/notes.txt"), "precious");
+    const auto staged = StagedOutput::create({m_folder.file("out"), false, "0123abcd"});
+    ASSERT_FALSE(staged);
+    EXPECT_THAT(staged.error().text(), HasSubstr("holds something else"));
+    EXPECT_EQ(content(".out.shardlens-0123abcd/notes.txt"), "precious");
+}
+
+TEST_F(StagedOutputTest, TakesAnEmptyFolderOfItsOwnNameForOneThatWasJustMade)
+{
+    fs::create_directories(m_folder.file(".out.shardlens-0badcafe"));
+    const auto staged = StagedOutput::create(folderTarget());
+    EXPECT_TRUE(staged.ok());
+}
+
 TEST_F(StagedOutputTest, SaysThatTheParentIsNotThere)
 {
     const auto staged = StagedOutput::create({m_folder.file("nothing/out"), false, "0badcafe"});

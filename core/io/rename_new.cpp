@@ -1,0 +1,40 @@
+#include "core/io/rename_new.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+namespace shardlens {
+namespace {
+
+Error existsError()
+{
+    return {ErrorCode::Refused, "it exists by now; nothing was changed"};
+}
+
+Error renameError(int number)
+{
+    return {number == ENOENT || number == ENOTDIR ? ErrorCode::NotFound : ErrorCode::Io, std::strerror(number)};
+}
+
+} // namespace
+
+Status renameNew(const std::string& from, const std::string& to)
+{
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0)
+        return {};
+    if (errno == EEXIST)
+        return existsError();
+    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+        return renameError(errno);
+    struct stat facts {};
+    if (::lstat(to.c_str(), &facts) == 0)
+        return existsError();
+    if (::rename(from.c_str(), to.c_str()) != 0)
+        return renameError(errno);
+    return {};
+}
+
+} // namespace shardlens

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "core/base/result.h"
+
+#include <string>
+
+namespace shardlens {
+
+// Gives `from` the name `to`, on the same file system, and never over what is there: Refused where something is. Where the file system cannot do both in
+// one step (NFS, some FUSE ones) the name is looked at first, and somebody who takes it in between loses what they put there.
+[[nodiscard]] Status renameNew(const std::string& from, const std::string& to);
+
+} // namespace shardlens
