@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 #include <libdeflate.h>
 
+#include <sys/resource.h>
+
 namespace shardlens {
 namespace {
 
-constexpr std::size_t kOpenFiles = 256;
+constexpr std::size_t kLeastOpen = 128;
+constexpr std::size_t kOthersOpen = 256; // descriptors that the rest of the process may need
 constexpr std::uint64_t kLargestDecodedMember = 4ull << 30;
 constexpr std::uint64_t kLargestGain = 1032; // of deflate: a larger claim is a lie
 
@@ -39,9 +42,18 @@ Result<std::shared_ptr<const ByteSource>> decodeMember(const ByteSource& file, c
     return std::shared_ptr<const ByteSource>(std::make_shared<MemorySource>(std::move(bytes)));
 }
 
+// As many as the process may have open, less what others need: a thousand ranks are read piece by piece in turn.
+std::size_t mostOpen()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < kLeastOpen + kOthersOpen)
+        return kLeastOpen;
+    return static_cast<std::size_t>(limit.rlim_cur) - kOthersOpen;
+}
+
 } // namespace
 
-StreamSet::StreamSet(CheckpointPtr checkpoint) : m_checkpoint(std::move(checkpoint)), m_open(m_checkpoint->streams().size()) {}
+StreamSet::StreamSet(CheckpointPtr checkpoint) : m_checkpoint(std::move(checkpoint)), m_open(m_checkpoint->streams().size()), m_mostOpen(mostOpen()) {}
 
 Result<std::shared_ptr<const ByteSource>> StreamSet::source(StreamId id) const
 {
@@ -51,9 +63,19 @@ Result<std::shared_ptr<const ByteSource>> StreamSet::source(StreamId id) const
         if (m_open[indexOf(id)])
             return m_open[indexOf(id)];
     }
+    // Of threads that want the same compressed member one decodes it, and the others wait.
+    std::unique_lock<std::mutex> alone;
+    if (stream.kind == Stream::Kind::Deflated) {
+        alone = std::unique_lock(m_decoding[indexOf(id) % m_decoding.size()]);
+        const std::lock_guard lock(m_mutex);
+        if (m_open[indexOf(id)])
+            return m_open[indexOf(id)];
+    }
     SHARDLENS_ASSIGN(auto opened, openStream(stream));
     const std::lock_guard lock(m_mutex);
-    if (m_order.size() >= kOpenFiles) {
+    if (m_open[indexOf(id)])
+        return m_open[indexOf(id)];
+    if (m_order.size() >= m_mostOpen) {
         m_open[indexOf(m_order.front())].reset(); // whoever reads from it keeps it alive
         m_order.pop_front();
     }

@@ -5,6 +5,7 @@
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -14,7 +15,7 @@
 
 namespace shardlens {
 
-// Opens the streams of a checkpoint on demand and keeps them open (at most a few hundred descriptors). Safe from several threads.
+// Opens the streams of a checkpoint on demand and keeps them open (as many as the process may have, less some for others). Safe from several threads.
 // Refuses a file whose size or time is no longer what the checkpoint was opened with (Io, "changed since it was opened").
 class StreamSet {
 public:
@@ -30,6 +31,8 @@ private:
     CheckpointPtr m_checkpoint;
     mutable std::mutex m_mutex;
     mutable std::vector<std::shared_ptr<const ByteSource>> m_open; // by stream; empty until asked for
+    mutable std::array<std::mutex, 16> m_decoding; // by stream: one decodes a member, others wait
+    std::size_t m_mostOpen;
     mutable std::deque<StreamId> m_order;                          // of opening: the oldest is closed first
 };
 

@@ -4,10 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <strings.h>
+
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kMaxPickleBytes = 2ull << 30;
+constexpr std::uint64_t kMaxPickleBytes = 512ull << 20; // decoded: a million tensors take less than half of it
 constexpr std::uint64_t kMaxSmallRecord = 4096;
 
 Error unsupported(std::string text)
@@ -35,9 +37,10 @@ Result<std::string> rootOf(const ZipArchive& archive)
     if (endsIn("serialized_exported_program.json") != nullptr || endsIn("archive_format") != nullptr)
         return unsupported("an exported program (torch.export), which is no checkpoint");
     // torch.save matches names without regard to case
+    constexpr std::string_view kPickle = "/data.pkl";
     for (const ZipMember& member : archive.members())
-        if (member.name.size() >= 9 && archive.find(member.name.substr(0, member.name.size() - 8) + "data.pkl") == &member)
-            return member.name.substr(0, member.name.size() - 8);
+        if (member.name.size() >= kPickle.size() && ::strncasecmp(member.name.data() + member.name.size() - kPickle.size(), kPickle.data(), kPickle.size()) == 0)
+            return member.name.substr(0, member.name.size() - kPickle.size() + 1);
     return unsupported("a zip archive without data.pkl, so not one that torch.save wrote");
 }
 

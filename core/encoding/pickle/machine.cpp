@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -14,6 +15,7 @@ namespace shardlens::pickle {
 namespace {
 
 constexpr std::uint64_t kBudgetBase = 32ull << 20;
+constexpr std::uint64_t kBudgetMost = 2ull << 30;
 constexpr std::uint64_t kBudgetFactor = 12; // of the input: honest files need about 4
 constexpr std::uint32_t kUnset = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t kMaxNodes = kUnset - 1;
@@ -26,7 +28,7 @@ Error corrupt(std::string text)
 } // namespace
 
 Machine::Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset)
-    : m_graph(graph), m_bytes(*input), m_at(offset), m_budget(kBudgetBase + kBudgetFactor * (input->size() - offset))
+    : m_graph(graph), m_bytes(*input), m_at(offset), m_budget(std::min(kBudgetMost, kBudgetBase + kBudgetFactor * (input->size() - offset)))
 {
     m_graph.m_input = std::move(input);
     m_graph.m_nodes.emplace_back(); // index 0: None, so that 0 can mean "nothing" in Extra

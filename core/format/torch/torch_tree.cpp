@@ -13,6 +13,7 @@ using pickle::Kind;
 using pickle::Value;
 
 constexpr std::size_t kMaxDepth = 128;
+constexpr std::uint64_t kMaxNameBytes = 256ull << 20; // a small file can repeat a long name without end
 constexpr std::uint64_t kMaxVisits = 20'000'000;
 
 bool isContainer(Value value)
@@ -45,7 +46,11 @@ private:
         if (++m_visits > kMaxVisits)
             return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} values", groupedText(kMaxVisits))};
         if (TorchFile::isTensor(value)) {
-            m_leaves.push_back({joined(), m_path.empty() ? "" : m_path.front(), value});
+            std::string name = joined();
+            m_nameBytes += name.size();
+            if (m_nameBytes > kMaxNameBytes)
+                return Error{ErrorCode::LimitExceeded, fmt::format("names of more than {} in all", sizeText(kMaxNameBytes))};
+            m_leaves.push_back({std::move(name), m_path.empty() ? "" : m_path.front(), value});
             return {};
         }
         if (m_path.size() >= kMaxDepth)
@@ -122,6 +127,7 @@ private:
     std::vector<std::string> m_path;
     std::unordered_set<std::uint32_t> m_open; // on the way from the root to here
     std::uint64_t m_visits = 0;
+    std::uint64_t m_nameBytes = 0;
     std::vector<TreeLeaf> m_leaves;
 };
 

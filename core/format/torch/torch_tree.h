@@ -16,7 +16,7 @@ struct TreeLeaf {
 };
 
 // Every tensor below `root`, in the order of the file. Modules count as their state_dict. Cycles end where they close; LimitExceeded beyond
-// 128 levels or 20 million visits.
+// 128 levels, 20 million visits or 256 MiB of names.
 [[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root);
 // str(key) as Python gives it for text, numbers and None.
 [[nodiscard]] std::string keyText(pickle::Value key);

@@ -140,5 +140,16 @@ TEST_F(TorchFormat, AFolderOfUnrelatedFilesAsksWhichOne)
     EXPECT_THAT(opened.error().text(), HasSubstr("one.bin"));
 }
 
+// A long key over many references to one tensor: the names would take gigabytes.
+TEST_F(TorchFormat, NamesWithoutEndAreRefused)
+{
+    std::vector<Py> many(400, floatTensor(0, 2, {2}));
+    writeTorchFile(m_folder.file("model.pt"), pyDict({{std::string(1 << 20, 'k'), {many}}}), {floatStorage(2, 0)});
+    const auto opened = openPath(m_folder.file("model.pt"));
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.error().code(), ErrorCode::LimitExceeded);
+    EXPECT_THAT(opened.error().text(), HasSubstr("names of more than 256 MiB"));
+}
+
 } // namespace
 } // namespace shardlens::test
