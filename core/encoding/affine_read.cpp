@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 namespace shardlens {
 namespace {
@@ -108,7 +109,14 @@ void makePlain(std::span<std::byte> values, DType dtype, const SourceFlags& flag
 
 Status readAffine(const ByteSource& source, const AffineCopy& copy, const AffineTarget& target)
 {
-    return walkFrom({source, target, copy.dims}, copy.dims, copy.source, copy.target);
+    // The loops may be nested in any order. With the longest steps through the source outside, what the inner ones want lies close together: a transposed
+    // matrix is read in stretches of its stored rows, not cell by cell.
+    const auto longer = [](const AffineCopy::Dim& a, const AffineCopy::Dim& b) { return a.sourceStride > b.sourceStride; };
+    if (std::is_sorted(copy.dims.begin(), copy.dims.end(), longer))
+        return walkFrom({source, target, copy.dims}, copy.dims, copy.source, copy.target);
+    std::vector<AffineCopy::Dim> dims = copy.dims;
+    std::stable_sort(dims.begin(), dims.end(), longer);
+    return walkFrom({source, target, dims}, dims, copy.source, copy.target);
 }
 
 } // namespace shardlens

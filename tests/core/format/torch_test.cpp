@@ -151,5 +151,19 @@ TEST_F(TorchFormat, NamesWithoutEndAreRefused)
     EXPECT_THAT(opened.error().text(), HasSubstr("names of more than 256 MiB"));
 }
 
+// Larger than any span that is read at once: the cells of a transposed matrix arrive in their places whatever is read when.
+TEST_F(TorchFormat, ALargeTransposedMatrixReadsRight)
+{
+    constexpr std::uint64_t kRows = 700;
+    constexpr std::uint64_t kColumns = 1200;
+    const auto checkpoint = write(pyDict({{"t", floatTensor(0, kRows * kColumns, {kColumns, kRows}, 0, {1, kColumns})}}), {floatStorage(kRows * kColumns, 0)});
+    ASSERT_NE(checkpoint, nullptr);
+    const std::vector<float> values = floatsOf(checkpoint, "t");
+    ASSERT_EQ(values.size(), kRows * kColumns);
+    for (std::uint64_t column = 0; column < kColumns; ++column)
+        for (std::uint64_t row = 0; row < kRows; ++row)
+            ASSERT_EQ(values[column * kRows + row], static_cast<float>(row * kColumns + column)) << column << ' ' << row;
+}
+
 } // namespace
 } // namespace shardlens::test
