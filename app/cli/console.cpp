@@ -94,6 +94,8 @@ Console::Console(std::FILE* results, std::FILE* remarks)
 
 void Console::write(std::string_view text)
 {
+    if (text.empty())
+        return; // it may have no address
     if (m_writeError == 0 && std::fwrite(text.data(), 1, text.size(), m_results) != text.size())
         m_writeError = errno;
 }
