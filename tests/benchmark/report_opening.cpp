@@ -106,6 +106,7 @@ bool reportGrowth(const Options& options)
         request.to = "safetensors";
         JobContext job;
         const auto start = Clock::now();
+        request.memoryLimit = 8ull << 30; // what describes a million pieces is not what is measured here
         const auto plan = planConversion(opened.checkpoint, request, job);
         const double planSeconds = secondsSince(start);
         fs::remove_all(run);
