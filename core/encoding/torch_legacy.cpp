@@ -35,19 +35,19 @@ bool isMagic(const pickle::Value& value, const std::vector<std::byte>& head)
     return value.kind() == pickle::Kind::BigInt && at != head.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(head.size(), 40));
 }
 
-Result<Pickles> parseIn(std::shared_ptr<const std::vector<std::byte>> bytes)
+Result<Pickles> parseIn(std::shared_ptr<const std::vector<std::byte>> bytes, const JobContext& job)
 {
     Pickles out;
     out.bytes = bytes;
-    SHARDLENS_ASSIGN(const Graph magic, pickle::Graph::parse(bytes, 0));
+    SHARDLENS_ASSIGN(const Graph magic, pickle::Graph::parse(bytes, 0, &job));
     if (!isMagic(magic->root(), *bytes))
         return Error{ErrorCode::Unsupported, "a bare pickle that torch.save did not write; looked for a zip archive or the legacy magic number"};
-    SHARDLENS_ASSIGN(const Graph protocol, pickle::Graph::parse(bytes, magic->end()));
+    SHARDLENS_ASSIGN(const Graph protocol, pickle::Graph::parse(bytes, magic->end(), &job));
     if (protocol->root().asInt() != kProtocolVersion)
         return Error{ErrorCode::Unsupported, fmt::format("legacy protocol {}, and {} is known", protocol->root().asInt().value_or(-1), kProtocolVersion)};
-    SHARDLENS_ASSIGN(const Graph facts, pickle::Graph::parse(bytes, protocol->end()));
-    SHARDLENS_ASSIGN(out.object, pickle::Graph::parse(bytes, facts->end()));
-    SHARDLENS_ASSIGN(out.keys, pickle::Graph::parse(bytes, out.object->end()));
+    SHARDLENS_ASSIGN(const Graph facts, pickle::Graph::parse(bytes, protocol->end(), &job));
+    SHARDLENS_ASSIGN(out.object, pickle::Graph::parse(bytes, facts->end(), &job));
+    SHARDLENS_ASSIGN(out.keys, pickle::Graph::parse(bytes, out.object->end(), &job));
     out.end = out.keys->end();
     return out;
 }
@@ -59,7 +59,7 @@ Result<Pickles> parsePickles(const ByteSource& source, JobContext& job)
         SHARDLENS_TRY(job.poll());
         const std::uint64_t count = std::min(window, source.size());
         SHARDLENS_ASSIGN(auto bytes, readBytes(source, 0, count, kLargestWindow));
-        auto parsed = parseIn(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
+        auto parsed = parseIn(std::make_shared<const std::vector<std::byte>>(std::move(bytes)), job);
         if (parsed || count == source.size() || parsed.error().code() != ErrorCode::Corrupt || window >= kLargestWindow)
             return parsed;
     }

@@ -80,7 +80,7 @@ Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::st
 
 Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*source));
+    SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*source, &job));
     TorchContainer out;
     for (const ZipNote& note : archive.notes())
         out.notes.push_back({note.code, note.text});
@@ -90,7 +90,7 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, Jo
     SHARDLENS_TRY(addStorages(out, archive, root + "data/", job));
     const ZipMember* pickle = archive.find(root + "data.pkl");
     SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, kMaxPickleBytes));
-    auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
+    auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(bytes)), 0, &job);
     if (!graph)
         return graph.takeError().within(printable(pickle->name));
     out.graph = graph.take();

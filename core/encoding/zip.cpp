@@ -37,6 +37,8 @@ constexpr std::uint64_t kRowBytes = 46;
 constexpr std::uint64_t kLocalBytes = 30;
 constexpr std::uint64_t kSearched = 1u << 20; // the end record is looked for in this many last bytes
 constexpr std::uint64_t kMaxDirectoryBytes = 1ull << 30;
+constexpr std::size_t kMaxMembers = 1'000'000;
+constexpr std::size_t kPollEvery = 4096; // members
 constexpr std::uint32_t kMax32 = 0xFFFFFFFF;
 
 Error corrupt(std::string text)
@@ -75,7 +77,7 @@ void applyZip64(std::span<const std::byte> extra, ZipMember& member)
 
 } // namespace
 
-Result<ZipArchive> ZipArchive::open(const ByteSource& source)
+Result<ZipArchive> ZipArchive::open(const ByteSource& source, const JobContext* job)
 {
     if (source.size() < kEndBytes)
         return corrupt(fmt::format("truncated archive: {} B", source.size()));
@@ -102,11 +104,11 @@ Result<ZipArchive> ZipArchive::open(const ByteSource& source)
             directory.offset = loadLe64(wide.data() + 48);
         }
     }
-    SHARDLENS_TRY(out.readDirectory(directory));
+    SHARDLENS_TRY(out.readDirectory(directory, job));
     return out;
 }
 
-Status ZipArchive::readDirectory(const Directory& directory)
+Status ZipArchive::readDirectory(const Directory& directory, const JobContext* job)
 {
     if (directory.size > directory.endsAt)
         return corrupt(fmt::format("central directory: {} B declared, {} before its end", groupedText(directory.size), groupedText(directory.endsAt)));
@@ -118,8 +120,12 @@ Status ZipArchive::readDirectory(const Directory& directory)
         m_notes.push_back({"leading-bytes", fmt::format("{} B before the archive's start", groupedText(m_shift))});
     SHARDLENS_ASSIGN(const auto bytes, readBytes(*m_source, begin, directory.size, kMaxDirectoryBytes));
     std::span<const std::byte> left(bytes);
-    m_members.reserve(std::min<std::uint64_t>(directory.count, directory.size / kRowBytes));
+    m_members.reserve(std::min<std::uint64_t>({directory.count, directory.size / kRowBytes, kMaxMembers}));
     while (left.size() >= kRowBytes && loadLe32(left.data()) == kRowSignature) {
+        if (m_members.size() >= kMaxMembers)
+            return Error{ErrorCode::LimitExceeded, fmt::format("more than {} members", groupedText(kMaxMembers))};
+        if (job != nullptr && m_members.size() % kPollEvery == 0)
+            SHARDLENS_TRY(job->poll());
         const std::byte* row = left.data();
         const std::uint64_t nameBytes = loadLe16(row + 28);
         const std::uint64_t extraBytes = loadLe16(row + 30);

@@ -2,6 +2,7 @@
 
 #include "core/base/result.h"
 #include "core/io/byte_source.h"
+#include "core/job/job_context.h"
 
 #include <cstdint>
 #include <optional>
@@ -28,10 +29,10 @@ struct ZipNote {
 };
 
 // A zip archive read from its central directory, leniently as PyTorch reads it (formats/pytorch.md §2.3): what is odd becomes a note.
-// Opening reads the directory only. The source must outlive it.
+// Opening reads the directory only: LimitExceeded above a million members, Cancelled where the job is told to stop. The source must outlive it.
 class ZipArchive {
 public:
-    [[nodiscard]] static Result<ZipArchive> open(const ByteSource& source);
+    [[nodiscard]] static Result<ZipArchive> open(const ByteSource& source, const JobContext* job = nullptr);
     ZipArchive(ZipArchive&&) noexcept = default; // and no copy: its names are pointed at
     ZipArchive& operator=(ZipArchive&&) noexcept = default;
 
@@ -47,7 +48,7 @@ public:
 private:
     explicit ZipArchive(const ByteSource& source) : m_source(&source) {}
     struct Directory;
-    Status readDirectory(const Directory& directory);
+    Status readDirectory(const Directory& directory, const JobContext* job);
 
     const ByteSource* m_source;
     std::vector<ZipMember> m_members;

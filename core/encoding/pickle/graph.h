@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "core/job/job_context.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -112,8 +113,9 @@ struct Extra {
 class Graph {
 public:
     // Interprets one pickle that begins at `offset` of `input`. Errors carry the offset of the opcode: Corrupt, LimitExceeded. Memory stays within a
-    // fixed multiple of the input's size.
-    [[nodiscard]] static Result<std::shared_ptr<const Graph>> parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset = 0);
+    // fixed multiple of the input's size, and of what any input may take. Cancelled where the job is told to stop.
+    [[nodiscard]] static Result<std::shared_ptr<const Graph>> parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset = 0,
+                                                                    const JobContext* job = nullptr);
 
     [[nodiscard]] Value root() const { return {this, m_root}; }
     // Offset just after STOP.

@@ -18,6 +18,8 @@ constexpr std::uint64_t kBudgetBase = 32ull << 20;
 constexpr std::uint64_t kBudgetMost = 2ull << 30;
 constexpr std::uint64_t kBudgetFactor = 12; // of the input: honest files need about 4
 constexpr std::uint32_t kUnset = std::numeric_limits<std::uint32_t>::max();
+constexpr std::size_t kMaxStack = 1u << 26; // values at once: an opcode of one byte puts one there that takes no node
+constexpr std::uint64_t kPollEvery = 65'536; // opcodes
 constexpr std::size_t kMaxNodes = kUnset - 1;
 
 Error corrupt(std::string text)
@@ -38,9 +40,11 @@ Machine::Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> inp
     m_emptyTuple = 1;
 }
 
-Status Machine::run()
+Status Machine::run(const JobContext* job)
 {
-    while (!m_stopped) {
+    for (std::uint64_t count = 0; !m_stopped; ++count) {
+        if (job != nullptr && count % kPollEvery == 0)
+            SHARDLENS_TRY(job->poll());
         m_opcodeAt = m_at;
         if (m_at >= m_bytes.size())
             return corrupt(fmt::format("pickle: it ends at {} without STOP", m_at));
@@ -126,6 +130,8 @@ Result<Machine::Index> Machine::add(Node node)
 
 Status Machine::push(Index index)
 {
+    if (m_stack.size() >= kMaxStack)
+        return Error{ErrorCode::LimitExceeded, fmt::format("more than {} values on the stack", groupedText(kMaxStack))};
     m_stack.push_back(index);
     return {};
 }
@@ -591,13 +597,13 @@ Status Machine::stackOpcode(std::uint8_t opcode)
     return {};
 }
 
-Result<std::shared_ptr<const Graph>> Graph::parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset)
+Result<std::shared_ptr<const Graph>> Graph::parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset, const JobContext* job)
 {
     if (offset > input->size())
         return Error{ErrorCode::Corrupt, "pickle: it begins past the end"};
     auto graph = std::make_shared<Graph>();
     Machine machine(*graph, std::move(input), offset);
-    SHARDLENS_TRY(machine.run());
+    SHARDLENS_TRY(machine.run(job));
     return std::shared_ptr<const Graph>(std::move(graph));
 }
 

@@ -10,8 +10,8 @@ namespace shardlens::pickle {
 class Machine {
 public:
     Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset);
-    // Runs to STOP.
-    Status run();
+    // Runs to STOP; looks at the job, where there is one, now and then.
+    Status run(const JobContext* job);
 
 private:
     using Index = std::uint32_t;

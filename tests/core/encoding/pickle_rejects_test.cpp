@@ -117,6 +117,22 @@ TEST(PickleLimits, PaysForFarMemoSlots)
     EXPECT_THAT(shownPickle(bytes + "."), ::testing::AnyOf("None", ::testing::HasSubstr("LimitExceeded")));
 }
 
+TEST(PickleLimits, AStackOfNothingHasAnEnd)
+{
+    // 64 MiB of NONE, which a compressed file holds in 64 KiB: none of them takes a node
+    EXPECT_THAT(shownPickle(std::string((1u << 26) + 1, 'N') + "."), ::testing::HasSubstr("LimitExceeded: pickle opcode 0x4e at 67108864: more than 67,108,864 values on the stack"));
+}
+
+TEST(PickleLimits, StopsWhenAsked)
+{
+    std::stop_source stop;
+    stop.request_stop();
+    const JobContext job(stop.get_token());
+    const auto graph = Graph::parse(std::make_shared<const std::vector<std::byte>>(toBytes("N.")), 0, &job);
+    ASSERT_FALSE(graph.ok());
+    EXPECT_EQ(graph.error().code(), ErrorCode::Cancelled);
+}
+
 TEST(PickleLimits, CountsAMemoSlotOnce)
 {
     // slot 5000 is far away at first and near once 4095 is used; MEMOIZE then takes number 2, as Python does

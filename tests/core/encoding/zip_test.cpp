@@ -255,5 +255,39 @@ TEST_P(RealTorchFile, IsRefusedWhenCutAnywhere)
 INSTANTIATE_TEST_SUITE_P(Sample, RealTorchFile, ::testing::Values("mp_rank_00_model_states.pt", "zero_pp_rank_1_mp_rank_00_optim_states.pt"),
                          [](const auto& row) { return row.param[0] == 'm' ? "ModelStates" : "OptimizerStates"; });
 
+// A directory of `count` rows without names, and the end record of ZIP64.
+std::string directoryOf(std::uint64_t count)
+{
+    std::string row(46, '\0');
+    patch(row, 0, 0x02014B50, 4);
+    std::string out;
+    for (std::uint64_t i = 0; i < count; ++i)
+        out += row;
+    std::string end(56 + 20 + 22, '\0');
+    patch(end, 0, 0x06064B50, 4);
+    patch(end, 32, count, 8);
+    patch(end, 40, out.size(), 8);
+    patch(end, 56, 0x07064B50, 4);
+    patch(end, 76, 0x06054B50, 4);
+    return out + end;
+}
+
+TEST(ZipArchive, RefusesMoreThanAMillionMembers)
+{
+    EXPECT_THAT(contentsOf(directoryOf(1'000'001)), ElementsAre("LimitExceeded: more than 1,000,000 members"));
+}
+
+TEST(ZipArchive, StopsWhenAsked)
+{
+    std::stop_source stop;
+    stop.request_stop();
+    const JobContext job(stop.get_token());
+    const auto source = memory(directoryOf(2));
+    EXPECT_TRUE(ZipArchive::open(*source).ok());
+    const auto archive = ZipArchive::open(*source, &job);
+    ASSERT_FALSE(archive.ok());
+    EXPECT_EQ(archive.error().code(), ErrorCode::Cancelled);
+}
+
 } // namespace
 } // namespace shardlens::test
