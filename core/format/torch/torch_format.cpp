@@ -82,7 +82,7 @@ public:
         addContainerSpans(m_builder, file, torch);
         for (const TorchNote& note : torch.notes())
             find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), file);
-        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root()));
+        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root(), job));
         m_builder.file(file).holds = plural(leaves.size(), "tensor", "tensors");
         m_builder.addMetadata({file, describe(torch)});
         SHARDLENS_TRY(addAll(torch, file, name, leaves, job));

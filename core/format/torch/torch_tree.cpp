@@ -14,7 +14,10 @@ using pickle::Value;
 
 constexpr std::size_t kMaxDepth = 128;
 constexpr std::uint64_t kMaxNameBytes = 256ull << 20; // a small file can repeat a long name without end
-constexpr std::uint64_t kMaxVisits = 20'000'000;
+constexpr std::size_t kMaxKeyBytes = 64u << 10;
+constexpr std::uint64_t kMaxVisits = 20'000'000;     // of containers
+constexpr std::uint64_t kMaxSteps = 1'000'000'000;   // to values of any kind
+constexpr std::uint64_t kPollEvery = 65'536;         // steps
 
 bool isContainer(Value value)
 {
@@ -32,6 +35,8 @@ bool isContainer(Value value)
 
 class Walker {
 public:
+    explicit Walker(const JobContext& job) : m_job(job) {}
+
     Result<std::vector<TreeLeaf>> run(Value root)
     {
         SHARDLENS_TRY(visit(root));
@@ -44,13 +49,12 @@ private:
         if (!isContainer(value))
             return {};
         if (++m_visits > kMaxVisits)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} values", groupedText(kMaxVisits))};
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} containers", groupedText(kMaxVisits))};
         if (TorchFile::isTensor(value)) {
-            std::string name = joined();
-            m_nameBytes += name.size();
+            m_nameBytes += m_pathBytes + m_path.size() + (m_path.empty() ? 0 : m_path.front().size());
             if (m_nameBytes > kMaxNameBytes)
                 return Error{ErrorCode::LimitExceeded, fmt::format("names of more than {} in all", sizeText(kMaxNameBytes))};
-            m_leaves.push_back({std::move(name), m_path.empty() ? "" : m_path.front(), value});
+            m_leaves.push_back({joined(), m_path.empty() ? "" : m_path.front(), value});
             return {};
         }
         if (m_path.size() >= kMaxDepth)
@@ -66,12 +70,15 @@ private:
     {
         if (value.isMapping()) {
             for (std::size_t i = 0; i < value.size(); ++i)
-                SHARDLENS_TRY(under(keyText(value.keyAt(i)), value.valueAt(i)));
+                SHARDLENS_TRY(underKey(value.keyAt(i), value.valueAt(i)));
             return {};
         }
         if (value.isSequence()) {
-            for (std::size_t i = 0; i < value.size(); ++i)
-                SHARDLENS_TRY(under(std::to_string(i), value.at(i)));
+            for (std::size_t i = 0; i < value.size(); ++i) {
+                SHARDLENS_TRY(step());
+                if (isContainer(value.at(i)))
+                    SHARDLENS_TRY(under(std::to_string(i), value.at(i)));
+            }
             return {};
         }
         return visitObject(value);
@@ -92,7 +99,7 @@ private:
     Status attributes(Value state)
     {
         for (std::size_t i = 0; i < state.size(); ++i)
-            SHARDLENS_TRY(under(keyText(state.keyAt(i)), state.valueAt(i)));
+            SHARDLENS_TRY(underKey(state.keyAt(i), state.valueAt(i)));
         return {};
     }
 
@@ -104,29 +111,52 @@ private:
         const Value buffers = module.attribute("_buffers");
         for (std::size_t i = 0; i < buffers.size(); ++i) {
             bool isHidden = false;
-            for (std::size_t j = 0; j < hidden.size(); ++j)
+            for (std::size_t j = 0; j < hidden.size(); ++j) {
+                SHARDLENS_TRY(step());
                 isHidden = isHidden || hidden.at(j).asText() == buffers.keyAt(i).asText();
+            }
             if (!isHidden)
-                SHARDLENS_TRY(under(keyText(buffers.keyAt(i)), buffers.valueAt(i)));
+                SHARDLENS_TRY(underKey(buffers.keyAt(i), buffers.valueAt(i)));
         }
         return attributes(module.attribute("_modules"));
     }
 
-    Status under(std::string part, Value value)
+    Status underKey(Value key, Value value)
     {
+        SHARDLENS_TRY(step());
         if (!isContainer(value))
             return {};
+        if (const auto text = key.asText(); text && text->size() > kMaxKeyBytes)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a key of {} B, at most {} are read", groupedText(text->size()), groupedText(kMaxKeyBytes))};
+        return under(keyText(key), value);
+    }
+
+    Status under(std::string part, Value value)
+    {
+        m_pathBytes += part.size();
         m_path.push_back(std::move(part));
         Status status = visit(value);
+        m_pathBytes -= m_path.back().size();
         m_path.pop_back();
         return status;
     }
 
+    // Counts what is only looked at as well: few lists that hold each other can lead to many numbers.
+    Status step()
+    {
+        if (++m_steps > kMaxSteps)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} values", groupedText(kMaxSteps))};
+        return m_steps % kPollEvery == 0 ? m_job.poll() : Status{};
+    }
+
     [[nodiscard]] std::string joined() const { return fmt::format("{}", fmt::join(m_path, ".")); }
 
+    const JobContext& m_job;
     std::vector<std::string> m_path;
+    std::size_t m_pathBytes = 0;
     std::unordered_set<std::uint32_t> m_open; // on the way from the root to here
     std::uint64_t m_visits = 0;
+    std::uint64_t m_steps = 0;
     std::uint64_t m_nameBytes = 0;
     std::vector<TreeLeaf> m_leaves;
 };
@@ -146,9 +176,9 @@ std::string keyText(Value key)
     return key.isNone() ? "None" : fmt::format("key{}", key.index());
 }
 
-Result<std::vector<TreeLeaf>> tensorsOf(Value root)
+Result<std::vector<TreeLeaf>> tensorsOf(Value root, const JobContext& job)
 {
-    return Walker().run(root);
+    return Walker(job).run(root);
 }
 
 } // namespace shardlens::torch

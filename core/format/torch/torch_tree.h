@@ -16,8 +16,8 @@ struct TreeLeaf {
 };
 
 // Every tensor below `root`, in the order of the file. Modules count as their state_dict. Cycles end where they close; LimitExceeded beyond
-// 128 levels, 20 million visits or 256 MiB of names.
-[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root);
+// 128 levels, 20 million containers and a billion values visited, keys of 64 KiB or 256 MiB of names.
+[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root, const JobContext& job);
 // str(key) as Python gives it for text, numbers and None.
 [[nodiscard]] std::string keyText(pickle::Value key);
 

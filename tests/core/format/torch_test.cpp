@@ -1,3 +1,5 @@
+#include "core/encoding/pickle/graph.h"
+#include "core/format/torch/torch_tree.h"
 #include "core/model/coverage.h"
 #include "tests/core/format/format_fixture.h"
 #include "tests/support/temporary_folder.h"
@@ -143,12 +145,43 @@ TEST_F(TorchFormat, AFolderOfUnrelatedFilesAsksWhichOne)
 // A long key over many references to one tensor: the names would take gigabytes.
 TEST_F(TorchFormat, NamesWithoutEndAreRefused)
 {
-    std::vector<Py> many(400, floatTensor(0, 2, {2}));
-    writeTorchFile(m_folder.file("model.pt"), pyDict({{std::string(1 << 20, 'k'), {many}}}), {floatStorage(2, 0)});
+    std::vector<Py> many(3000, floatTensor(0, 2, {2}));
+    writeTorchFile(m_folder.file("model.pt"), pyDict({{std::string(1 << 16, 'k'), {many}}}), {floatStorage(2, 0)});
     const auto opened = openPath(m_folder.file("model.pt"));
     ASSERT_FALSE(opened.ok());
     EXPECT_EQ(opened.error().code(), ErrorCode::LimitExceeded);
     EXPECT_THAT(opened.error().text(), HasSubstr("names of more than 256 MiB"));
+}
+
+TEST_F(TorchFormat, AKeyWithoutEndIsRefusedWhereTensorsLieBelowIt)
+{
+    const std::string key((1 << 16) + 1, 'k');
+    writeTorchFile(m_folder.file("model.pt"), pyDict({{key, floatTensor(0, 2, {2})}}), {floatStorage(2, 0)});
+    const auto opened = openPath(m_folder.file("model.pt"));
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.error().code(), ErrorCode::LimitExceeded);
+    EXPECT_THAT(opened.error().text(), HasSubstr("a key of 65,537 B, at most 65,536 are read"));
+    EXPECT_NE(write(pyDict({{key, {std::int64_t{7}}}, {"w", floatTensor(0, 2, {2})}}), {floatStorage(2, 0)}), nullptr); // of no tensor's name
+}
+
+TEST_F(TorchFormat, TheWalkThroughATreeStopsWhenAsked)
+{
+    // 17 lists, each holding the one before twice, and a number twice: 2^17 ways down
+    std::string pickle = "\x80\x02](K\x01K\x02" "eq";
+    pickle += '\0';
+    for (char i = 0; i < 17; ++i)
+        pickle += std::string("0](h") + i + "h" + i + "eq" + static_cast<char>(i + 1);
+    pickle += '.';
+    const auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::as_bytes(std::span(pickle)).begin(), std::as_bytes(std::span(pickle)).end()));
+    ASSERT_TRUE(graph.ok()) << graph.error().text();
+    JobContext going;
+    EXPECT_TRUE(torch::tensorsOf((*graph)->root(), going).ok());
+    std::stop_source stop;
+    stop.request_stop();
+    JobContext stopped(stop.get_token());
+    const auto leaves = torch::tensorsOf((*graph)->root(), stopped);
+    ASSERT_FALSE(leaves.ok());
+    EXPECT_EQ(leaves.error().code(), ErrorCode::Cancelled);
 }
 
 // Larger than any span that is read at once: the cells of a transposed matrix arrive in their places whatever is read when.
