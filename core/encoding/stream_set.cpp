@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kLeastOpen = 128;
 constexpr std::size_t kOthersOpen = 256; // descriptors that the rest of the process may need
+constexpr std::uint64_t kMostDecoded = 1ull << 30; // bytes of decoded members that are kept
+constexpr std::uint64_t kDecodedOverhead = 256;    // of keeping one, so that empty ones are not free
 constexpr std::uint64_t kLargestDecodedMember = 4ull << 30;
 constexpr std::uint64_t kLargestGain = 1032; // of deflate: a larger claim is a lie
 
@@ -53,35 +55,33 @@ std::size_t mostOpen()
 
 } // namespace
 
-StreamSet::StreamSet(CheckpointPtr checkpoint) : m_checkpoint(std::move(checkpoint)), m_open(m_checkpoint->streams().size()), m_mostOpen(mostOpen()) {}
+StreamSet::StreamSet(CheckpointPtr checkpoint) : m_checkpoint(std::move(checkpoint)), m_files(mostOpen()), m_decoded(kMostDecoded) {}
+
+std::shared_ptr<const ByteSource> StreamSet::known(StreamId id) const
+{
+    const std::lock_guard lock(m_mutex);
+    return m_checkpoint->stream(id).kind == Stream::Kind::Deflated ? m_decoded.find(id) : m_files.find(id);
+}
 
 Result<std::shared_ptr<const ByteSource>> StreamSet::source(StreamId id) const
 {
     const Stream& stream = m_checkpoint->stream(id);
-    {
-        const std::lock_guard lock(m_mutex);
-        if (m_open[indexOf(id)])
-            return m_open[indexOf(id)];
-    }
+    if (stream.kind == Stream::Kind::Inline)
+        return openStream(stream); // a few bytes that are in memory already
+    if (auto opened = known(id))
+        return opened;
     // Of threads that want the same compressed member one decodes it, and the others wait.
     std::unique_lock<std::mutex> alone;
     if (stream.kind == Stream::Kind::Deflated) {
         alone = std::unique_lock(m_decoding[indexOf(id) % m_decoding.size()]);
-        const std::lock_guard lock(m_mutex);
-        if (m_open[indexOf(id)])
-            return m_open[indexOf(id)];
+        if (auto opened = known(id))
+            return opened;
     }
     SHARDLENS_ASSIGN(auto opened, openStream(stream));
     const std::lock_guard lock(m_mutex);
-    if (m_open[indexOf(id)])
-        return m_open[indexOf(id)];
-    if (m_order.size() >= m_mostOpen) {
-        m_open[indexOf(m_order.front())].reset(); // whoever reads from it keeps it alive
-        m_order.pop_front();
-    }
-    m_open[indexOf(id)] = opened;
-    m_order.push_back(id);
-    return opened;
+    if (stream.kind == Stream::Kind::Deflated)
+        return m_decoded.add(id, std::move(opened), stream.sizeBytes + kDecodedOverhead);
+    return m_files.add(id, std::move(opened), 1);
 }
 
 Result<std::shared_ptr<const ByteSource>> StreamSet::openStream(const Stream& stream) const

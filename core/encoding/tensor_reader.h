@@ -1,12 +1,12 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "core/encoding/recent_sources.h"
 #include "core/io/byte_source.h"
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,7 +15,8 @@
 
 namespace shardlens {
 
-// Opens the streams of a checkpoint on demand and keeps them open (as many as the process may have, less some for others). Safe from several threads.
+// Opens the streams of a checkpoint on demand and keeps those used last: as many files as the process may have open, less some for others, and 1 GiB of
+// decoded members. Safe from several threads.
 // Refuses a file whose size or time is no longer what the checkpoint was opened with (Io, "changed since it was opened").
 class StreamSet {
 public:
@@ -26,14 +27,14 @@ public:
     [[nodiscard]] Result<std::shared_ptr<const ByteSource>> source(StreamId stream) const;
 
 private:
+    [[nodiscard]] std::shared_ptr<const ByteSource> known(StreamId stream) const;
     [[nodiscard]] Result<std::shared_ptr<const ByteSource>> openStream(const Stream& stream) const;
 
     CheckpointPtr m_checkpoint;
     mutable std::mutex m_mutex;
-    mutable std::vector<std::shared_ptr<const ByteSource>> m_open; // by stream; empty until asked for
+    mutable RecentSources m_files;                 // each costs a descriptor
+    mutable RecentSources m_decoded;               // each costs its bytes
     mutable std::array<std::mutex, 16> m_decoding; // by stream: one decodes a member, others wait
-    std::size_t m_mostOpen;
-    mutable std::deque<StreamId> m_order;                          // of opening: the oldest is closed first
 };
 
 // Reads the cells of `part` from one piece, which must hold them all: plain little-endian values in row-major order.
