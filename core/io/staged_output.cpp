@@ -13,7 +13,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <string_view>
+#include <fstream>
+#include <sstream>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -76,17 +77,42 @@ std::string hostName()
     return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string{};
 }
 
-// Who made a hidden folder: "PID HOST". For people, and where there are no locks to tell whether that process is gone.
+// When a process of this machine started, in the system's ticks; 0 where that cannot be told.
+std::uint64_t startOf(pid_t process)
+{
+    std::ifstream file(fmt::format("/proc/{}/stat", process));
+    std::string line;
+    std::getline(file, line);
+    const std::size_t name = line.find_last_of(')'); // the name before it may hold anything
+    std::istringstream fields(name == std::string::npos ? std::string{} : line.substr(name + 1));
+    std::string field;
+    for (int i = 3; i <= 22; ++i) // proc(5): the 22nd is the start
+        fields >> field;
+    std::uint64_t start = 0;
+    std::from_chars(field.data(), field.data() + field.size(), start);
+    return fields ? start : 0;
+}
+
+// Who made a hidden folder: "PID START HOST". For people, and where there are no locks to tell whether that process is gone.
 struct Owner {
     pid_t process = 0; // 0: not known
+    std::uint64_t start = 0;
     std::string host;
 
-    [[nodiscard]] bool isGone() const { return process > 0 && host == hostName() && ::kill(process, 0) != 0 && errno == ESRCH; }
+    [[nodiscard]] bool isGone() const
+    {
+        if (process <= 0 || host != hostName())
+            return false;
+        if (::kill(process, 0) != 0 && errno == ESRCH)
+            return true;
+        const std::uint64_t now = startOf(process); // its number may have gone to another process since
+        return start != 0 && now != 0 && now != start;
+    }
 };
 
 void writeOwner(int lock)
 {
-    const std::string text = fmt::format("{} {}\n", ::getpid(), hostName());
+    const std::string text = fmt::format("{} {} {}\n", ::getpid(), startOf(::getpid()), hostName());
     if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, text.data(), text.size(), 0) < 0)
         return; // nobody will know; the lock itself is what counts
 }
@@ -99,13 +125,10 @@ Owner ownerOf(const std::string& work)
         return {};
     const ssize_t count = ::read(descriptor, text.data(), text.size() - 1);
     ::close(descriptor);
-    const std::string_view whole(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
+    std::istringstream whole(std::string(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0));
     Owner owner;
-    const auto [end, failed] = std::from_chars(whole.data(), whole.data() + whole.size(), owner.process);
-    if (failed != std::errc{} || end == whole.data() + whole.size() || *end != ' ')
+    if (!(whole >> owner.process >> owner.start >> owner.host))
         return {};
-    owner.host = whole.substr(static_cast<std::size_t>(end - whole.data()) + 1);
-    owner.host.erase(owner.host.find_last_not_of("\n ") + 1);
     return owner;
 }
 
@@ -114,7 +137,7 @@ Owner ownerOf(const std::string& work)
 int tryLock(const std::string& work, bool fresh)
 {
     const std::string path = work + kLockName;
-    const int descriptor = ::open(path.c_str(), O_RDWR | (fresh ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const int descriptor = ::open(path.c_str(), O_RDWR | (fresh ? O_CREAT | O_EXCL : 0) | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (descriptor < 0)
         return -1;
     int number = 0;
@@ -144,17 +167,21 @@ bool holdsOnlyOurs(const std::string& work)
     return !failed;
 }
 
-// True where the folder belonged to a process that is gone, and is gone now too. Whoever holds the lock is the only one to remove.
+// True where the folder belonged to a process that is gone, and is gone now too. Everything is done through the opened folder: where there are no locks,
+// another process may have removed it meanwhile and made a new one of the same name, which this must not touch.
 bool removeIfStale(const std::string& work)
 {
-    if (!holdsOnlyOurs(work))
+    const int folder = ::open(work.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (folder < 0)
         return false;
-    const int lock = tryLock(work, false);
-    if (lock < 0) // without a lock it is as its maker was stopped right after making it: empty, or not ours to judge
-        return errno == ENOENT && ::rmdir(work.c_str()) == 0;
-    removeTree(work);
-    ::close(lock);
-    return true;
+    const std::string opened = fmt::format("/proc/self/fd/{}", folder);
+    if (const int lock = holdsOnlyOurs(opened) ? tryLock(opened, false) : -1; lock >= 0) {
+        removeTree(opened + kContentName);
+        ::unlink((opened + kLockName).c_str());
+        ::close(lock);
+    }
+    ::close(folder);
+    return ::rmdir(work.c_str()) == 0; // takes an empty one only: cleared just now, or its maker was stopped right after making it
 }
 
 // Makes the hidden folder and takes its lock. A second process may take an unlocked new folder for stale and remove it: then this starts again.
@@ -166,7 +193,7 @@ Result<int> makeLocked(const std::string& work)
             if (lock >= 0)
                 return lock;
             const int number = errno;
-            if (number != ENOENT && number != EWOULDBLOCK) {
+            if (number != ENOENT && number != EWOULDBLOCK && number != EEXIST) {
                 removeTree(work); // it is this process's own
                 return systemError(number);
             }
@@ -181,7 +208,7 @@ Result<int> makeLocked(const std::string& work)
         return Error{ErrorCode::Refused, fmt::format("{} is in the way and holds something else; move it away", printable(work))};
     const Owner owner = ownerOf(work);
     if (owner.process == 0)
-        return Error{ErrorCode::Refused, "another process works on the same conversion"};
+        return Error{ErrorCode::Refused, fmt::format("another process works on the same conversion, or was ended before it said which; if so, remove {}", printable(work))};
     const bool isHere = owner.host.empty() || owner.host == hostName();
     return Error{ErrorCode::Refused, isHere ? fmt::format("process {} works on the same conversion", owner.process)
                                             : fmt::format("process {} on {} works on the same conversion, or was ended there; if so, remove {}", owner.process,
@@ -200,6 +227,12 @@ Status flushFolder(const std::string& path)
     return {};
 }
 
+bool isFolder(const std::string& path)
+{
+    struct stat facts {};
+    return ::lstat(path.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
 bool unsupported(int number)
 {
     return number == EINVAL || number == ENOSYS || number == EOPNOTSUPP;
@@ -214,6 +247,8 @@ Status renameOver(const std::string& from, const std::string& to, const std::str
         return renameNew(from, to);
     if (!unsupported(errno))
         return systemError(errno);
+    if (!isFolder(from) && !isFolder(to)) // one step, without an exchange
+        return ::rename(from.c_str(), to.c_str()) == 0 ? Status{} : systemError(errno);
     // A process that is killed between these two leaves the old one under the name `aside`, whole, and nothing under `to`.
     if (const Status moved = renameNew(to, aside); !moved && moved.error().code() == ErrorCode::Refused)
         return Error{ErrorCode::Refused, fmt::format("{} is there, from a run that was stopped in the middle; look at it and move it away", printable(aside))};
@@ -269,6 +304,7 @@ StagedOutput::~StagedOutput()
         return;
     removeTree(m_work);
     ::close(m_lock);
+    ::rmdir(m_work.c_str()); // NFS keeps a removed file that is open under another name, and with it the folder
 }
 
 Result<StagedOutput> StagedOutput::create(Options options)

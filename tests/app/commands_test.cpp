@@ -1,4 +1,5 @@
 #include "tests/app/captured_console.h"
+#include "tests/core/io/refused_call.h"
 #include "tests/support/temporary_folder.h"
 
 #include "core/base/endian.h"
@@ -7,9 +8,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <sys/syscall.h>
 
 namespace shardlens::cli {
 namespace {
@@ -17,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using test::Answer;
+using test::kNoFilter;
 using test::runShardlens;
+using test::runWhereCallFails;
 using test::TemporaryFolder;
 using testing::AllOf;
 using testing::ContainsRegex;
@@ -154,6 +159,21 @@ TEST(Layout, DrawsAPictureOnceAndNeverOverAFile)
     EXPECT_EQ(again.exitCode, 2);
     EXPECT_THAT(again.remarks, HasSubstr("exists"));
     EXPECT_EQ(contentOf(picture), svg);
+}
+
+// NFS and FUSE, which know no flags of renameat2.
+TEST(Layout, DrawsAPictureWhereOnlyPlainRenamesWork)
+{
+    TemporaryFolder folder;
+    const std::string picture = folder.file("w.svg");
+    const int answer = runWhereCallFails(SYS_renameat2, EINVAL, [&] {
+        EXPECT_EQ(runShardlens({"layout", kSample, "embed.weight", "--svg", picture}).exitCode, 0);
+        EXPECT_EQ(runShardlens({"layout", kSample, "embed.weight", "--svg", picture}).exitCode, 2);
+    });
+    if (answer == kNoFilter)
+        GTEST_SKIP() << "system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+    EXPECT_THAT(contentOf(picture), testing::EndsWith("</svg>\n"));
 }
 
 TEST(Layout, SuggestsNamesThatAreClose)

@@ -1,14 +1,19 @@
 #include "core/io/staged_output.h"
 
+#include "tests/core/io/refused_call.h"
 #include "tests/support/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +44,17 @@ protected:
     static void fill(const StagedOutput& staged, const std::string& name, const std::string& text)
     {
         std::ofstream(staged.contentFolder() + "/" + name) << text;
+    }
+    // What a killed process leaves; `owner` says who it was.
+    void leaveOne(const std::string& owner) const
+    {
+        fs::create_directories(m_folder.file(".out.shardlens-0badcafe/content"));
+        std::ofstream(m_folder.file(".out.shardlens-0badcafe/lock")) << owner;
+    }
+    [[nodiscard]] static std::string hostName()
+    {
+        std::array<char, 256> name{};
+        return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
     }
     [[nodiscard]] StagedOutput::Options folderTarget() const { return {m_folder.file("out"), false, "0badcafe"}; }
     [[nodiscard]] StagedOutput::Options fileTarget() const { return {m_folder.file("out.bin"), true, "0badcafe"}; }
@@ -219,6 +235,89 @@ TEST_F(StagedOutputTest, TakesAnEmptyFolderOfItsOwnNameForOneThatWasJustMade)
     fs::create_directories(m_folder.file(".out.shardlens-0badcafe"));
     const auto staged = StagedOutput::create(folderTarget());
     EXPECT_TRUE(staged.ok());
+}
+
+// Lustre without flock, some network and FUSE file systems.
+class WithoutLocks : public StagedOutputTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(WithoutLocks, WorksAndRefusesASecondProcessAndRemovesWhatAKilledOneLeft)
+{
+    const int answer = test::runWhereCallFails(SYS_flock, GetParam(), [&] {
+        {
+            auto first = StagedOutput::create(folderTarget());
+            ASSERT_TRUE(first.ok()) << first.error().text();
+            const auto second = StagedOutput::create(folderTarget());
+            ASSERT_FALSE(second);
+            EXPECT_THAT(second.error().text(), HasSubstr("process " + std::to_string(::getpid())));
+            fill(*first, "a", "one");
+            ASSERT_TRUE(first->publish(StagedOutput::Existing::Refuse));
+        }
+        EXPECT_THAT(names(), ElementsAre("out"));
+        leaveOne("1 1 elsewhere.example"); // nobody here can say whether that process lives
+        EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 0u);
+        const auto theirs = StagedOutput::create(folderTarget());
+        ASSERT_FALSE(theirs);
+        EXPECT_THAT(theirs.error().text(), HasSubstr("process 1 on elsewhere.example"));
+        leaveOne(""); // its maker has not come to writing it
+        EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 0u);
+        leaveOne("999999999 5 " + hostName()); // no number that Linux gives
+        EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 1u);
+        leaveOne(std::to_string(::getpid()) + " 5 " + hostName()); // a number that was given again
+        EXPECT_EQ(removeStaleOutputs(m_folder.file("out")), 1u);
+        EXPECT_THAT(names(), ElementsAre("out"));
+    });
+    if (answer == test::kNoFilter)
+        GTEST_SKIP() << "system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Numbers, WithoutLocks, ::testing::Values(ENOSYS, EOPNOTSUPP, ENOLCK), [](const auto& row) { return "Errno" + std::to_string(row.param); });
+
+TEST_F(StagedOutputTest, LeavesNothingWhereTheLockFails)
+{
+    const int answer = test::runWhereCallFails(SYS_flock, EIO, [&] {
+        const auto staged = StagedOutput::create(folderTarget());
+        ASSERT_FALSE(staged);
+        EXPECT_EQ(staged.error().code(), ErrorCode::Io);
+    });
+    if (answer == test::kNoFilter)
+        GTEST_SKIP() << "system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+    EXPECT_THAT(names(), IsEmpty());
+}
+
+// NFS and FUSE, which know no flags of renameat2.
+TEST_F(StagedOutputTest, PublishesWhereNamesCannotBeExchanged)
+{
+    fs::create_directories(m_folder.file("out/old"));
+    std::ofstream(m_folder.file("out.bin")) << "old";
+    const int answer = test::runWhereCallFails(SYS_renameat2, EINVAL, [&] {
+        auto folder = StagedOutput::create(folderTarget());
+        auto file = StagedOutput::create(fileTarget());
+        ASSERT_TRUE(folder && file);
+        fill(*folder, "a", "new");
+        fill(*file, "out.bin", "new");
+        const Status refused = file->publish(StagedOutput::Existing::Refuse);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code(), ErrorCode::Refused);
+        EXPECT_EQ(content("out.bin"), "old");
+        fs::create_directories(m_folder.file("out.replaced/theirs"));
+        const Status inTheWay = folder->publish(StagedOutput::Existing::Replace);
+        ASSERT_FALSE(inTheWay);
+        EXPECT_THAT(inTheWay.error().text(), HasSubstr("out.replaced is there"));
+        EXPECT_TRUE(fs::exists(m_folder.file("out/old")));
+        fs::remove_all(m_folder.file("out.replaced"));
+        std::ofstream(m_folder.file("out.bin.replaced")) << "theirs"; // a file takes a file's place in one step and needs no third name
+        EXPECT_TRUE(folder->publish(StagedOutput::Existing::Replace));
+        EXPECT_TRUE(file->publish(StagedOutput::Existing::Replace));
+    });
+    if (answer == test::kNoFilter)
+        GTEST_SKIP() << "system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+    EXPECT_EQ(content("out/a"), "new");
+    EXPECT_FALSE(fs::exists(m_folder.file("out/old")));
+    EXPECT_EQ(content("out.bin"), "new");
+    EXPECT_EQ(content("out.bin.replaced"), "theirs");
 }
 
 TEST_F(StagedOutputTest, SaysThatTheParentIsNotThere)
