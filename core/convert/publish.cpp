@@ -28,6 +28,8 @@ Status checkUnchanged(const File& file)
         return Error{ErrorCode::Io, fmt::format("changed since the plan: {} B then, {} B now", groupedText(file.size), groupedText(now->sizeBytes))};
     if (now->modifiedNs != file.modifiedNs)
         return Error{ErrorCode::Io, "changed since the plan: it was written again"};
+    if (file.inode != 0 && now->inode != file.inode)
+        return Error{ErrorCode::Io, "changed since the plan: another file has its name"};
     return {};
 }
 

@@ -23,6 +23,8 @@ Status checkUnchanged(const File& file, const FileStamp& now)
         return Error{ErrorCode::Io, fmt::format("changed since it was opened: {} B then, {} B now", groupedText(file.size), groupedText(now.sizeBytes))};
     if (now.modifiedNs != file.modifiedNs)
         return Error{ErrorCode::Io, "changed since it was opened: its time is another one"};
+    if (file.inode != 0 && now.inode != file.inode)
+        return Error{ErrorCode::Io, "changed since it was opened: another file has its name"};
     return {};
 }
 

@@ -10,6 +10,7 @@ Result<OpenedFile> openFile(const std::string& path, const std::string& name)
     out.row.name = name;
     out.row.size = source->size();
     out.row.modifiedNs = source->stamp().modifiedNs;
+    out.row.inode = source->stamp().inode;
     out.source = std::move(source);
     return out;
 }

@@ -53,6 +53,7 @@ struct File {
     std::string name;           // relative to the checkpoint's folder
     std::uint64_t size = 0;     // bytes; 0 if missing
     std::int64_t modifiedNs = 0; // since the epoch
+    std::uint64_t inode = 0;     // tells a file from another that took its name; 0: not known
     State state = State::Read;
     std::optional<std::uint32_t> rank; // who wrote it, where the name or the content says
     std::string holds;          // "module F16, arguments", for people

@@ -135,6 +135,15 @@ INSTANTIATE_TEST_SUITE_P(Ways, SourceThatChanges,
                                            Change{"IsWrittenAgain",
                                                   [](const fs::path& file) { fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(2)); },
                                                   "changed since the plan: it was written again"},
+                                           Change{"IsSwappedForOneOfTheSameSizeAndTime",
+                                                  [](const fs::path& file) {
+                                                      const auto when = fs::last_write_time(file);
+                                                      const fs::path other = file.string() + ".other";
+                                                      fs::copy_file(file, other);
+                                                      fs::last_write_time(other, when);
+                                                      fs::rename(other, file);
+                                                  },
+                                                  "changed since the plan: another file has its name"},
                                            Change{"Goes", [](const fs::path& file) { fs::remove(file); }, "it is gone"}),
                          [](const auto& row) { return std::string(row.param.name); });
 
@@ -155,7 +164,7 @@ TEST_F(InterruptedTest, ADiskThatIsTooFullIsSaidBeforeTheFirstByte)
 {
     fs::create_directory(path("disk"));
     if (::mount("none", path("disk").c_str(), "tmpfs", 0, "size=300k") != 0)
-        GTEST_SKIP() << "this user may not mount a small file system";
+        GTEST_SKIP() << "Skipped: this user may not mount a small file system";
     m_request.target = path("disk/out");
     JobContext job;
     const auto report = execute(job, [](std::size_t) { ADD_FAILURE() << "something was written"; });
@@ -170,7 +179,7 @@ TEST_F(InterruptedTest, ADiskThatBecomesFullLeavesNothing)
 {
     fs::create_directory(path("disk"));
     if (::mount("none", path("disk").c_str(), "tmpfs", 0, "size=2m") != 0)
-        GTEST_SKIP() << "this user may not mount a small file system";
+        GTEST_SKIP() << "Skipped: this user may not mount a small file system";
     m_request.target = path("disk/out");
     JobContext job;
     const auto report = execute(job, [&](std::size_t step) {

@@ -153,7 +153,7 @@ TEST_F(PlanRefuses, AReadOnlyPlace)
     fs::create_directory(path("sealed"));
     const bool isRoot = ::geteuid() == 0; // whom permissions do not stop
     if (isRoot && ::mount("none", path("sealed").c_str(), "tmpfs", MS_RDONLY, nullptr) != 0)
-        GTEST_SKIP() << "this user may write everywhere and may not mount a read-only file system";
+        GTEST_SKIP() << "Skipped: this user may write everywhere and may not mount a read-only file system";
     if (!isRoot)
         fs::permissions(path("sealed"), fs::perms::owner_read | fs::perms::owner_exec);
     const auto made = plan(model(), request("sealed/out"));

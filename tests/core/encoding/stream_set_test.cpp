@@ -78,7 +78,7 @@ TEST_F(StreamSetTest, MoreFilesThanAFewHundredStayOpen)
     rlimit limit{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
     if (limit.rlim_cur < kFiles + 256)
-        GTEST_SKIP() << "only " << limit.rlim_cur << " files may be open here";
+        GTEST_SKIP() << "Skipped: only " << limit.rlim_cur << " files may be open here";
     std::vector<StreamId> ids;
     for (std::size_t i = 0; i < kFiles; ++i)
         ids.push_back(m_builder.streamOf(write(std::to_string(i), "rank " + std::to_string(i))));
