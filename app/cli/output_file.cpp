@@ -14,7 +14,7 @@
 namespace shardlens::cli {
 namespace {
 
-Error systemError(const std::string& path, int number)
+Error openingError(const std::string& path, int number)
 {
     if (number == EEXIST)
         return Error{ErrorCode::Refused, "it exists; choose another name"}.within(printable(path));
@@ -32,11 +32,11 @@ Status fillFile(const std::string& hidden, const std::string& path, const std::f
 {
     const int descriptor = ::open(hidden.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor < 0)
-        return systemError(path, errno);
+        return openingError(path, errno);
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(::fdopen(descriptor, "wb"), std::fclose);
     SHARDLENS_TRY(fill(file.get()));
     if (std::ferror(file.get()) != 0 || std::fflush(file.get()) != 0 || ::fsync(descriptor) != 0)
-        return systemError(path, errno == 0 ? EIO : errno);
+        return openingError(path, errno == 0 ? EIO : errno);
     return {};
 }
 
@@ -45,7 +45,7 @@ Status fillFile(const std::string& hidden, const std::string& path, const std::f
 Status writeNewFile(const std::string& path, const std::function<Status(std::FILE*)>& fill)
 {
     if (::access(path.c_str(), F_OK) == 0)
-        return systemError(path, EEXIST);
+        return openingError(path, EEXIST);
     const std::string hidden = hiddenName(path);
     Status status = fillFile(hidden, path, fill);
     if (status)

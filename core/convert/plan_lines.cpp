@@ -201,7 +201,7 @@ std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& 
     addDroppedValues(source, lines);
     addPadding(source, lines);
     const bool isFolder = source.path() == source.folder() || source.path().ends_with(".index.json");
-    if (isFolder && source.formatId() != "deepspeed")
+    if (isFolder)
         addOtherFiles(source, lines);
     addFindings(source, lines);
     return lines;

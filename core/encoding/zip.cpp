@@ -39,7 +39,7 @@ constexpr std::uint64_t kSearched = 1u << 20; // the end record is looked for in
 constexpr std::uint64_t kMaxDirectoryBytes = 1ull << 30;
 constexpr std::size_t kMaxMembers = 1'000'000;
 constexpr std::size_t kPollEvery = 4096; // members
-constexpr std::uint32_t kMax32 = 0xFFFFFFFF;
+constexpr std::uint32_t kNoField32 = 0xFFFFFFFF;
 
 Error corrupt(std::string text)
 {
@@ -68,7 +68,7 @@ void applyZip64(std::span<const std::byte> extra, ZipMember& member)
         if (id != 1)
             continue;
         for (std::uint64_t* field : {&member.sizeBytes, &member.storedBytes, &member.headerOffset})
-            if (*field == kMax32 && body.size() >= 8) {
+            if (*field == kNoField32 && body.size() >= 8) {
                 *field = loadLe64(body.data());
                 body = body.subspan(8);
             }

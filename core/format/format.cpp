@@ -2,12 +2,12 @@
 
 #include "core/base/text.h"
 #include "core/io/byte_source.h"
+#include "core/io/system_error.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <dirent.h>
 #include <memory>
 #include <sys/stat.h>
@@ -18,11 +18,6 @@ namespace {
 constexpr std::size_t kHeadBytes = 512;
 constexpr std::size_t kMaxEntries = 1'000'000;
 constexpr const char* kLookedFor = "latest, mp_rank_*_model_states.pt, zero_pp_rank_*, *.safetensors, *.index.json, *.pt, *.pth, *.bin";
-
-Error systemError(int number)
-{
-    return {number == ENOENT || number == ENOTDIR ? ErrorCode::NotFound : ErrorCode::Io, std::strerror(number)};
-}
 
 Result<std::vector<DirectoryEntry>> listFolder(const std::string& path)
 {
@@ -119,7 +114,7 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
     const Format* format = detect(*candidate);
     if (format == nullptr)
         return nothingFound(*candidate).within(printable(path));
-    if (options.tag && std::string_view(format->id) != "deepspeed")
+    if (options.tag && !format->hasTags)
         return Error{ErrorCode::Refused, fmt::format("a tag ('{}') is asked for, and {} has no tags", printable(*options.tag), format->title)}.within(printable(path));
     auto opened = format->open(*candidate, options, job);
     if (!opened)

@@ -48,6 +48,7 @@ struct Format {
     const char* title;
     const char* reads;  // for people: what is recognised
     const char* writes; // nullptr: read only
+    bool hasTags = false; // whether OpenOptions::tag means something
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
 };

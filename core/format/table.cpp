@@ -13,6 +13,7 @@ constexpr std::array<Format, 3> kFormats{{
      .title = "DeepSpeed ZeRO",
      .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",
      .writes = nullptr,
+     .hasTags = true,
      .probe = deepspeed::probe,
      .open = deepspeed::open},
     {.id = "safetensors",

@@ -1,6 +1,7 @@
 #include "core/io/byte_source.h"
 
 #include "core/base/text.h"
+#include "core/io/system_error.h"
 
 #include <fmt/format.h>
 
@@ -16,12 +17,6 @@ namespace {
 FileStamp stampFrom(const struct stat& facts)
 {
     return {static_cast<std::uint64_t>(facts.st_size), facts.st_mtim.tv_sec * 1'000'000'000 + facts.st_mtim.tv_nsec, facts.st_ino};
-}
-
-Error systemError(int number)
-{
-    const ErrorCode code = number == ENOENT || number == ENOTDIR ? ErrorCode::NotFound : ErrorCode::Io;
-    return {code, std::string(std::strerror(number))};
 }
 
 Error outside(std::uint64_t offset, std::uint64_t count, std::uint64_t size)

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/io/rename_new.h"
+#include "core/io/system_error.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +11,6 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -32,12 +32,6 @@ constexpr int kLockAttempts = 50;
 constexpr auto kLockPause = std::chrono::milliseconds(10);
 constexpr const char* kLockName = "/lock";
 constexpr const char* kContentName = "/content";
-
-Error systemError(int number)
-{
-    const ErrorCode code = number == ENOENT || number == ENOTDIR ? ErrorCode::NotFound : ErrorCode::Io;
-    return {code, std::strerror(number)};
-}
 
 std::string hiddenPrefix(const TargetPath& target)
 {

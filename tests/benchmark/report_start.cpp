@@ -8,12 +8,12 @@
 namespace shardlens::benchmark {
 namespace {
 
-constexpr int kRounds = 21;
+constexpr int kStarts = 21;
 
 double medianMilliseconds(const std::vector<std::string>& command, bool& worked)
 {
     std::vector<double> times;
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < kStarts; ++round) {
         const Measured one = measure(command);
         worked = worked && one.exitCode == 0;
         times.push_back(one.seconds * 1000);
@@ -26,7 +26,7 @@ double medianMilliseconds(const std::vector<std::string>& command, bool& worked)
 bool reportStart(const Options& options)
 {
     bool worked = true;
-    fmt::print("start to end, median of {}\n", kRounds);
+    fmt::print("start to end, median of {}\n", kStarts);
     fmt::print("  {:<42}{:>8.1f} ms   goal 50 ms\n", "shardlens inspect SAMPLE",
                medianMilliseconds({options.program, "inspect", options.sample}, worked));
     fmt::print("  {:<42}{:>8.1f} ms\n", "shardlens --version", medianMilliseconds({options.program, "--version"}, worked));

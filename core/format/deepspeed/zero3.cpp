@@ -91,7 +91,7 @@ private:
 };
 
 // `step` of the optimizer group that a sub-group belongs to, where it lies in param_groups.
-pickle::Value stepOf(const Run& run, std::uint32_t rank, std::size_t subGroup)
+pickle::Value stepOfSubGroup(const Run& run, std::uint32_t rank, std::size_t subGroup)
 {
     const pickle::Value groups = run.optimizerState(rank).find("optimizer_state_dict").find("param_groups");
     for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -113,7 +113,7 @@ Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size
     SHARDLENS_TRY(checkLengths(run, index, masters, layout.length));
     SHARDLENS_ASSIGN(const auto vectors, statesOfGroup(
                                              run, pieces, [&](std::uint32_t rank) { return states.at(rank, index); },
-                                             [&](std::uint32_t rank) { return stepOf(run, rank, index); }, {layout.length, layout.length}));
+                                             [&](std::uint32_t rank) { return stepOfSubGroup(run, rank, index); }, {layout.length, layout.length}));
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
     for (std::size_t i = 0; i < group.size(); ++i) {
         const TensorId id = run.builder.addTensor({run.builder.parameter(group[i].name), role, masters.dtype(), Combine::Exclusive, false, group[i].shape});

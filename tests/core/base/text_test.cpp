@@ -11,7 +11,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 
 TEST(Text, SizesHaveThreeDigits)
 {
@@ -21,7 +21,7 @@ TEST(Text, SizesHaveThreeDigits)
     EXPECT_EQ(sizeText(631'242'752), "602 MiB");
     EXPECT_EQ(sizeText(94'337'818'624), "87.9 GiB");
     EXPECT_EQ(sizeText(1024 * 1024 - 1), "1.00 MiB");
-    EXPECT_EQ(sizeText(kMax), "16.0 EiB");
+    EXPECT_EQ(sizeText(kLargest), "16.0 EiB");
     EXPECT_EQ(exactSizeText(631'242'752), "602 MiB (631,242,752 B)");
     EXPECT_EQ(exactSizeText(512), "512 B");
 }
@@ -43,7 +43,7 @@ TEST(Text, GroupsDigits)
     EXPECT_EQ(groupedText(999), "999");
     EXPECT_EQ(groupedText(1000), "1,000");
     EXPECT_EQ(groupedText(94'337'818'624), "94,337,818,624");
-    EXPECT_EQ(groupedText(kMax), "18,446,744,073,709,551,615");
+    EXPECT_EQ(groupedText(kLargest), "18,446,744,073,709,551,615");
 }
 
 TEST(Text, CountsShapesRatesDurations)

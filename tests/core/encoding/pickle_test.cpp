@@ -13,20 +13,20 @@ using namespace std::string_literals;
 using pickle::Graph;
 using pickle::OpcodeGroup;
 
-struct Sample {
+struct OpcodeSample {
     const char* name;
     unsigned opcode; // the one this row is about
     std::string bytes;
     const char* shows;
 };
 
-std::shared_ptr<const Graph> parsed(const std::string& bytes)
+std::shared_ptr<const Graph> graphOf(const std::string& bytes)
 {
     auto graph = Graph::parse(std::make_shared<const std::vector<std::byte>>(toBytes(bytes)));
     return graph ? graph.take() : nullptr;
 }
 
-const std::vector<Sample> kOpcodes{
+const std::vector<OpcodeSample> kOpcodes{
     {"Proto", 0x80, "\x80\x05N."s, "None"},
     {"Frame", 0x95, "\x80\x04\x95\x02\0\0\0\0\0\0\0N."s, "None"},
     {"Stop", '.', "N.cos\nsystem\n."s, "None"},
@@ -121,7 +121,7 @@ const std::vector<Sample> kOpcodes{
     {"BinPersId", 'Q', "K\1\x85Q."s, "pid((1))"},
 };
 
-class PickleOpcode : public ::testing::TestWithParam<Sample> {};
+class PickleOpcode : public ::testing::TestWithParam<OpcodeSample> {};
 
 TEST_P(PickleOpcode, BuildsWhatPythonBuilds)
 {
@@ -144,7 +144,7 @@ TEST(PickleOpcodes, AreAllSixtyEightInTheTable)
         if (pickle::groupOf(static_cast<std::uint8_t>(code)) != OpcodeGroup::Unknown)
             known.insert(code);
     std::set<unsigned> tried;
-    for (const Sample& sample : kOpcodes)
+    for (const OpcodeSample& sample : kOpcodes)
         tried.insert(sample.opcode);
     EXPECT_EQ(known.size(), 68u);
     EXPECT_EQ(tried, known);
@@ -163,11 +163,11 @@ TEST(PickleGraph, AnswersNoForAnAbsentValue)
 
 TEST(PickleGraph, AnswersNoPastTheEnd)
 {
-    const auto list = parsed("(K\1K\2l.");
+    const auto list = graphOf("(K\1K\2l.");
     EXPECT_FALSE(list->root().at(2));
     EXPECT_FALSE(list->root().find("a"));
     EXPECT_EQ(list->root().at(1).asInt(), 2);
-    const auto map = parsed("}U\1aK\1s."s);
+    const auto map = graphOf("}U\1aK\1s."s);
     EXPECT_FALSE(map->root().keyAt(1));
     EXPECT_FALSE(map->root().valueAt(1));
     EXPECT_FALSE(map->root().at(0));
@@ -175,57 +175,57 @@ TEST(PickleGraph, AnswersNoPastTheEnd)
 
 TEST(PickleGraph, LetsTheLaterOfTwoEqualKeysWin)
 {
-    const auto graph = parsed("}(U\1aK\1U\1aK\2u."s);
+    const auto graph = graphOf("}(U\1aK\1U\1aK\2u."s);
     EXPECT_EQ(graph->root().size(), 2u);
     EXPECT_EQ(graph->root().find("a").asInt(), 2);
 }
 
 TEST(PickleGraph, SharesWhatTheMemoShares)
 {
-    const auto graph = parsed("]q\0h\0\x86."s);
+    const auto graph = graphOf("]q\0h\0\x86."s);
     EXPECT_EQ(graph->root().at(0), graph->root().at(1));
-    const auto itself = parsed("\x80\x02]q\0h\0a."s);
+    const auto itself = graphOf("\x80\x02]q\0h\0a."s);
     EXPECT_EQ(itself->root(), itself->root().at(0));
 }
 
 TEST(PickleGraph, ReadsOrderedDictAndItsKinAsMappings)
 {
-    const auto ordered = parsed("ccollections\nOrderedDict\n)R(U\1aK\1U\1bK\2u."s);
+    const auto ordered = graphOf("ccollections\nOrderedDict\n)R(U\1aK\1U\1bK\2u."s);
     EXPECT_TRUE(ordered->root().isMapping());
     EXPECT_EQ(ordered->root().size(), 2u);
     EXPECT_EQ(ordered->root().find("b").asInt(), 2);
     EXPECT_TRUE(ordered->root().isCallOf("collections", "OrderedDict"));
-    const auto pairs = parsed("ccollections\nOrderedDict\n](U\1aK\1\x86U\1bK\2\x86" "e\x85RU\1cK\3s."s); // protocol 2 of Python 2: from a list of pairs
+    const auto pairs = graphOf("ccollections\nOrderedDict\n](U\1aK\1\x86U\1bK\2\x86" "e\x85RU\1cK\3s."s); // protocol 2 of Python 2: from a list of pairs
     EXPECT_EQ(pairs->root().size(), 3u);
     EXPECT_EQ(pairs->root().find("b").asInt(), 2);
     EXPECT_EQ(pairs->root().find("c").asInt(), 3);
-    const auto counter = parsed("ccollections\nCounter\n}U\1aK\4s\x85R."s);
+    const auto counter = graphOf("ccollections\nCounter\n}U\1aK\4s\x85R."s);
     EXPECT_EQ(counter->root().find("a").asInt(), 4);
-    const auto standard = parsed("ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RU\1aK\1s."s);
+    const auto standard = graphOf("ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RU\1aK\1s."s);
     EXPECT_EQ(standard->root().size(), 1u);
     EXPECT_EQ(standard->root().find("a").asInt(), 1);
 }
 
 TEST(PickleGraph, ReadsTorchSizeAndSetAsSequences)
 {
-    const auto size = parsed("ctorch\nSize\nK\2K\3\x86\x85R."s);
+    const auto size = graphOf("ctorch\nSize\nK\2K\3\x86\x85R."s);
     EXPECT_TRUE(size->root().isSequence());
     EXPECT_EQ(size->root().size(), 2u);
     EXPECT_EQ(size->root().at(1).asInt(), 3);
-    const auto set = parsed("c__builtin__\nset\n](K\1K\2e\x85R."s);
+    const auto set = graphOf("c__builtin__\nset\n](K\1K\2e\x85R."s);
     EXPECT_EQ(set->root().size(), 2u);
     EXPECT_EQ(set->root().at(0).asInt(), 1);
 }
 
 TEST(PickleGraph, FindsAttributesInStateAndInSlots)
 {
-    const auto plain = parsed("\x80\2cm\nC\n)\x81}U\1aK\1sb."s);
+    const auto plain = graphOf("\x80\2cm\nC\n)\x81}U\1aK\1sb."s);
     EXPECT_EQ(plain->root().attribute("a").asInt(), 1);
     EXPECT_FALSE(plain->root().attribute("b"));
-    const auto slots = parsed("\x80\2cm\nC\n)\x81}U\1aK\1s}U\1bK\2s\x86" "b."s);
+    const auto slots = graphOf("\x80\2cm\nC\n)\x81}U\1aK\1s}U\1bK\2s\x86" "b."s);
     EXPECT_EQ(slots->root().attribute("a").asInt(), 1);
     EXPECT_EQ(slots->root().attribute("b").asInt(), 2);
-    const auto twice = parsed("\x80\2cm\nC\n)\x81}U\1aK\1sb}U\1aK\2sb."s);
+    const auto twice = graphOf("\x80\2cm\nC\n)\x81}U\1aK\1sb}U\1aK\2sb."s);
     EXPECT_EQ(twice->root().attribute("a").asInt(), 2); // the last BUILD counts
 }
 

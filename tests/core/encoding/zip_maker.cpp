@@ -3,7 +3,7 @@
 namespace shardlens::test {
 namespace {
 
-constexpr std::uint32_t kMax32 = 0xFFFFFFFF;
+constexpr std::uint32_t kZip64Mark32 = 0xFFFFFFFF;
 
 void put(std::string& out, std::uint64_t value, std::size_t count)
 {
@@ -38,12 +38,12 @@ void putRow(std::string& out, const MadeMember& member, std::uint64_t header)
     put(out, 0, 2);
     put(out, member.method, 2);
     put(out, 0, 8);
-    put(out, member.wide ? kMax32 : member.data.size(), 4);
-    put(out, member.wide ? kMax32 : decodedBytes(member), 4);
+    put(out, member.wide ? kZip64Mark32 : member.data.size(), 4);
+    put(out, member.wide ? kZip64Mark32 : decodedBytes(member), 4);
     put(out, member.name.size(), 2);
     put(out, member.wide ? 34 : 0, 2);
     put(out, 0, 10); // comment, disk, attributes
-    put(out, member.wide ? kMax32 : header, 4);
+    put(out, member.wide ? kZip64Mark32 : header, 4);
     out += member.name;
     if (!member.wide)
         return;
@@ -98,8 +98,8 @@ MadeZip makeZip(const std::vector<MadeMember>& members, const ZipOptions& option
     put(out.bytes, 0, 4);
     put(out.bytes, options.zip64 ? 0xFFFF : members.size(), 2);
     put(out.bytes, options.zip64 ? 0xFFFF : members.size(), 2);
-    put(out.bytes, options.zip64 ? kMax32 : size, 4);
-    put(out.bytes, options.zip64 ? kMax32 : directory - shift, 4);
+    put(out.bytes, options.zip64 ? kZip64Mark32 : size, 4);
+    put(out.bytes, options.zip64 ? kZip64Mark32 : directory - shift, 4);
     put(out.bytes, options.comment.size(), 2);
     out.bytes += options.comment + options.after;
     return out;

@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::uint64_t kLimit = 1u << 20;
+constexpr std::uint64_t kMemberLimit = 1u << 20;
 
 std::string asText(const Result<std::vector<std::byte>>& bytes)
 {
@@ -36,7 +36,7 @@ std::vector<std::string> contentsOf(std::string_view bytes)
         return {codeName(archive.error().code()) + ": " + archive.error().text()};
     std::vector<std::string> out;
     for (const ZipMember& member : archive->members())
-        out.push_back(member.name + ": " + asText(archive->read(member, kLimit)));
+        out.push_back(member.name + ": " + asText(archive->read(member, kMemberLimit)));
     return out;
 }
 
@@ -226,7 +226,7 @@ TEST(ZipArchive, ReadsTheSmallestFileOfTorch)
     ASSERT_TRUE(archive.ok()) << archive.error().text();
     std::vector<std::string> lines;
     for (const ZipMember& member : archive->members()) {
-        const auto bytes = archive->read(member, kLimit);
+        const auto bytes = archive->read(member, kMemberLimit);
         ASSERT_TRUE(bytes.ok());
         EXPECT_EQ(crc32Of(*bytes), member.crc32) << member.name;
         lines.push_back(fmt::format("{} {} B, header {}, data {}, crc {:x}", member.name, member.sizeBytes, member.headerOffset, *archive->dataOffset(member), member.crc32));

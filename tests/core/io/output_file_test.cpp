@@ -25,7 +25,7 @@ std::string contentOf(const std::string& path)
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-std::span<const std::byte> bytesOf(const std::string& text)
+std::span<const std::byte> spanOf(const std::string& text)
 {
     return std::as_bytes(std::span(text));
 }
@@ -50,7 +50,7 @@ TEST(OutputFile, IsWrittenAnywhereFromSeveralThreads)
     ASSERT_TRUE(file);
     std::vector<std::thread> threads;
     for (std::size_t i = kParts; i-- > 0;)
-        threads.emplace_back([&, i] { EXPECT_TRUE(file->writeAt(i * kPartBytes, bytesOf(whole).subspan(i * kPartBytes, kPartBytes))); });
+        threads.emplace_back([&, i] { EXPECT_TRUE(file->writeAt(i * kPartBytes, spanOf(whole).subspan(i * kPartBytes, kPartBytes))); });
     for (std::thread& thread : threads)
         thread.join();
     file->startFlush(0, whole.size());
@@ -74,9 +74,9 @@ TEST(OutputFile, RefusesBytesBeyondItsEnd)
     const test::TemporaryFolder folder;
     const auto file = OutputFile::create(folder.file("a"), 10);
     ASSERT_TRUE(file);
-    EXPECT_TRUE(file->writeAt(7, bytesOf("abc")));
-    EXPECT_FALSE(file->writeAt(8, bytesOf("abc")));
-    EXPECT_FALSE(file->writeAt(UINT64_MAX, bytesOf("abc")));
+    EXPECT_TRUE(file->writeAt(7, spanOf("abc")));
+    EXPECT_FALSE(file->writeAt(8, spanOf("abc")));
+    EXPECT_FALSE(file->writeAt(UINT64_MAX, spanOf("abc")));
     EXPECT_EQ(std::filesystem::file_size(folder.file("a")), 10u);
 }
 

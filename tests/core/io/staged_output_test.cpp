@@ -267,7 +267,7 @@ TEST_P(WithoutLocks, WorksAndRefusesASecondProcessAndRemovesWhatAKilledOneLeft)
         EXPECT_THAT(names(), ElementsAre("out"));
     });
     if (answer == test::kNoFilter)
-        GTEST_SKIP() << "system calls cannot be made to fail here";
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
     EXPECT_EQ(answer, 0);
 }
 
@@ -281,7 +281,7 @@ TEST_F(StagedOutputTest, LeavesNothingWhereTheLockFails)
         EXPECT_EQ(staged.error().code(), ErrorCode::Io);
     });
     if (answer == test::kNoFilter)
-        GTEST_SKIP() << "system calls cannot be made to fail here";
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
     EXPECT_EQ(answer, 0);
     EXPECT_THAT(names(), IsEmpty());
 }
@@ -312,7 +312,7 @@ TEST_F(StagedOutputTest, PublishesWhereNamesCannotBeExchanged)
         EXPECT_TRUE(file->publish(StagedOutput::Existing::Replace));
     });
     if (answer == test::kNoFilter)
-        GTEST_SKIP() << "system calls cannot be made to fail here";
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
     EXPECT_EQ(answer, 0);
     EXPECT_EQ(content("out/a"), "new");
     EXPECT_FALSE(fs::exists(m_folder.file("out/old")));
