@@ -121,7 +121,8 @@ void printReport(Console& console, const Plan& plan, const ConvertReport& report
     console.line(console.styled(Style::Good, "Wrote") + " " + resultText(plan));
     printLines(console, report.lines);
     const double seconds = std::max(report.seconds, 1e-3);
-    console.line(fmt::format("{}{} in {}, {}; at most {} of memory.", !report.verified ? "" : plan.request.dtype ? "Read back and equal to the cast source. " : "Read back and equal to the source. ", sizeText(report.bytesWritten),
+    const char* checked = !report.verified ? "" : plan.request.dtype ? "Read back and equal to the cast source. " : "Read back and equal to the source. ";
+    console.line(fmt::format("{}{} in {}, {}; at most {} of memory.", checked, sizeText(report.bytesWritten),
                              report.seconds < 10 ? fmt::format("{:.2f} s", report.seconds) : durationText(report.seconds),
                              rateText(static_cast<double>(report.bytesWritten) / seconds), sizeText(report.peakResidentBytes)));
 }

@@ -11,7 +11,6 @@
 #include <QSettings>
 #include <QTimer>
 
-#include <algorithm>
 #include <cstdio>
 #include <optional>
 
@@ -71,18 +70,18 @@ std::optional<int> answerWithoutDisplay(int argc, char** argv)
     QStringList words;
     for (int i = 0; i < argc; ++i)
         words << QString::fromLocal8Bit(argv[i]);
-    words.erase(std::remove_if(words.begin() + 1, words.end(), [](const QString& word) { return word.startsWith(QStringLiteral("-platform")); }), words.end());
     Options options;
-    const bool good = options.parser.parse(words);
-    if (good && options.parser.isSet(QStringLiteral("help"))) {
+    if (!options.parser.parse(words)) // Qt's own, such as -platform, are not ours to judge
+        return std::nullopt;
+    if (options.parser.isSet(QStringLiteral("help"))) {
         std::fputs(qPrintable(options.parser.helpText()), stdout);
         return 0;
     }
-    if (good && options.parser.isSet(QStringLiteral("version"))) {
+    if (options.parser.isSet(QStringLiteral("version"))) {
         std::printf("shardlens-gui %s\n", SHARDLENS_VERSION);
         return 0;
     }
-    const QString problem = good ? options.problem() : options.parser.errorText() + QLatin1Char('.');
+    const QString problem = options.problem();
     if (problem.isEmpty())
         return std::nullopt;
     std::fprintf(stderr, "error: %s\n", qPrintable(problem));

@@ -171,7 +171,7 @@ TEST(Layout, DrawsAPictureWhereOnlyPlainRenamesWork)
         EXPECT_EQ(runShardlens({"layout", kSample, "embed.weight", "--svg", picture}).exitCode, 2);
     });
     if (answer == kNoFilter)
-        GTEST_SKIP() << "system calls cannot be made to fail here";
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
     EXPECT_EQ(answer, 0);
     EXPECT_THAT(contentOf(picture), testing::EndsWith("</svg>\n"));
 }
