@@ -9,7 +9,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 
 packaging/install-dependencies.sh
-cmake --preset release >/dev/null
+cmake --preset release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=10 >/dev/null # several files a compiler run: faster from nothing
 cmake --build --preset release --target shardlens shardlens-gui
 bin=$PWD/build/release/bin
 

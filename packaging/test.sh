@@ -47,7 +47,8 @@ for preset in "${presets[@]}"; do
         echo "asan: the window's tests are left out here (Qt and its plugins are not built with sanitizers); they run in release."
     fi
     step "$preset: build"
-    cmake --preset "$preset" "${options[@]}" >/dev/null
+    # Several files a compiler run: a third of the time from nothing. Remove build/ or pass -DCMAKE_UNITY_BUILD=OFF to work on the tree.
+    cmake --preset "$preset" -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=10 "${options[@]}" >/dev/null
     cmake --build --preset "$preset"
     step "$preset: test"
     run_tests "$preset"
