@@ -246,6 +246,16 @@ bool Value::isGlobal(std::string_view module, std::string_view name) const
     return kind() == Kind::Global && globalName() == name && globalModule() == module;
 }
 
+std::size_t Value::globalOffset() const
+{
+    return kind() == Kind::Global ? static_cast<std::size_t>(node().integer / 2) : 0;
+}
+
+bool Value::hasPython2Names() const
+{
+    return kind() == Kind::Global && node().integer % 2 != 0;
+}
+
 Value Value::callable() const
 {
     return isCall(kind()) ? Value{m_graph, node().a} : Value{};

@@ -38,6 +38,7 @@ public:
 
     [[nodiscard]] explicit operator bool() const { return m_graph != nullptr; }
     bool operator==(const Value&) const = default;
+    [[nodiscard]] const Graph* graph() const { return m_graph; }
     [[nodiscard]] std::uint32_t index() const { return m_index; }
     [[nodiscard]] Kind kind() const; // None for an absent value
     [[nodiscard]] bool isNone() const { return !m_graph || kind() == Kind::None; }
@@ -64,6 +65,8 @@ public:
     [[nodiscard]] std::string_view globalModule() const;
     [[nodiscard]] std::string_view globalName() const;
     [[nodiscard]] bool isGlobal(std::string_view module, std::string_view name) const;
+    [[nodiscard]] std::size_t globalOffset() const;      // of the opcode that named it; 0 for one that was made, not parsed
+    [[nodiscard]] bool hasPython2Names() const;          // named under a protocol below 3: Python maps the names of Python 2 (formats/pickle-safety.md §3.3)
 
     // Reduce, NewObject: the callable or class, its arguments, and what BUILD gave it (the last state; absent without BUILD).
     [[nodiscard]] Value callable() const;
@@ -79,6 +82,8 @@ public:
     [[nodiscard]] Value persistentId() const;
 
 private:
+    friend class GraphBuilder;
+
     [[nodiscard]] const struct Node& node() const;
     // The value that a mapping-like or sequence-like call was given to begin with; absent if it is no such call.
     [[nodiscard]] Value initialItems() const;
@@ -91,15 +96,18 @@ private:
 struct Node {
     Kind kind = Kind::None;
     std::uint32_t a = 0; // Text, Bytes: length; Tuple: first in the pool; containers: their number; Global: module; Reduce, NewObject: callable; PersistentId: id
-    std::uint32_t b = 0; // Tuple: count; Global: name; Reduce, NewObject: arguments
+    std::uint32_t b = 0; // Tuple: count; Global: name; Reduce, NewObject: arguments; Bytes: a BytesOrigin
     union {
-        std::int64_t integer; // Int, Bool, Extension
+        std::int64_t integer; // Int, Bool, Extension; Global: twice the offset of its opcode, odd where the protocol is below 3
         double number;        // Float
         const char* bytes;    // Text, Bytes, BigInt (little-endian two's complement)
         std::uint32_t extra;  // Reduce, NewObject: 1 + number of its Extra; 0 without
     };
     Node() : integer(0) {}
 };
+
+// Why a node is Bytes: text that is no UTF-8 is kept as such, and written back as what it was.
+enum class BytesOrigin : std::uint32_t { Bytes, Text, String8 };
 
 // What opcodes did to an object after it was made: APPENDS, SETITEMS, BUILD.
 struct Extra {
@@ -126,13 +134,16 @@ public:
 private:
     friend class Machine;
     friend class Value;
+    friend class GraphBuilder;
+    friend class Emitter;
 
     std::shared_ptr<const std::vector<std::byte>> m_input;
     std::vector<Node> m_nodes;
     std::vector<std::uint32_t> m_tuples;
     std::deque<std::vector<std::uint32_t>> m_containers;
     std::deque<Extra> m_extras;
-    std::deque<std::string> m_texts; // decoded from escapes
+    std::deque<std::string> m_texts; // decoded from escapes, or made
+    std::vector<std::shared_ptr<const void>> m_owners; // of bytes that imported nodes point into
     std::uint32_t m_root = 0;
     std::size_t m_end = 0;
 };

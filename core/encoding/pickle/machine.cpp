@@ -159,15 +159,21 @@ Status Machine::pushBytes(Kind kind, std::string_view bytes)
     return pushNode(node);
 }
 
-Status Machine::pushText8(std::string_view bytes)
+Status Machine::pushText8(std::string_view bytes, BytesOrigin origin)
 {
-    return pushBytes(isUtf8(bytes) ? Kind::Text : Kind::Bytes, bytes);
+    if (isUtf8(bytes))
+        return pushBytes(Kind::Text, bytes);
+    SHARDLENS_TRY(pushBytes(Kind::Bytes, bytes));
+    m_graph.m_nodes[m_stack.back()].b = static_cast<std::uint32_t>(origin);
+    return {};
 }
 
-Status Machine::pushOwned(Kind kind, std::string text)
+Status Machine::pushOwned(Kind kind, std::string text, BytesOrigin origin)
 {
     SHARDLENS_TRY(charge(text.size() + sizeof(std::string)));
     m_graph.m_texts.push_back(std::move(text));
+    if (kind == Kind::Text)
+        return pushText8(m_graph.m_texts.back(), origin);
     return pushBytes(kind, m_graph.m_texts.back());
 }
 
@@ -217,12 +223,18 @@ Result<Machine::Index> Machine::globalNode(std::string_view module, std::string_
         return corrupt("the name of a global is no UTF-8");
     SHARDLENS_TRY(pushBytes(Kind::Text, module));
     SHARDLENS_TRY(pushBytes(Kind::Text, name));
+    SHARDLENS_ASSIGN(const Index nameIndex, pop());
+    SHARDLENS_ASSIGN(const Index moduleIndex, pop());
+    return addGlobal(moduleIndex, nameIndex);
+}
+
+Result<Machine::Index> Machine::addGlobal(Index module, Index name)
+{
     Node node;
     node.kind = Kind::Global;
-    node.b = m_stack.back();
-    m_stack.pop_back();
-    node.a = m_stack.back();
-    m_stack.pop_back();
+    node.a = module;
+    node.b = name;
+    node.integer = static_cast<std::int64_t>(m_opcodeAt * 2 + (m_protocol < 3 ? 1 : 0));
     return add(node);
 }
 
@@ -365,7 +377,8 @@ Status Machine::pushLiteral(std::uint8_t opcode)
     }
     const TextOpcode text = textOpcode(opcode);
     SHARDLENS_ASSIGN(const std::string_view bytes, counted(text.lengthBytes, text.isSigned));
-    return text.kind == Kind::Text ? pushText8(bytes) : pushBytes(text.kind, bytes);
+    const bool is8Bit = opcode == op::kBinString || opcode == op::kShortBinString;
+    return text.kind == Kind::Text ? pushText8(bytes, is8Bit ? BytesOrigin::String8 : BytesOrigin::Text) : pushBytes(text.kind, bytes);
 }
 
 Status Machine::pushTextLiteral(std::uint8_t opcode)
@@ -390,17 +403,15 @@ Status Machine::pushTextLiteral(std::uint8_t opcode)
     }
     case op::kString: {
         SHARDLENS_ASSIGN(std::string value, stringOfLine(text));
-        const bool utf8 = isUtf8(value);
-        return pushOwned(utf8 ? Kind::Text : Kind::Bytes, std::move(value));
+        return pushOwned(Kind::Text, std::move(value), BytesOrigin::String8);
     }
     case op::kUnicode: {
         SHARDLENS_ASSIGN(std::string value, unicodeOfLine(text));
-        const bool utf8 = isUtf8(value); // lone surrogates are none
-        return pushOwned(utf8 ? Kind::Text : Kind::Bytes, std::move(value));
+        return pushOwned(Kind::Text, std::move(value), BytesOrigin::Text); // lone surrogates are no UTF-8
     }
     default: break; // PERSID
     }
-    SHARDLENS_TRY(pushText8(text));
+    SHARDLENS_TRY(pushText8(text, BytesOrigin::Text));
     Node node;
     node.kind = Kind::PersistentId;
     SHARDLENS_ASSIGN(node.a, pop());
@@ -472,11 +483,8 @@ Status Machine::objectOpcode(std::uint8_t opcode)
         SHARDLENS_ASSIGN(const Index module, pop());
         if (m_graph.m_nodes[name].kind != Kind::Text || m_graph.m_nodes[module].kind != Kind::Text)
             return corrupt("STACK_GLOBAL without two texts");
-        Node node;
-        node.kind = Kind::Global;
-        node.a = module;
-        node.b = name;
-        return pushNode(node);
+        SHARDLENS_ASSIGN(const Index global, addGlobal(module, name));
+        return push(global);
     }
     case op::kExt1:
     case op::kExt2:
@@ -559,6 +567,7 @@ Status Machine::stackOpcode(std::uint8_t opcode)
         SHARDLENS_ASSIGN(const std::uint64_t protocol, number(1));
         if (protocol > 5)
             return Error{ErrorCode::Unsupported, fmt::format("pickle protocol {}, and 5 is the newest known", protocol)};
+        m_protocol = protocol;
         return {};
     }
     case op::kFrame: {

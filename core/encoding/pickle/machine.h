@@ -36,12 +36,13 @@ private:
     Status pushNode(Node node);
     Status pushInt(std::int64_t value);
     Status pushBytes(Kind kind, std::string_view bytes);
-    Status pushText8(std::string_view bytes); // text where it is UTF-8, else bytes
-    Status pushOwned(Kind kind, std::string text);
+    Status pushText8(std::string_view bytes, BytesOrigin origin); // text where it is UTF-8, else bytes
+    Status pushOwned(Kind kind, std::string text, BytesOrigin origin = BytesOrigin::Bytes);
     Status pushContainer(Kind kind, std::vector<Index> items);
     Status pushTuple(std::span<const Index> items);
     Status pushCall(Kind kind, Index callable, Index arguments, Index kwargs = 0);
     Result<Index> globalNode(std::string_view module, std::string_view name);
+    Result<Index> addGlobal(Index module, Index name);
 
     // Stack. A mark fences it.
     [[nodiscard]] std::size_t floor() const { return m_marks.empty() ? 0 : m_marks.back(); }
@@ -67,6 +68,7 @@ private:
     std::uint64_t m_budget;                            // bytes that may still be allocated
     Index m_none = 0;
     Index m_emptyTuple = 0;
+    std::uint64_t m_protocol = 0; // in force
     bool m_stopped = false;
 };
 
