@@ -16,7 +16,7 @@ Json filesJson(const Plan& plan)
 {
     Json out = Json::array();
     for (const PlannedFile& file : plan.files)
-        out.push_back(Json{{"name", file.name}, {"bytes", file.sizeBytes}, {"tensors", file.tensors.size()}});
+        out.push_back(Json{{"name", file.name}, {"bytes", file.sizeBytes}, {"tensors", file.tensorCount}});
     return out;
 }
 
@@ -59,7 +59,7 @@ void printFiles(Console& console, const Plan& plan)
     Table table({{"file", false, true}, {"tensors", true, false}, {"size", true, false}});
     const std::size_t shown = std::min(plan.files.size(), kMostFiles);
     for (std::size_t i = 0; i < shown; ++i)
-        table.addRow({printable(plan.files[i].name), groupedText(plan.files[i].tensors.size()), exactSizeText(plan.files[i].sizeBytes)});
+        table.addRow({printable(plan.files[i].name), groupedText(plan.files[i].tensorCount), exactSizeText(plan.files[i].sizeBytes)});
     table.print(console, 2);
     if (shown < plan.files.size())
         console.line(fmt::format("  … and {} more", groupedText(plan.files.size() - shown)));

@@ -10,6 +10,11 @@ std::uint64_t endOf(const PlannedTensor& tensor)
     return tensor.offset + tensor.sizeBytes;
 }
 
+std::uint64_t endOf(const PlannedRecord& record)
+{
+    return record.offset + record.sizeBytes;
+}
+
 std::uint64_t endOf(const PlannedBytes& literal)
 {
     return literal.offset + literal.bytes.size();
@@ -38,6 +43,11 @@ std::uint64_t wholeValues(const PlannedFile& file, std::uint64_t at)
 std::span<const PlannedTensor> tensorsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end)
 {
     return itemsIn(file.tensors, begin, end);
+}
+
+std::span<const PlannedRecord> recordsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end)
+{
+    return itemsIn(file.records, begin, end);
 }
 
 std::span<const PlannedBytes> literalsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end)

@@ -22,6 +22,7 @@ struct Block {
 
 // The tensors of a file that have bytes of their own in [begin, end), by offset.
 [[nodiscard]] std::span<const PlannedTensor> tensorsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end);
+[[nodiscard]] std::span<const PlannedRecord> recordsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end);
 [[nodiscard]] std::span<const PlannedBytes> literalsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end);
 
 } // namespace shardlens

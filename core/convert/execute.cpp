@@ -31,7 +31,7 @@ void enter(ConvertPhase phase, JobContext& job)
 class Copier {
 public:
     Copier(const Plan& plan, const std::string& folder, JobContext& job)
-        : m_plan(plan), m_job(job), m_values(plan.source), m_blocks(cutIntoBlocks(plan, plan.blockBytes))
+        : m_plan(plan), m_job(job), m_values(plan.payload), m_blocks(cutIntoBlocks(plan, plan.blockBytes))
     {
         for (const PlannedFile& file : plan.files)
             m_files.push_back(std::make_unique<FileWriter>(file, folder));
@@ -112,7 +112,7 @@ Status Copier::fillTensor(const PlannedTensor& tensor, const Block& block, std::
     const std::uint64_t from = std::max(tensor.offset, block.begin);
     const std::uint64_t to = std::min(tensor.offset + tensor.sizeBytes, block.end);
     CastCounts lost;
-    auto bytes = m_values.readAt(tensor.source, tensor.dtype, from - tensor.offset, out.subspan(from - block.begin, to - from), lost);
+    auto bytes = m_values.readAt(tensor.source, tensor.dtype, tensor.sourceOffset + (from - tensor.offset), out.subspan(from - block.begin, to - from), lost);
     if (!bytes)
         return bytes.takeError();
     m_bytesRead.fetch_add(*bytes, std::memory_order_relaxed);
@@ -146,9 +146,8 @@ std::vector<PlanLine> Copier::overflowLines() const
 std::uint64_t tensorBytes(const Plan& plan)
 {
     std::uint64_t bytes = 0;
-    for (const PlannedFile& file : plan.files)
-        for (const PlannedTensor& tensor : file.tensors)
-            bytes += tensor.sizeBytes;
+    for (const PlannedResult& result : plan.results)
+        bytes += resultBytes(plan, result);
     return bytes;
 }
 

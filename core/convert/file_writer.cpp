@@ -15,7 +15,7 @@ constexpr std::uint64_t kFlushWindow = 16u << 20; // carried to the disk while t
 
 FileWriter::FileWriter(const PlannedFile& file, std::string folder)
     : m_file(file), m_path(std::move(folder) + "/" + file.name),
-      m_hasChecksums(std::any_of(file.tensors.begin(), file.tensors.end(), [](const PlannedTensor& tensor) { return !tensor.crcAt.empty(); }))
+      m_hasChecksums(!file.records.empty())
 {
 }
 
@@ -39,10 +39,10 @@ Status FileWriter::write(std::size_t index, const Block& block, std::span<const 
 {
     SHARDLENS_TRY(open());
     if (m_hasChecksums)
-        for (const PlannedTensor& tensor : tensorsIn(m_file, block.begin, block.end)) {
-            const std::uint64_t from = std::max(tensor.offset, block.begin);
-            const std::uint64_t to = std::min(tensor.offset + tensor.sizeBytes, block.end);
-            m_parts[index].push_back({static_cast<std::size_t>(&tensor - m_file.tensors.data()), crc32Of(bytes.subspan(from - block.begin, to - from)), to - from});
+        for (const PlannedRecord& record : recordsIn(m_file, block.begin, block.end)) {
+            const std::uint64_t from = std::max(record.offset, block.begin);
+            const std::uint64_t to = std::min(record.offset + record.sizeBytes, block.end);
+            m_parts[index].push_back({static_cast<std::size_t>(&record - m_file.records.data()), crc32Of(bytes.subspan(from - block.begin, to - from)), to - from});
         }
     SHARDLENS_TRY(m_output->writeAt(block.begin, bytes));
     job.progress().bytesWritten.fetch_add(bytes.size(), std::memory_order_relaxed);
@@ -54,12 +54,12 @@ Status FileWriter::write(std::size_t index, const Block& block, std::span<const 
     return {};
 }
 
-std::vector<std::uint32_t> FileWriter::tensorChecksums() const
+std::vector<std::uint32_t> FileWriter::recordChecksums() const
 {
-    std::vector<std::uint32_t> out(m_file.tensors.size(), 0);
+    std::vector<std::uint32_t> out(m_file.records.size(), 0);
     for (const std::vector<Part>& block : m_parts)
         for (const Part& part : block)
-            out[part.tensor] = crc32Joined(out[part.tensor], part.crc, part.bytes);
+            out[part.record] = crc32Joined(out[part.record], part.crc, part.bytes);
     return out;
 }
 
@@ -69,10 +69,10 @@ Status FileWriter::placeChecksums() const
         std::uint64_t at;
         std::uint32_t crc;
     };
-    const std::vector<std::uint32_t> crcs = tensorChecksums();
+    const std::vector<std::uint32_t> crcs = recordChecksums();
     std::vector<Patch> patches;
     for (std::size_t i = 0; i < crcs.size(); ++i)
-        for (const std::uint64_t at : m_file.tensors[i].crcAt)
+        for (const std::uint64_t at : m_file.records[i].crcAt)
             patches.push_back({at, crcs[i]});
     std::sort(patches.begin(), patches.end(), [](const Patch& a, const Patch& b) { return a.at < b.at; });
     for (std::size_t i = 0; i < patches.size();) {

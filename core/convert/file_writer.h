@@ -26,7 +26,7 @@ private:
     Status open();
     Status complete(JobContext& job);
     Status placeChecksums() const;
-    [[nodiscard]] std::vector<std::uint32_t> tensorChecksums() const;
+    [[nodiscard]] std::vector<std::uint32_t> recordChecksums() const;
 
     const PlannedFile& m_file;
     std::string m_path;
@@ -35,7 +35,7 @@ private:
     std::optional<OutputFile> m_output;
     std::atomic<std::size_t> m_left{0};
     struct Part {
-        std::size_t tensor;
+        std::size_t record;
         std::uint32_t crc;
         std::uint64_t bytes;
     };

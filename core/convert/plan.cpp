@@ -100,10 +100,7 @@ const char* nameOf(PlanLine::Kind kind)
 
 std::size_t Plan::tensorCount() const
 {
-    std::size_t count = 0;
-    for (const PlannedFile& file : files)
-        count += file.tensors.size();
-    return count;
+    return results.size();
 }
 
 Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
@@ -117,6 +114,9 @@ Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request,
     plan.request = filledIn(request, choice);
     plan.formatId = formatIdOf(choice.kind);
     plan.source = std::move(source);
+    plan.payload = plan.source;
+    for (const OutputTensor& tensor : selected.tensors)
+        plan.results.push_back({tensor.name, tensor.source, tensor.dtype});
     plan.targetIsFile = choice.isFile;
     plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
     addReplaced(plan);
@@ -134,7 +134,7 @@ std::vector<std::string> planText(const Plan& plan)
     std::vector<std::string> out;
     out.push_back(fmt::format("{}, {} written, {} read", plural(plan.tensorCount(), "tensor", "tensors"), exactSizeText(plan.bytesToWrite), exactSizeText(plan.bytesToRead)));
     for (const PlannedFile& file : plan.files)
-        out.push_back(fmt::format("file {}: {}, {}", printable(file.name), plural(file.tensors.size(), "tensor", "tensors"), exactSizeText(file.sizeBytes)));
+        out.push_back(fmt::format("file {}: {}, {}", printable(file.name), plural(file.tensorCount, "tensor", "tensors"), exactSizeText(file.sizeBytes)));
     for (const PlanLine& line : plan.lines)
         out.push_back(fmt::format("{} {}: {}", nameOf(line.kind), line.topic, line.text));
     return out;

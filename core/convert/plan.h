@@ -11,15 +11,22 @@
 
 namespace shardlens {
 
-// One tensor of the output: dense, row-major, little-endian bytes at a known place.
+// A run of one tensor's values in an output file, the whole tensor or a part of it: row-major, little-endian bytes at a known place.
 struct PlannedTensor {
     std::string name;
-    TensorId source{};
+    TensorId source{};            // in Plan::payload
     DType dtype{};                // in the output
     std::uint64_t offset = 0;     // in its file
     std::uint64_t sizeBytes = 0;
     bool isAlias = false;
     bool sharesBytes = false;     // the bytes are those of an earlier tensor of the file: a tied name in a torch file
+    std::uint64_t sourceOffset = 0; // bytes of the tensor's values, as `dtype`, that lie before the run
+};
+
+// A member of an archive whose bytes come with the tensors.
+struct PlannedRecord {
+    std::uint64_t offset = 0; // in its file
+    std::uint64_t sizeBytes = 0;
     std::vector<std::uint64_t> crcAt; // where the CRC-32 of the bytes goes once it is known: 4 bytes, little-endian, in a literal
 };
 
@@ -36,6 +43,15 @@ struct PlannedFile {
     std::uint64_t sizeBytes = 0;
     std::vector<PlannedBytes> literals; // ascending by offset; together with the tensors they cover the file
     std::vector<PlannedTensor> tensors; // ascending by offset
+    std::vector<PlannedRecord> records; // of an archive, ascending by offset
+    std::size_t tensorCount = 0;        // that the file holds, whole or in part
+};
+
+// A tensor that reading the output must find, and what it must be equal to.
+struct PlannedResult {
+    std::string name;
+    TensorId source{}; // in Plan::source
+    DType dtype{};
 };
 
 // A line of "what changes", for people.
@@ -52,6 +68,8 @@ struct Plan {
     ConvertRequest request;      // with every default filled in
     std::string formatId;        // of the output
     CheckpointPtr source;
+    CheckpointPtr payload;       // what the files' runs are read from: the source, or other names for the same bytes
+    std::vector<PlannedResult> results;
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;

@@ -57,7 +57,8 @@ std::uint64_t sizeOf(const Plan& plan)
         for (const PlannedBytes& literal : file.literals)
             bytes += sizeof(PlannedBytes) + literal.bytes.size();
         for (const PlannedTensor& tensor : file.tensors)
-            bytes += sizeof(PlannedTensor) + sizeOf(tensor.name) + tensor.crcAt.size() * sizeof(std::uint64_t);
+            bytes += sizeof(PlannedTensor) + sizeOf(tensor.name);
+        bytes += file.records.size() * (sizeof(PlannedRecord) + kTextOverhead);
     }
     return bytes;
 }

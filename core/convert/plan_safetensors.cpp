@@ -22,8 +22,9 @@ Result<PlannedFile> planSafetensorsFile(const Checkpoint& source, const std::vec
     out.sizeBytes = header.size() + (entries.empty() ? 0 : entries.back().end);
     for (const SafetensorsEntry& entry : entries) {
         const OutputTensor& tensor = tensors[tensorOf.at(entry.name)];
-        out.tensors.push_back({tensor.name, tensor.source, tensor.dtype, header.size() + entry.begin, tensor.sizeBytes, tensor.isAlias, false, {}});
+        out.tensors.push_back({tensor.name, tensor.source, tensor.dtype, header.size() + entry.begin, tensor.sizeBytes, tensor.isAlias, false, 0});
     }
+    out.tensorCount = out.tensors.size();
     out.literals.push_back({0, std::move(header)});
     return out;
 }

@@ -16,7 +16,7 @@ namespace {
 
 // A run of one tensor's bytes in the result, and the same in the source.
 struct Comparison {
-    const PlannedTensor* wanted;
+    const PlannedResult* wanted;
     TensorId written;
     std::uint64_t offset;
     std::uint64_t size;
@@ -30,7 +30,7 @@ std::unordered_map<std::string, TensorId> tensorsByName(const Checkpoint& result
     return out;
 }
 
-Status checkDescription(const Plan& plan, const PlannedTensor& wanted, const Tensor& written)
+Status checkDescription(const Plan& plan, const PlannedResult& wanted, const Tensor& written)
 {
     const Tensor& source = plan.source->tensor(wanted.source);
     if (written.dtype != wanted.dtype || written.shape != source.shape)
@@ -45,17 +45,17 @@ Result<std::vector<Comparison>> comparisonsOf(const Plan& plan, const Checkpoint
     if (byName.size() != plan.tensorCount())
         return Error{ErrorCode::Corrupt, fmt::format("{} were to be written, and {} are read back", plural(plan.tensorCount(), "tensor", "tensors"), byName.size())};
     std::vector<Comparison> out;
-    for (const PlannedFile& file : plan.files)
-        for (const PlannedTensor& wanted : file.tensors) {
-            const auto written = byName.find(wanted.name);
-            if (written == byName.end())
-                return Error{ErrorCode::Corrupt, "it is not read back"}.within(printable(wanted.name));
-            SHARDLENS_TRY(checkDescription(plan, wanted, result.tensor(written->second)));
-            const std::uint64_t cell = info(wanted.dtype).bytesPerBlock;
-            const std::uint64_t step = plan.blockBytes / 2 / cell * cell; // two buffers instead of one
-            for (std::uint64_t at = 0; at < wanted.sizeBytes; at += step)
-                out.push_back({&wanted, written->second, at, std::min(step, wanted.sizeBytes - at)});
-        }
+    for (const PlannedResult& wanted : plan.results) {
+        const auto written = byName.find(wanted.name);
+        if (written == byName.end())
+            return Error{ErrorCode::Corrupt, "it is not read back"}.within(printable(wanted.name));
+        SHARDLENS_TRY(checkDescription(plan, wanted, result.tensor(written->second)));
+        const std::uint64_t cell = info(wanted.dtype).bytesPerBlock;
+        const std::uint64_t step = plan.blockBytes / 2 / cell * cell; // two buffers instead of one
+        const std::uint64_t size = resultBytes(plan, wanted);
+        for (std::uint64_t at = 0; at < size; at += step)
+            out.push_back({&wanted, written->second, at, std::min(step, size - at)});
+    }
     return out;
 }
 
@@ -79,6 +79,11 @@ Status compareOne(const Comparison& what, const ValueReader& source, const Value
 }
 
 } // namespace
+
+std::uint64_t resultBytes(const Plan& plan, const PlannedResult& result)
+{
+    return plan.source->bytesOf(result.source) / info(plan.source->tensor(result.source).dtype).bytesPerBlock * info(result.dtype).bytesPerBlock;
+}
 
 Result<std::uint64_t> verifyResult(const Plan& plan, const std::string& resultPath, Executor& executor, JobContext& job)
 {

@@ -54,7 +54,7 @@ QString castsOf(const Plan& plan)
     std::set<std::pair<DType, DType>> casts;
     for (const PlannedFile& file : plan.files)
         for (const PlannedTensor& tensor : file.tensors)
-            if (const DType own = plan.source->tensor(tensor.source).dtype; own != tensor.dtype)
+            if (const DType own = plan.payload->tensor(tensor.source).dtype; own != tensor.dtype)
                 casts.insert({own, tensor.dtype});
     QStringList words;
     for (const auto& [from, to] : casts)

@@ -52,7 +52,7 @@ FlatRange outlineOf(const BoxView& box, ShapeView units)
 
 class PictureBuilder {
 public:
-    PictureBuilder(const Plan& plan, std::stop_token stop) : m_plan(plan), m_checkpoint(*plan.source), m_stop(std::move(stop)) {}
+    PictureBuilder(const Plan& plan, std::stop_token stop) : m_plan(plan), m_checkpoint(*plan.payload), m_stop(std::move(stop)) {}
 
     std::shared_ptr<const PlanPictureModel> build()
     {
@@ -148,6 +148,8 @@ void PictureBuilder::addSourceStretches()
     for (const PlannedFile& file : m_plan.files)
         for (const PlannedTensor& tensor : file.tensors)
             carried[indexOf(tensor.source)] = true;
+    for (const PlannedResult& result : m_plan.results)
+        carried[indexOf(result.source)] = true;
     std::vector<std::vector<std::pair<PlanStretch, RoleId>>> found(m_out->before.size());
     for (std::size_t t = 0; t < m_checkpoint.tensors().size() && !m_stop.stop_requested(); ++t) {
         const Tensor& tensor = m_checkpoint.tensors()[t];
@@ -218,8 +220,16 @@ void PictureBuilder::addBandsOf(const PlannedTensor& planned, std::size_t to)
     std::stable_sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.begin < b.begin; });
     const std::uint64_t sourceCell = info(tensor.dtype).bytesPerBlock;
     const std::uint64_t targetCell = info(planned.dtype).bytesPerBlock;
-    std::uint64_t covered = 0;
+    const std::uint64_t first = planned.sourceOffset / targetCell;
+    const std::uint64_t last = first + planned.sizeBytes / targetCell;
+    std::uint64_t covered = first;
     for (Run run : runs) {
+        if (run.begin >= last)
+            break;
+        if (!run.coarse && run.end > last) {
+            run.sourceEnd -= std::min(run.sourceEnd - run.sourceBegin, (run.end - last) * sourceCell);
+            run.end = last;
+        }
         if (!run.coarse && run.end <= covered)
             continue; // a replica
         if (!run.coarse && run.begin < covered) {
@@ -227,7 +237,8 @@ void PictureBuilder::addBandsOf(const PlannedTensor& planned, std::size_t to)
             run.begin = covered;
         }
         covered = std::max(covered, run.end);
-        addBand({run.lane, run.sourceBegin, run.sourceEnd, to, planned.offset + run.begin * targetCell, planned.offset + run.end * targetCell, run.rank});
+        const std::uint64_t from = planned.offset + (std::max(run.begin, first) - first) * targetCell;
+        addBand({run.lane, run.sourceBegin, run.sourceEnd, to, from, planned.offset + (std::min(run.end, last) - first) * targetCell, run.rank});
     }
 }
 

@@ -17,7 +17,7 @@ Plan planOf(const std::vector<std::pair<DType, std::uint64_t>>& tensors)
     file.sizeBytes = 10;
     for (const auto& [dtype, count] : tensors) {
         const std::uint64_t size = bytesOf(dtype, count).value_or(0);
-        file.tensors.push_back({fmt::format("t{}", file.tensors.size()), {}, dtype, file.sizeBytes, size, false, false, {}});
+        file.tensors.push_back({fmt::format("t{}", file.tensors.size()), {}, dtype, file.sizeBytes, size, false, false, 0});
         file.sizeBytes += size;
     }
     Plan plan;
