@@ -33,7 +33,7 @@ ConvertRequest requestOf(const ConvertArguments& arguments)
 {
     ConvertRequest out = arguments.request;
     if (!arguments.selection.select.empty())
-        out.select = selectByName(arguments.selection.select).value_or(Select::Weights); // the names were checked while parsing
+        out.select = selectByName(arguments.selection.select); // the names were checked while parsing
     out.include = arguments.selection.include;
     out.exclude = arguments.selection.exclude;
     if (!arguments.dtype.empty())
@@ -50,10 +50,13 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     ConvertRequest& request = arguments.request;
     command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin .ckpt")->required();
-    command.add_option("--to", request.to, "safetensors or torch (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    command.add_option("--to", request.to, "safetensors, torch or deepspeed (default: what DST's name says, else the source's format)")->type_name("FORMAT");
     command.add_option("--tag", request.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
+    command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's)")->type_name("N")->check(CLI::Range(1, 65536));
+    command.add_option("--zero-stage", request.zeroStage, "ZeRO stage of the target: 1, 2 or 3 (default: the source's)")->type_name("S")->check(CLI::Range(1, 3));
+    command.add_flag("--keep-objects", request.keepObjects, "Write objects of unknown classes too, where pickles are written");
     command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);
     command.add_option("--memory-limit", arguments.memoryLimit, "Memory to work in (default: 256MiB)")->type_name("SIZE")->check(checkSize);
     addThreadsOption(command, request.threads);
@@ -71,7 +74,8 @@ void addConvertCommand(CLI::App& program, CommandContext& context)
     addRequestOptions(*command, *arguments);
     addConversionOptions(*command, arguments->options);
     command->footer("DST appears when it is whole: a job that is cancelled, killed or fails leaves nothing under its name.\n\n"
-                    "Example: shardlens convert /data/run /data/model --to safetensors --dtype BF16 --verify");
+                    "Example: shardlens convert /data/run /data/model --to safetensors --dtype BF16 --verify\n"
+                    "         shardlens convert /data/run /data/run-on-6 --to deepspeed --dp 6");
     command->callback([arguments, &context] { context.exitCode = runConversion(requestOf(*arguments), arguments->options, context); });
 }
 

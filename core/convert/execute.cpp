@@ -164,8 +164,10 @@ Result<StagedOutput> stage(const Plan& plan)
 }
 
 // Fills the staged folder; returns what the run has to say beside the plan.
-Status copyAll(const Plan& plan, const StagedOutput& staged, Executor& executor, JobContext& job, ConvertReport& report)
+Status copyAll(const Plan& plan, StagedOutput& staged, Executor& executor, JobContext& job, ConvertReport& report)
 {
+    for (const PlannedFile& file : plan.files)
+        SHARDLENS_TRY(staged.makeFoldersOf(file.name));
     enter(ConvertPhase::Copy, job);
     Copier copier(plan, staged.contentFolder(), job);
     SHARDLENS_TRY(copier.run(executor));

@@ -94,6 +94,17 @@ Status readThreads(const Json& value, ConvertRequest& into)
     return {};
 }
 
+// A count of ranks or a stage: 1 to `most`.
+Status readCount(const Json& value, std::uint64_t most, std::optional<std::uint32_t>& into)
+{
+    if (value.is_null())
+        return {};
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > most)
+        return Error{ErrorCode::Refused, fmt::format("{}, and 1 to {} are allowed", printable(value.dump()), groupedText(most))};
+    into = value.get<std::uint32_t>();
+    return {};
+}
+
 Status readSelect(const Json& value, ConvertRequest& into)
 {
     std::string name;
@@ -125,7 +136,7 @@ Status readDevice(const Json& value, ConvertRequest& into)
     return {};
 }
 
-constexpr std::array<Member, 15> kMembers{{
+constexpr std::array<Member, 18> kMembers{{
     {"source", [](const Json& v, ConvertRequest& r) { return readText(v, r.source); }},
     {"target", [](const Json& v, ConvertRequest& r) { return readText(v, r.target); }},
     {"to", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.to); }},
@@ -138,6 +149,9 @@ constexpr std::array<Member, 15> kMembers{{
     {"memory_limit", [](const Json& v, ConvertRequest& r) { return readSize(v, r.memoryLimit); }},
     {"threads", readThreads},
     {"device", readDevice},
+    {"dp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.dp); }},
+    {"zero_stage", [](const Json& v, ConvertRequest& r) { return readCount(v, 3, r.zeroStage); }},
+    {"keep_objects", [](const Json& v, ConvertRequest& r) { return readBool(v, r.keepObjects); }},
     {"verify", [](const Json& v, ConvertRequest& r) { return readBool(v, r.verify); }},
     {"overwrite", [](const Json& v, ConvertRequest& r) { return readBool(v, r.overwrite); }},
     {"$schema", [](const Json&, ConvertRequest&) { return Status{}; }},
@@ -218,7 +232,8 @@ std::string requestToJson(const ConvertRequest& request)
         out["to"] = *request.to;
     if (request.tag)
         out["tag"] = *request.tag;
-    out["select"] = nameOf(request.select);
+    if (request.select)
+        out["select"] = nameOf(*request.select);
     if (request.dtype)
         out["dtype"] = std::string(nameOf(*request.dtype));
     if (!request.include.empty())
@@ -233,6 +248,12 @@ std::string requestToJson(const ConvertRequest& request)
         out["threads"] = request.threads;
     if (request.device != plain.device)
         out["device"] = request.device;
+    if (request.dp)
+        out["dp"] = *request.dp;
+    if (request.zeroStage)
+        out["zero_stage"] = *request.zeroStage;
+    if (request.keepObjects)
+        out["keep_objects"] = true;
     if (request.verify)
         out["verify"] = true;
     if (request.overwrite)

@@ -3,10 +3,12 @@
 #include "core/base/text.h"
 #include "core/convert/plan_checks.h"
 #include "core/convert/plan_files.h"
+#include "core/convert/plan_layout.h"
 #include "core/convert/plan_lines.h"
 #include "core/convert/plan_memory.h"
 #include "core/convert/plan_shards.h"
 #include "core/convert/plan_tensors.h"
+#include "core/format/format.h"
 #include "core/io/staged_output.h"
 #include "core/job/executor.h"
 
@@ -28,6 +30,7 @@ Naming namingOf(OutputKind kind)
     switch (kind) {
     case OutputKind::Safetensors: return {"model", ".safetensors"};
     case OutputKind::Torch: return {"pytorch_model", ".bin"};
+    case OutputKind::Layout: break; // names its files itself
     }
     return {"", ""};
 }
@@ -35,10 +38,11 @@ Naming namingOf(OutputKind kind)
 ConvertRequest filledIn(const ConvertRequest& request, const OutputChoice& choice)
 {
     ConvertRequest out = request;
-    out.to = formatIdOf(choice.kind);
+    out.to = choice.formatId;
+    out.select = choice.select;
     if (out.threads == 0)
         out.threads = static_cast<std::uint32_t>(availableThreads());
-    if (!choice.isFile && !out.maxShardBytes)
+    if (!choice.isFile && choice.kind != OutputKind::Layout && !out.maxShardBytes)
         out.maxShardBytes = kDefaultShardBytes;
     return out;
 }
@@ -83,6 +87,42 @@ void addReplaced(Plan& plan)
                                                                              printable(plan.request.target))});
 }
 
+// The files of a layout, or of a kept tree, that a format has put together. Nothing where the source has no tree.
+Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& job)
+{
+    const TargetOptions options{plan.request.dp, plan.request.zeroStage, plan.request.keepObjects};
+    if (choice.kind == OutputKind::Layout) {
+        SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
+        SHARDLENS_TRY(planTarget(std::move(target), plan, job));
+        return true;
+    }
+    const Format* own = formatById(plan.source->formatId());
+    const bool wantsTree = choice.kind == OutputKind::Torch && choice.select == Select::All && !plan.request.dtype && plan.request.include.empty() && plan.request.exclude.empty();
+    if (!wantsTree || !choice.isFile || own == nullptr || own->keepTree == nullptr)
+        return false;
+    SHARDLENS_ASSIGN(auto tree, own->keepTree(plan.source, options, job));
+    if (!tree)
+        return false;
+    tree->torchFiles.front().name = TargetPath(plan.request.target).name;
+    SHARDLENS_TRY(planTarget(std::move(*tree), plan, job));
+    return true;
+}
+
+Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const OutputTensors selected, planTensors(plan.source, plan.request, job));
+    SHARDLENS_TRY(checkFindings(*plan.source, selected));
+    SHARDLENS_TRY(checkDTypes(selected, choice.kind));
+    for (const OutputTensor& tensor : selected.tensors)
+        plan.results.push_back({tensor.name, tensor.source, tensor.dtype});
+    plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
+    SHARDLENS_TRY(addFiles(selected, choice, plan, job));
+    for (const OutputTensor& tensor : selected.tensors)
+        plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
+    plan.deflated = selected.deflated;
+    return {};
+}
+
 } // namespace
 
 const char* nameOf(PlanLine::Kind kind)
@@ -107,25 +147,19 @@ Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request,
 {
     SHARDLENS_ASSIGN(const OutputChoice choice, chooseOutput(*source, request));
     SHARDLENS_TRY(checkTarget(*source, request));
-    SHARDLENS_ASSIGN(const OutputTensors selected, planTensors(source, request, job));
-    SHARDLENS_TRY(checkFindings(*source, selected));
-    SHARDLENS_TRY(checkDTypes(selected, choice.kind));
     Plan plan;
     plan.request = filledIn(request, choice);
-    plan.formatId = formatIdOf(choice.kind);
+    plan.formatId = choice.formatId;
     plan.source = std::move(source);
     plan.payload = plan.source;
-    for (const OutputTensor& tensor : selected.tensors)
-        plan.results.push_back({tensor.name, tensor.source, tensor.dtype});
     plan.targetIsFile = choice.isFile;
-    plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
+    SHARDLENS_ASSIGN(const bool done, planByFormat(choice, plan, job));
+    if (!done)
+        SHARDLENS_TRY(planByNames(choice, plan, job));
     addReplaced(plan);
-    SHARDLENS_TRY(addFiles(selected, choice, plan, job));
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
-    for (const OutputTensor& tensor : selected.tensors)
-        plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
-    SHARDLENS_TRY(planMemory(selected, plan));
+    SHARDLENS_TRY(planMemory(plan));
     return plan;
 }
 

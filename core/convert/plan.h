@@ -70,6 +70,7 @@ struct Plan {
     CheckpointPtr source;
     CheckpointPtr payload;       // what the files' runs are read from: the source, or other names for the same bytes
     std::vector<PlannedResult> results;
+    std::vector<StreamId> deflated; // of the payload: compressed members that are read
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;

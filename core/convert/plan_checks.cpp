@@ -23,8 +23,7 @@ constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Saf
                                                 {".bin", OutputKind::Torch},
                                                 {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
-constexpr std::array<std::string_view, 9> kLaterFormats{"deepspeed", "sdloader",   "universal",  "megatron", "torch-dist",
-                                                        "dcp",       "mindspore", "colossalai", "gguf"};
+constexpr std::array<std::string_view, 8> kLaterFormats{"sdloader", "universal", "megatron", "torch-dist", "dcp", "mindspore", "colossalai", "gguf"};
 
 std::optional<OutputKind> kindOfName(std::string_view target)
 {
@@ -41,17 +40,41 @@ std::optional<OutputKind> kindOfFormat(std::string_view id)
     for (const OutputKind kind : {OutputKind::Safetensors, OutputKind::Torch})
         if (id == formatIdOf(kind))
             return kind;
-    return std::nullopt;
+    const Format* format = formatById(id);
+    return format != nullptr && format->layOut != nullptr ? std::optional(OutputKind::Layout) : std::nullopt;
 }
 
 Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 {
-    constexpr const char* kAdvice = "this version writes safetensors and torch: say which with --to";
+    constexpr const char* kAdvice = "this version writes safetensors, torch and deepspeed: say which with --to";
     if (!request.to)
         return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
     if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())
         return {ErrorCode::Refused, fmt::format("writing {} follows later; {}", *request.to, kAdvice)};
     return {ErrorCode::Refused, fmt::format("no format is named {}; {}", printable(*request.to), kAdvice)};
+}
+
+// Options that mean nothing for the output are refused: they would do nothing.
+Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
+{
+    if (choice.kind != OutputKind::Layout) {
+        if (request.dp || request.zeroStage)
+            return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", request.dp ? "--dp" : "--zero-stage", choice.formatId)};
+        if (request.keepObjects && (choice.kind != OutputKind::Torch || choice.select != Select::All))
+            return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --to torch --select all: elsewhere no objects are written"};
+        return {};
+    }
+    if (choice.isFile)
+        return Error{ErrorCode::Refused, fmt::format("{} is a folder of files, and the target's name says one file", choice.formatId)};
+    if (choice.select != Select::All)
+        return Error{ErrorCode::Refused, fmt::format("--select {}: {} exists to be resumed, and takes everything; there is nothing to resume from otherwise", nameOf(choice.select), choice.formatId)};
+    const char* const without = request.dtype                                            ? "--dtype"
+                                : !request.include.empty() || !request.exclude.empty() ? "--include and --exclude"
+                                : request.maxShardBytes                                  ? "--max-shard-size"
+                                                                                         : nullptr;
+    if (without != nullptr)
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --to {}: the engine resumes from all of it, as it is", without, choice.formatId)};
+    return {};
 }
 
 } // namespace
@@ -61,6 +84,7 @@ const char* formatIdOf(OutputKind kind)
     switch (kind) {
     case OutputKind::Safetensors: return "safetensors";
     case OutputKind::Torch: return "torch";
+    case OutputKind::Layout: break;
     }
     return "";
 }
@@ -75,10 +99,10 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
         return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), formatIdOf(*asked))};
     if (named && request.maxShardBytes)
         return Error{ErrorCode::Refused, "--max-shard-size needs a folder as target, and its name says one file"};
-    if (*asked == OutputKind::Torch && request.select == Select::All)
-        return Error{ErrorCode::Refused, "--select all to torch keeps nesting and plain values, and writing those follows later; "
-                                         "choose weights, module or optimizer, or --to safetensors"};
-    return OutputChoice{*asked, named.has_value()};
+    OutputChoice out{*asked, named.has_value(), request.to ? *request.to : *asked == OutputKind::Layout ? source.formatId() : formatIdOf(*asked),
+                     request.select.value_or(*asked == OutputKind::Layout ? Select::All : Select::Weights)};
+    SHARDLENS_TRY(checkOptions(request, out));
+    return out;
 }
 
 Status checkFindings(const Checkpoint& source, const OutputTensors& selected)

@@ -8,12 +8,14 @@
 namespace shardlens {
 
 // What is written, once every default is filled in.
-enum class OutputKind : std::uint8_t { Safetensors, Torch };
-[[nodiscard]] const char* formatIdOf(OutputKind kind);
+enum class OutputKind : std::uint8_t { Safetensors, Torch, Layout }; // Layout: a family's own (Format::layOut)
+[[nodiscard]] const char* formatIdOf(OutputKind kind); // of the first two
 
 struct OutputChoice {
     OutputKind kind = OutputKind::Safetensors;
     bool isFile = false;
+    std::string formatId;
+    Select select = Select::Weights;
 };
 
 // From --to, the target's name and the source's format. Refused for what this version does not write, and where name and format contradict each other.

@@ -99,7 +99,7 @@ void addDroppedTensors(const Checkpoint& source, const ConvertRequest& request, 
     std::unordered_set<std::size_t> kept;
     for (const OutputTensor& tensor : selected.tensors)
         kept.insert(indexOf(tensor.source));
-    const auto without = selectTensors(source, SelectionOptions{request.select, {}, {}});
+    const auto without = selectTensors(source, SelectionOptions{chosen(request), {}, {}});
     Sum byPattern;
     for (const SelectedTensor& tensor : without)
         if (!tensor.repeats && kept.insert(indexOf(tensor.tensor)).second)
@@ -194,7 +194,7 @@ void addFindings(const Checkpoint& source, std::vector<PlanLine>& lines)
 std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& request, const OutputTensors& selected, OutputKind kind)
 {
     std::vector<PlanLine> lines;
-    addKept(selected, request.select, lines);
+    addKept(selected, chosen(request), lines);
     addCasts(source, selected, lines);
     addTies(selected, kind, lines);
     addDroppedTensors(source, request, selected, lines);

@@ -64,13 +64,13 @@ std::uint64_t sizeOf(const Plan& plan)
 }
 
 // Compressed members are decoded whole and kept: all of them at worst, and the packed bytes of one a thread on the way.
-std::uint64_t decodedBytes(const Checkpoint& source, const OutputTensors& selected, std::uint64_t threads)
+std::uint64_t decodedBytes(const Plan& plan, std::uint64_t threads)
 {
     std::uint64_t decoded = 0;
     std::uint64_t packed = 0;
-    for (const StreamId id : selected.deflated) {
-        decoded += source.stream(id).sizeBytes;
-        packed = std::max(packed, source.stream(id).storedBytes);
+    for (const StreamId id : plan.deflated) {
+        decoded += plan.payload->stream(id).sizeBytes;
+        packed = std::max(packed, plan.payload->stream(id).storedBytes);
     }
     return decoded + packed * threads;
 }
@@ -85,17 +85,17 @@ std::uint64_t threadBytes(std::uint64_t blockBytes)
 // 200,000 and 400,000 tensors of both formats: 2.2 to 2.6 times what the containers hold, 0.2 to 0.5 more with verifying.
 std::uint64_t describedBytes(const Plan& plan)
 {
-    const std::uint64_t held = sizeOf(*plan.source) + sizeOf(plan);
+    const std::uint64_t held = sizeOf(*plan.source) + (plan.payload == plan.source ? 0 : sizeOf(*plan.payload)) + sizeOf(plan);
     return held * kPlanningTenths / 10 + (plan.request.verify ? held * kVerifyingTenths / 10 : 0);
 }
 
 } // namespace
 
-Status planMemory(const OutputTensors& selected, Plan& plan)
+Status planMemory(Plan& plan)
 {
     const std::uint64_t threads = plan.request.threads;
     const std::uint64_t limit = plan.request.memoryLimit;
-    const std::uint64_t decoded = decodedBytes(*plan.source, selected, threads);
+    const std::uint64_t decoded = decodedBytes(plan, threads);
     plan.metadataBytes = describedBytes(plan);
     const std::uint64_t fixed = plan.metadataBytes + decoded;
     const std::uint64_t least = fixed + threads * threadBytes(kSmallestBlock);

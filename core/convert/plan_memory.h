@@ -8,6 +8,6 @@ namespace shardlens {
 
 // Fills in metadataBytes, blockBytes and peakBufferBytes of a plan whose request and files are complete.
 // Refused where the limit is too small, with the least that works.
-[[nodiscard]] Status planMemory(const OutputTensors& selected, Plan& plan);
+[[nodiscard]] Status planMemory(Plan& plan);
 
 } // namespace shardlens

@@ -29,7 +29,7 @@ Status compileAll(const std::vector<std::string>& patterns, const char* option, 
 Result<SelectionOptions> selectionOf(const ConvertRequest& request)
 {
     SelectionOptions out;
-    out.select = request.select;
+    out.select = chosen(request);
     SHARDLENS_TRY(compileAll(request.include, "--include", out.include));
     SHARDLENS_TRY(compileAll(request.exclude, "--exclude", out.exclude));
     return out;
@@ -37,9 +37,9 @@ Result<SelectionOptions> selectionOf(const ConvertRequest& request)
 
 Error nothingSelected(const Checkpoint& source, const ConvertRequest& request)
 {
-    std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(request.select));
+    std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
     if (source.tensors().size() != 1)
-        text = fmt::format("nothing is selected: of {} none is {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(request.select));
+        text = fmt::format("nothing is selected: of {} none is {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
     if (!request.include.empty() || !request.exclude.empty())
         text += " and passes --include and --exclude";
     return {ErrorCode::Refused, text + "; `shardlens list` shows what is there"};

@@ -28,7 +28,17 @@ std::string pathArgument(const std::string& path)
     return shellQuoted(path.starts_with('-') ? "./" + path : path);
 }
 
+Select defaultOf(const std::optional<std::string>& to)
+{
+    return to == "deepspeed" ? Select::All : Select::Weights;
+}
+
 } // namespace
+
+Select chosen(const ConvertRequest& request)
+{
+    return request.select.value_or(defaultOf(request.to));
+}
 
 std::string commandLineOf(const ConvertRequest& request)
 {
@@ -41,8 +51,8 @@ std::string commandLineOf(const ConvertRequest& request)
         option("--to", *request.to);
     if (request.tag)
         option("--tag", *request.tag);
-    if (request.select != plain.select)
-        option("--select", nameOf(request.select));
+    if (request.select && *request.select != defaultOf(request.to))
+        option("--select", nameOf(*request.select));
     if (request.dtype)
         option("--dtype", std::string(nameOf(*request.dtype)));
     for (const std::string& pattern : request.include)
@@ -57,6 +67,12 @@ std::string commandLineOf(const ConvertRequest& request)
         option("--threads", std::to_string(request.threads));
     if (request.device != plain.device)
         option("--device", request.device);
+    if (request.dp)
+        option("--dp", std::to_string(*request.dp));
+    if (request.zeroStage)
+        option("--zero-stage", std::to_string(*request.zeroStage));
+    if (request.keepObjects)
+        out += " --keep-objects";
     if (request.verify)
         out += " --verify";
     if (request.overwrite)

@@ -21,7 +21,7 @@ struct ConvertRequest {
     std::string target;            // a folder, or a file where its name ends in .safetensors .sft .pt .pth .bin .ckpt
     std::optional<std::string> to; // format id; nothing: what the target's name says, else the source's own format
     std::optional<std::string> tag;
-    Select select = Select::Weights;
+    std::optional<Select> select; // nothing: weights; everything for formats that exist to be resumed
     std::optional<DType> dtype;    // floating-point tensors are cast to it
     std::vector<std::string> include;
     std::vector<std::string> exclude;
@@ -29,11 +29,17 @@ struct ConvertRequest {
     std::uint64_t memoryLimit = kDefaultMemoryLimit;
     std::uint32_t threads = 0;     // 0: as many as the process may use
     std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
+    std::optional<std::uint32_t> dp;        // target data-parallel size; nothing: the source's
+    std::optional<std::uint32_t> zeroStage; // target ZeRO stage; nothing: the source's
+    bool keepObjects = false;               // objects of unknown classes go into the result as they are
     bool verify = false;
     bool overwrite = false;
 
     auto operator<=>(const ConvertRequest&) const = default;
 };
+
+// What the request selects where the source's format does not decide: what it says, else the default of the format that it names.
+[[nodiscard]] Select chosen(const ConvertRequest& request);
 
 // JSON: {"shardlens_job": 1, "source": …}. Unknown members, wrong types and newer versions are refused by name.
 // Sizes are bytes, or text with a unit ("5GB"). Paths are as written: relative ones count from the working directory.

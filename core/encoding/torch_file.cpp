@@ -68,6 +68,11 @@ pickle::Value TorchFile::root() const
     return m_impl->content.graph->root();
 }
 
+bool TorchFile::isBigEndian() const
+{
+    return m_impl->content.bigEndian;
+}
+
 const std::vector<TorchStorage>& TorchFile::storages() const
 {
     return m_impl->content.storages;
@@ -86,6 +91,11 @@ bool TorchFile::isTensor(pickle::Value value)
 Result<TorchTensor> TorchFile::tensorOf(pickle::Value value) const
 {
     return rebuildTensor(m_impl->content, value);
+}
+
+Result<TorchStoragePart> TorchFile::storageOf(pickle::Value persistentId) const
+{
+    return storagePart(m_impl->content, persistentId);
 }
 
 } // namespace shardlens

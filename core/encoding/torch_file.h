@@ -36,6 +36,13 @@ struct TorchTensor {
     bool noData = false;                  // a meta tensor: described, not stored
 };
 
+// What a persistent id stands for: a storage, or (legacy files) a part of one. Bytes of the decoded storage.
+struct TorchStoragePart {
+    std::size_t storage = 0; // index into TorchFile::storages()
+    std::uint64_t offsetBytes = 0;
+    std::uint64_t sizeBytes = 0;
+};
+
 // A finding of the container that is no reason to refuse: for people.
 struct TorchNote {
     std::string code; // "repacked", "header-mismatch", "slack"
@@ -55,6 +62,7 @@ public:
 
     [[nodiscard]] Container container() const;
     [[nodiscard]] pickle::Value root() const; // lives as long as this object
+    [[nodiscard]] bool isBigEndian() const;   // its storages hold big-endian values
     [[nodiscard]] const std::vector<TorchStorage>& storages() const;
     [[nodiscard]] const std::vector<TorchNote>& notes() const;
 
@@ -62,6 +70,8 @@ public:
     [[nodiscard]] static bool isTensor(pickle::Value value);
     // The tensor of such a value. Corrupt: "view leaves its storage", "storage 0: 24 B needed, the record has 20"; Unsupported: sparse, quantized with per-channel scales, nested …
     [[nodiscard]] Result<TorchTensor> tensorOf(pickle::Value value) const;
+    // The storage of a persistent id ("storage", class, key, location, count[, view]). Corrupt where it is none, or not in the file.
+    [[nodiscard]] Result<TorchStoragePart> storageOf(pickle::Value persistentId) const;
 
 private:
     struct Impl;

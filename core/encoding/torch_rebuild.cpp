@@ -246,6 +246,13 @@ bool isTensorCall(Value value)
     return value.kind() == pickle::Kind::Reduce && unwrapped(value).call != Call::None;
 }
 
+Result<TorchStoragePart> storagePart(const TorchContainer& container, Value persistentId)
+{
+    SHARDLENS_ASSIGN(const StorageReference found, storageOf(container, persistentId));
+    const bool isView = persistentId.persistentId().at(5).size() == 3;
+    return TorchStoragePart{found.index, found.viewOffset, isView ? found.bytes : container.storages[found.index].sizeBytes};
+}
+
 Result<TorchTensor> rebuildTensor(const TorchContainer& container, Value value)
 {
     const Rebuild rebuild = unwrapped(value);

@@ -8,5 +8,7 @@ namespace shardlens {
 [[nodiscard]] bool isTensorCall(pickle::Value value);
 // The tensor of such a call, checked against its storage (§4).
 [[nodiscard]] Result<TorchTensor> rebuildTensor(const TorchContainer& container, pickle::Value value);
+// What TorchFile::storageOf() answers.
+[[nodiscard]] Result<TorchStoragePart> storagePart(const TorchContainer& container, pickle::Value persistentId);
 
 } // namespace shardlens

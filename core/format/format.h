@@ -2,6 +2,7 @@
 
 #include "core/base/result.h"
 #include "core/job/job_context.h"
+#include "core/format/target.h"
 #include "core/model/checkpoint.h"
 
 #include <cstddef>
@@ -51,6 +52,11 @@ struct Format {
     bool hasTags = false; // whether OpenOptions::tag means something
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
+    // Files of this layout from a source of any format, where it is no matter of names and tensors alone; nullptr where it is.
+    Result<Target> (*layOut)(const CheckpointPtr&, const TargetOptions&, JobContext&) = nullptr;
+    // The whole tree of a source of this format as one torch file, nesting and plain values included; nullptr where there is no tree, and nothing
+    // where this source has none.
+    Result<std::optional<Target>> (*keepTree)(const CheckpointPtr&, const TargetOptions&, JobContext&) = nullptr;
 };
 
 [[nodiscard]] std::span<const Format> formats();

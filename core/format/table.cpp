@@ -1,4 +1,5 @@
 #include "core/format/deepspeed/deepspeed_format.h"
+#include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
 #include "core/format/safetensors/safetensors_format.h"
 #include "core/format/torch/torch_format.h"
@@ -12,10 +13,11 @@ constexpr std::array<Format, 3> kFormats{{
     {.id = "deepspeed",
      .title = "DeepSpeed ZeRO",
      .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",
-     .writes = nullptr,
+     .writes = "a run to resume at another number of ranks or another ZeRO stage (1 to 3)",
      .hasTags = true,
      .probe = deepspeed::probe,
-     .open = deepspeed::open},
+     .open = deepspeed::open,
+     .layOut = deepspeed::layOut},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",
@@ -27,7 +29,8 @@ constexpr std::array<Format, 3> kFormats{{
      .reads = "what torch.save writes (zip and legacy), or a folder with pytorch_model.bin[.index.json]",
      .writes = "one file, or shards with an index as Hugging Face names them",
      .probe = torch::probe,
-     .open = torch::open},
+     .open = torch::open,
+     .keepTree = torch::keepTree},
 }};
 
 } // namespace

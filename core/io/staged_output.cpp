@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -322,8 +323,23 @@ std::string StagedOutput::resultPath() const
     return m_options.targetIsFile ? m_content + "/" + TargetPath(m_options.target).name : m_content;
 }
 
+Status StagedOutput::makeFoldersOf(const std::string& fileName)
+{
+    for (std::size_t slash = fileName.find('/'); slash != std::string::npos; slash = fileName.find('/', slash + 1)) {
+        const std::string folder = fmt::format("{}/{}", m_content, fileName.substr(0, slash));
+        if (std::find(m_folders.begin(), m_folders.end(), folder) != m_folders.end())
+            continue;
+        if (::mkdir(folder.c_str(), 0777) != 0)
+            return systemError(errno).within(printable(fileName.substr(0, slash)));
+        m_folders.push_back(folder);
+    }
+    return {};
+}
+
 Status StagedOutput::publish(Existing existing)
 {
+    for (auto folder = m_folders.rbegin(); folder != m_folders.rend(); ++folder)
+        SHARDLENS_TRY(flushFolder(*folder));
     SHARDLENS_TRY(flushFolder(m_content));
     if (existing == Existing::Replace)
         SHARDLENS_TRY(renameOver(resultPath(), m_options.target, m_options.target + ".replaced"));

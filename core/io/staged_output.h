@@ -3,6 +3,7 @@
 #include "core/base/result.h"
 
 #include <string>
+#include <vector>
 
 namespace shardlens {
 
@@ -23,6 +24,8 @@ public:
     ~StagedOutput();
 
     [[nodiscard]] const std::string& contentFolder() const { return m_content; }
+    // Makes the folders that a file of that name, relative to the content folder, lies in; they are flushed with it.
+    Status makeFoldersOf(const std::string& fileName);
     // Where the result can be opened before it is published: the folder, or the one file in it.
     [[nodiscard]] std::string resultPath() const;
 
@@ -39,6 +42,7 @@ private:
     Options m_options;
     std::string m_work;
     std::string m_content;
+    std::vector<std::string> m_folders; // below it, outermost first
     int m_lock;
 };
 

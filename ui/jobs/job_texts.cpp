@@ -47,7 +47,7 @@ QString JobTexts::titleOf(const ConvertRequest& request, const QString& formatId
     const QString form = what.isEmpty() ? formatId : tr("%1 %2", "dtype, format").arg(what, formatId);
     const QString source = QString::fromStdString(printable(std::filesystem::path(request.source).lexically_normal().filename().string()));
     QString title = source.isEmpty() ? form : tr("%1 to %2", "source, format").arg(source, form);
-    switch (request.select) {
+    switch (chosen(request)) {
     case Select::Weights: return title;
     case Select::Module: return tr("%1, module copy").arg(title);
     case Select::Optimizer: return tr("%1, optimizer").arg(title);

@@ -256,8 +256,9 @@ Value GraphBuilder::import(const std::shared_ptr<const void>& owner, Value from,
         return none();
     if (std::find(m_graph->m_owners.begin(), m_graph->m_owners.end(), owner) == m_graph->m_owners.end())
         m_graph->m_owners.push_back(owner);
+    const std::size_t others = m_todo.size(); // of an import() that is deciding about this one
     const Index root = place(from, decide);
-    while (!m_todo.empty()) {
+    while (m_todo.size() > others) {
         const auto [index, value] = m_todo.back();
         m_todo.pop_back();
         fill(index, value, decide);

@@ -92,10 +92,11 @@ Match probe(const Candidate& candidate)
     return looksLikeRoot(candidate) ? Match::ByContent : Match::No;
 }
 
-Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
-    Run run(candidate, std::move(folder));
+    OpenedRun out{std::make_unique<Run>(candidate, std::move(folder)), {}};
+    Run& run = *out.run;
     SHARDLENS_TRY(openRankFiles(run, job));
     SHARDLENS_TRY(refuseByConfig(run));
     run.stage = stageOf(run);
@@ -104,14 +105,21 @@ Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& option
     if (run.stage == Stage::LegacyZero1)
         recoverLegacyShapes(run);
     SHARDLENS_TRY(requireShapes(run));
-    ModuleNames names = moduleNames(run);
+    ModuleNames& names = out.names;
+    names = moduleNames(run);
     registerParameters(run, names);
     SHARDLENS_TRY(addOptimizer(run, names));
     SHARDLENS_TRY(job.poll());
     SHARDLENS_TRY(addModule(run, names));
     addAliases(run, names);
     addFacts(run);
-    return std::move(run.builder).finish();
+    return out;
+}
+
+Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+{
+    SHARDLENS_ASSIGN(OpenedRun opened, readRun(candidate, options, job));
+    return std::move(opened.run->builder).finish();
 }
 
 } // namespace shardlens::deepspeed

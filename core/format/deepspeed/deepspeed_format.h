@@ -1,10 +1,20 @@
 #pragma once
 
+#include "core/format/deepspeed/module_states.h"
 #include "core/format/format.h"
+
+#include <memory>
 
 namespace shardlens::deepspeed {
 
 [[nodiscard]] Match probe(const Candidate& candidate);
 [[nodiscard]] Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job);
+
+// A run with its pickles still at hand; its builder has every tensor, in the order in which open() numbers them.
+struct OpenedRun {
+    std::unique_ptr<Run> run;
+    ModuleNames names;
+};
+[[nodiscard]] Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job);
 
 } // namespace shardlens::deepspeed

@@ -12,19 +12,6 @@ namespace {
 
 using Pieces = std::map<std::uint32_t, TorchPieces>;
 
-// Elements between the parameters of a group (param_alignment_paddings, formats/deepspeed.md §6.1); zero where the key is not there.
-std::vector<std::uint64_t> gapsOf(const Run& run, std::size_t group)
-{
-    std::vector<std::uint64_t> gaps(run.groups[group].size(), 0);
-    const auto first = run.firstOptimizer();
-    if (!first)
-        return gaps;
-    const pickle::Value paddings = run.optimizerState(*first).find("param_alignment_paddings").at(group);
-    for (std::size_t i = 0; i < gaps.size() && i < paddings.size(); ++i)
-        gaps[i] = std::min<std::uint64_t>(countOf(paddings.at(i)).value_or(0), 1u << 20);
-    return gaps;
-}
-
 // Where each parameter of a group begins, and where the last ends.
 struct GroupLayout {
     std::vector<std::uint64_t> begins;
@@ -34,7 +21,7 @@ struct GroupLayout {
 
 Result<GroupLayout> layoutOf(const Run& run, std::size_t group)
 {
-    GroupLayout out{{}, gapsOf(run, group), 0};
+    GroupLayout out{{}, alignmentPaddings(run, group), 0};
     for (std::size_t i = 0; i < run.groups[group].size(); ++i) {
         out.begins.push_back(out.total);
         const auto next = checkedAdd(out.total, run.groups[group][i].count + out.gaps[i]);
@@ -49,19 +36,6 @@ Result<GroupLayout> layoutOf(const Run& run, std::size_t group)
 pickle::Value mastersOf(const Run& run, std::uint32_t rank)
 {
     return run.optimizerState(rank).find("single_partition_of_fp32_groups");
-}
-
-pickle::Value stateOf(const Run& run, std::uint32_t rank, std::size_t group)
-{
-    const pickle::Value base = run.optimizerState(rank).find("base_optimizer_state");
-    if (base.isMapping()) { // rigid: the torch optimizer's own state_dict
-        const pickle::Value states = base.find("state");
-        for (std::size_t i = 0; i < states.size(); ++i)
-            if (countOf(states.keyAt(i)) == group)
-                return states.valueAt(i);
-        return {};
-    }
-    return base.at(group); // elastic: a list, one dictionary a group
 }
 
 pickle::Value stepOf(const Run& run, std::uint32_t rank, std::size_t group)
@@ -152,7 +126,7 @@ Status addGroup(Run& run, Pieces& pieces, std::size_t index, bool& agree)
     SHARDLENS_TRY(addMasters(run, group, layout, masters));
     agree = agree && mappingsAgree(run, index, layout, masters);
     SHARDLENS_ASSIGN(const auto states, statesOfGroup(
-                                            run, pieces, [&](std::uint32_t rank) { return stateOf(run, rank, index); },
+                                            run, pieces, [&](std::uint32_t rank) { return flatGroupState(run, rank, index); },
                                             [&](std::uint32_t rank) { return stepOf(run, rank, index); },
                                             {layout.total, std::max(paddedPart, masters.longestPart())}));
     SHARDLENS_TRY(addStates(run, group, layout, states));
@@ -180,6 +154,31 @@ Result<std::vector<std::uint64_t>> lengthsOfGroups(Run& run, Pieces& pieces, std
 }
 
 } // namespace
+
+pickle::Value flatGroupState(const Run& run, std::uint32_t rank, std::size_t group)
+{
+    const pickle::Value base = run.optimizerState(rank).find("base_optimizer_state");
+    if (base.isMapping()) { // rigid: the torch optimizer's own state_dict
+        const pickle::Value states = base.find("state");
+        for (std::size_t i = 0; i < states.size(); ++i)
+            if (countOf(states.keyAt(i)) == group)
+                return states.valueAt(i);
+        return {};
+    }
+    return base.at(group); // elastic: a list, one dictionary a group
+}
+
+std::vector<std::uint64_t> alignmentPaddings(const Run& run, std::size_t group)
+{
+    std::vector<std::uint64_t> gaps(run.groups[group].size(), 0);
+    const auto first = run.firstOptimizer();
+    if (!first)
+        return gaps;
+    const pickle::Value paddings = run.optimizerState(*first).find("param_alignment_paddings").at(group);
+    for (std::size_t i = 0; i < gaps.size() && i < paddings.size(); ++i)
+        gaps[i] = std::min<std::uint64_t>(countOf(paddings.at(i)).value_or(0), 1u << 20);
+    return gaps;
+}
 
 Status addFlatGroups(Run& run)
 {

@@ -1,0 +1,140 @@
+#include "core/convert/plan_layout.h"
+
+#include "core/base/text.h"
+#include "core/convert/plan_archive.h"
+#include "core/encoding/tensor_reader.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+namespace shardlens {
+namespace {
+
+PlanLine::Kind kindOf(TargetNote::Kind kind)
+{
+    switch (kind) {
+    case TargetNote::Kind::Kept: return PlanLine::Kind::Kept;
+    case TargetNote::Kind::Info: return PlanLine::Kind::Info;
+    case TargetNote::Kind::Dropped: return PlanLine::Kind::Dropped;
+    case TargetNote::Kind::Cast: return PlanLine::Kind::Cast;
+    case TargetNote::Kind::Warning: return PlanLine::Kind::Warning;
+    }
+    return PlanLine::Kind::Info;
+}
+
+// Turns the files of a target into files of a plan.
+class TargetPlanner {
+public:
+    TargetPlanner(Plan& plan, JobContext& job) : m_plan(plan), m_job(job), m_streams(plan.payload) {}
+
+    Status addTorch(TargetTorchFile file);
+    void addText(TargetTextFile file);
+    void finish() { m_plan.deflated.assign(m_deflated.begin(), m_deflated.end()); }
+
+private:
+    Status checkWhole(TensorId tensor);
+    Result<ArchiveStorage> storageOf(TargetStorage storage);
+
+    Plan& m_plan;
+    JobContext& m_job;
+    StreamSet m_streams;
+    std::set<TensorId> m_checked;
+    std::set<StreamId> m_deflated;
+};
+
+// A hole is refused with tensor, region, rank and file; compressed members are noted, because they are decoded whole.
+Status TargetPlanner::checkWhole(TensorId tensor)
+{
+    if (!m_checked.insert(tensor).second)
+        return {};
+    SHARDLENS_TRY(m_job.poll());
+    SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
+    for (const TensorReader::Segment& segment : reader.segments()) {
+        const StreamId stream = m_plan.payload->pieces().at(segment.piece).source.stream;
+        if (m_plan.payload->stream(stream).kind == Stream::Kind::Deflated)
+            m_deflated.insert(stream);
+    }
+    return {};
+}
+
+Result<ArchiveStorage> TargetPlanner::storageOf(TargetStorage storage)
+{
+    ArchiveStorage out{storage.sizeBytes, {}};
+    out.runs.reserve(storage.runs.size());
+    for (const TargetRun& run : storage.runs) {
+        SHARDLENS_TRY(checkWhole(run.tensor));
+        const std::uint64_t cell = info(run.dtype).bytesPerBlock;
+        const std::uint64_t sourceCell = info(m_plan.payload->tensor(run.tensor).dtype).bytesPerBlock;
+        out.runs.push_back({m_plan.payload->fullName(run.tensor), run.tensor, run.dtype, run.offsetBytes, run.values * cell, false, false, run.firstValue * cell});
+        m_plan.bytesToRead += run.values * sourceCell;
+    }
+    return out;
+}
+
+Status TargetPlanner::addTorch(TargetTorchFile file)
+{
+    ArchiveContent content;
+    content.pickle = std::move(file.pickle);
+    content.bigEndian = file.bigEndian;
+    for (TargetStorage& storage : file.storages) {
+        auto planned = storageOf(std::move(storage));
+        if (!planned)
+            return planned.takeError();
+        content.storages.push_back(planned.take());
+    }
+    auto planned = planTorchArchive(file.name, std::move(content));
+    if (!planned)
+        return planned.takeError().within(printable(file.name));
+    planned->tensorCount = file.tensors;
+    m_plan.files.push_back(planned.take());
+    return {};
+}
+
+void TargetPlanner::addText(TargetTextFile file)
+{
+    const auto* bytes = reinterpret_cast<const std::byte*>(file.text.data());
+    PlannedFile out;
+    out.name = std::move(file.name);
+    out.sizeBytes = file.text.size();
+    out.literals.push_back({0, {bytes, bytes + file.text.size()}});
+    m_plan.files.push_back(std::move(out));
+}
+
+// What is wrong with the source as a whole stops a job that takes all of it.
+Status checkWholeSource(const Checkpoint& source)
+{
+    for (const Finding& finding : source.findings()) {
+        if (finding.severity != Severity::Error)
+            continue;
+        std::string text = finding.text;
+        if (!text.empty() && text.back() == '.')
+            text.pop_back();
+        return Error{ErrorCode::Refused, std::move(text)};
+    }
+    return {};
+}
+
+} // namespace
+
+Status planTarget(Target target, Plan& plan, JobContext& job)
+{
+    SHARDLENS_TRY(checkWholeSource(*plan.source));
+    plan.payload = std::move(target.payload);
+    TargetPlanner planner(plan, job);
+    for (TargetTorchFile& file : target.torchFiles)
+        SHARDLENS_TRY(planner.addTorch(std::move(file)));
+    for (TargetTextFile& file : target.textFiles)
+        planner.addText(std::move(file));
+    planner.finish();
+    for (const TargetResult& result : target.results)
+        plan.results.push_back({result.name, result.tensor, result.dtype});
+    for (TargetNote& note : target.notes)
+        plan.lines.push_back({kindOf(note.kind), std::move(note.topic), std::move(note.text)});
+    for (const Finding& finding : plan.source->findings())
+        if (finding.severity == Severity::Warning)
+            plan.lines.push_back({PlanLine::Kind::Warning, "Source", finding.text});
+    return {};
+}
+
+} // namespace shardlens

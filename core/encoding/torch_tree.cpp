@@ -1,0 +1,174 @@
+#include "core/encoding/torch_tree.h"
+
+#include "core/base/text.h"
+#include "core/encoding/pickle/emitter.h"
+#include "core/encoding/pickle/global_levels.h"
+#include "core/encoding/torch_storage_types.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens {
+namespace {
+
+using pickle::GlobalName;
+using pickle::Kind;
+using pickle::Value;
+
+constexpr int kKnown = 2;   // the highest level that is written as it is
+constexpr int kUnknown = 3; // left out unless asked for
+
+GlobalName nameNow(Value global)
+{
+    const GlobalName raw{global.globalModule(), global.globalName()};
+    return pickle::python3Name(raw, global.hasPython2Names() ? 2 : 4);
+}
+
+pickle::GlobalLevel levelOfGlobal(Value global)
+{
+    return pickle::levelOf(nameNow(global), {.protocol = global.hasPython2Names() ? 2 : 4});
+}
+
+std::string textOfName(Value global)
+{
+    const GlobalName name = nameNow(global);
+    return printable(fmt::format("{}.{}", name.module, name.name));
+}
+
+// getattr(Enumeration, "member") and getattr(Outer, "Inner"): how older Pythons write enumerations and nested classes (formats/pickle-safety.md §6.4).
+bool isKnownAttribute(Value call)
+{
+    const Value owner = call.args().at(0);
+    const auto attribute = call.args().at(1).asText();
+    if (owner.kind() != Kind::Global || call.args().size() != 2 || !attribute || !pickle::isIdentifier(*attribute) || pickle::isDunder(*attribute))
+        return false;
+    const GlobalName name = nameNow(owner);
+    return pickle::isKnownEnumeration(name.module, name.name) || pickle::isNestedClass(name, *attribute);
+}
+
+bool namesUnknown(Value value)
+{
+    return value.kind() == Kind::Global && levelOfGlobal(value).level == kUnknown;
+}
+
+} // namespace
+
+Result<Value> TorchTree::tensor(std::size_t key, DType dtype, const Shape& shape, bool requiresGrad)
+{
+    if (info(dtype).torchName.empty() || info(dtype).kind == DTypeKind::Quantized)
+        return Error{ErrorCode::Refused, fmt::format("torch has no dtype {}", nameOf(dtype))};
+    const Shape counted = unitShape(shape, dtype);
+    const std::uint64_t count = elementCount(counted).value_or(0);
+    const std::string_view storageClass = storageClassOf(dtype);
+    const bool typed = !storageClass.empty();
+    const auto number = [this](std::uint64_t value) { return m_graph.integer(static_cast<std::int64_t>(value)); };
+    const Value storage = m_graph.persistentId(m_graph.tuple({m_graph.text("storage"),
+                                                              m_graph.global(typed ? "torch" : "torch.storage", typed ? storageClass : "UntypedStorage"),
+                                                              m_graph.text(std::to_string(key)), m_graph.text("cpu"),
+                                                              number(typed ? count : count * info(dtype).bytesPerBlock)}));
+    std::vector<Value> extents;
+    std::vector<Value> strides(counted.size());
+    std::uint64_t stride = 1;
+    for (std::size_t axis = counted.size(); axis-- > 0;) {
+        strides[axis] = number(stride);
+        stride *= std::max<std::uint64_t>(counted[axis], 1);
+    }
+    for (const std::uint64_t extent : counted)
+        extents.push_back(number(extent));
+    std::vector<Value> arguments{storage, m_graph.integer(0), m_graph.tuple(extents), m_graph.tuple(strides), m_graph.boolean(requiresGrad), m_graph.orderedDict()};
+    if (!typed)
+        arguments.push_back(m_graph.global("torch", info(dtype).torchName));
+    return m_graph.call(m_graph.global("torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3"), m_graph.tuple(arguments));
+}
+
+TorchTree::Fate TorchTree::refuse(std::string text)
+{
+    if (!m_error)
+        m_error = Error{ErrorCode::Refused, std::move(text)};
+    return {Fate::Kind::Drop, {}};
+}
+
+TorchTree::Fate TorchTree::leaveOut(const std::string& what)
+{
+    if (m_keepObjects)
+        return {};
+    if (std::find(m_leftOut.begin(), m_leftOut.end(), what) == m_leftOut.end())
+        m_leftOut.push_back(what);
+    return {Fate::Kind::Drop, {}};
+}
+
+TorchTree::Fate TorchTree::fateOfName(Value global)
+{
+    const pickle::GlobalLevel level = levelOfGlobal(global);
+    if (level.level <= kKnown && !level.decidedAtCall)
+        return {};
+    if (level.level == kUnknown || (level.decidedAtCall && nameNow(global) == GlobalName{"functools", "partial"}))
+        return leaveOut(textOfName(global));
+    if (level.decidedAtCall && nameNow(global) == GlobalName{"builtins", "getattr"})
+        return {}; // the call was judged
+    return refuse(fmt::format("the pickle imports {} at offset {} ({}): such a pickle is not written again", textOfName(global), groupedText(global.globalOffset()),
+                              level.level >= 5 ? "dangerous" : "suspicious"));
+}
+
+TorchTree::Fate TorchTree::fateOfCall(Value call)
+{
+    const Value callable = call.callable();
+    if (callable.kind() != Kind::Global) {
+        if (callable.isCallOf("__builtin__", "getattr") || callable.isCallOf("builtins", "getattr"))
+            return {}; // judged on its own
+        return refuse("the pickle calls what is no name: such a pickle is not written again");
+    }
+    if (nameNow(callable) == GlobalName{"builtins", "getattr"}) {
+        if (isKnownAttribute(call))
+            return {};
+        return refuse(fmt::format("the pickle calls getattr at offset {} for what is no known enumeration", groupedText(callable.globalOffset())));
+    }
+    if (namesUnknown(callable))
+        return leaveOut(textOfName(callable));
+    // copyreg._reconstructor(C, …), _rebuild_from_type_v2(function, C, …): the class is an argument.
+    for (std::size_t i = 0; i < std::min<std::size_t>(call.args().size(), 8); ++i)
+        if (namesUnknown(call.args().at(i)))
+            return leaveOut(textOfName(call.args().at(i)));
+    return {};
+}
+
+TorchTree::Fate TorchTree::fateOf(const TorchFile& file, const std::shared_ptr<const void>& owner, Value value)
+{
+    switch (value.kind()) {
+    case Kind::Global: return fateOfName(value);
+    case Kind::Reduce:
+    case Kind::NewObject: return fateOfCall(value);
+    case Kind::PersistentId: break;
+    default: return {};
+    }
+    const auto part = file.storageOf(value);
+    if (!part)
+        return refuse(part.error().message());
+    const Value id = value.persistentId();
+    const std::size_t number = m_storageNumber(file, *part);
+    const Value type = m_graph.import(owner, id.at(1));
+    const Value count = id.at(5).size() == 3 ? m_graph.import(owner, id.at(5).at(2)) : m_graph.import(owner, id.at(4));
+    return {Fate::Kind::Replace, m_graph.persistentId(m_graph.tuple({m_graph.text("storage"), type, m_graph.text(std::to_string(number)), m_graph.text("cpu"), count}))};
+}
+
+Result<Value> TorchTree::import(const std::shared_ptr<const TorchFile>& file, Value from, const pickle::GraphBuilder::Decide& decide)
+{
+    const Value made = m_graph.import(file, from, [&](Value value) -> Fate {
+        if (decide)
+            if (const Fate first = decide(value); first.kind != Fate::Kind::Copy)
+                return first;
+        return fateOf(*file, file, value);
+    });
+    if (m_error)
+        return *m_error;
+    return made;
+}
+
+Result<std::vector<std::byte>> TorchTree::finish(Value root) &&
+{
+    const auto graph = std::move(m_graph).finish(root);
+    return pickle::emitPickle(graph->root());
+}
+
+} // namespace shardlens

@@ -1,0 +1,174 @@
+#include "core/format/deepspeed/reshard.h"
+
+#include "core/base/text.h"
+#include "core/format/deepspeed/deepspeed_format.h"
+#include "core/layout/selection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens::deepspeed {
+namespace {
+
+constexpr std::uint32_t kMaxWorld = 1u << 16;
+
+Error nothingToResume(const std::string& why)
+{
+    return {ErrorCode::Refused, fmt::format("{}: there is nothing to resume from", why)};
+}
+
+bool isBf16Optimizer(const Run& run, std::uint64_t zeroStage)
+{
+    const pickle::Value root = run.model.root();
+    const bool fp32Gradients = configOf(root, {"data_types", "grad_accum_dtype"}).asText() == "fp32";
+    const bool bf16 = configOf(root, {"bf16", "enabled"}).asBool().value_or(false);
+    return zeroStage == 1 && (run.stage == Stage::Bf16Optimizer || (bf16 && fp32Gradients)); // which class the engine makes (formats/deepspeed.md §1.5)
+}
+
+Result<Stage> targetStage(const Run& run, const TargetOptions& options)
+{
+    const std::uint64_t number = options.zeroStage.value_or(static_cast<std::uint32_t>(numberOf(run.stage)));
+    if (number < 1 || number > 3)
+        return Error{ErrorCode::Refused, fmt::format("--zero-stage {}: 1, 2 and 3 are written", number)};
+    if (isBf16Optimizer(run, number))
+        return Stage::Bf16Optimizer;
+    return number == 1 ? Stage::Zero1 : number == 2 ? Stage::Zero2 : Stage::Zero3;
+}
+
+Status checkSource(Run& run, const TargetOptions& options)
+{
+    if (options.dp && (*options.dp == 0 || *options.dp > kMaxWorld))
+        return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
+    if (run.stage == Stage::None)
+        return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
+    if (run.stage == Stage::LegacyZero1)
+        return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
+    if (!run.firstOptimizer())
+        return nothingToResume("no optimizer file of the run is here");
+    for (const auto& [rank, file] : run.optimizers) {
+        if (!file.torch)
+            return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(run.builder.file(file.id).name)));
+        if (file.torch->isBigEndian())
+            return Error{ErrorCode::Unsupported, "files of a big-endian machine"};
+    }
+    const bool isElastic = run.stage != Stage::Zero3 && run.optimizerState(*run.firstOptimizer()).find("base_optimizer_state").kind() == pickle::Kind::List;
+    if (isElastic && options.zeroStage == 3u)
+        return nothingToResume("the run was saved with elastic_checkpoint, without param_groups, which ZeRO-3 needs");
+    return {};
+}
+
+// The storages of a file, as tensors of bytes behind those of the source: what its small objects hold is copied from there.
+Status addStorages(Run& run, const RankFile& file, Reshard& reshard)
+{
+    const RoleId role = run.builder.role(RoleKind::Other, "storage");
+    const auto& storages = file.torch->storages();
+    for (std::size_t i = 0; i < storages.size(); ++i) {
+        const TorchStorage& storage = storages[i];
+        const ParameterId parameter = run.builder.parameter(fmt::format("{}: storage {}", run.builder.file(file.id).name, i));
+        const TensorId id = run.builder.addTensor({parameter, role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
+        const StreamId stream = storage.deflated ? run.builder.addStream({Stream::Kind::Deflated, file.id, storage.offset, storage.storedBytes, storage.sizeBytes})
+                                                 : run.builder.streamOf(file.id);
+        SHARDLENS_TRY(run.builder.addWhole(id, {stream, storage.deflated ? 0 : storage.offset, run.anyRank(), {}}));
+        reshard.storages.emplace(std::pair{file.torch.get(), i}, id);
+    }
+    return {};
+}
+
+void addResults(const Reshard& reshard, const Checkpoint& source, Target& out)
+{
+    const bool keepsModule = reshard.stage != Stage::Zero3;
+    for (const SelectedTensor& selected : selectTensors(source, SelectionOptions{Select::All, {}, {}})) {
+        if (source.roleOf(selected.tensor).kind == RoleKind::Other || (source.roleOf(selected.tensor).kind == RoleKind::Module && !keepsModule))
+            continue;
+        out.results.push_back({selected.name, selected.tensor, source.tensor(selected.tensor).dtype});
+    }
+}
+
+std::string joined(const std::set<std::string>& names)
+{
+    std::string out;
+    for (const std::string& name : names)
+        out += (out.empty() ? "" : ", ") + printable(name);
+    return out;
+}
+
+void addNotes(const Reshard& reshard, const std::set<std::string>& leftOut, const std::set<std::string>& random, Target& out)
+{
+    using Kind = TargetNote::Kind;
+    const Run& run = *reshard.run;
+    std::size_t parameters = 0;
+    for (const TrainedGroup& group : reshard.groups)
+        parameters += group.parameters.size();
+    out.notes.push_back({Kind::Kept, "Training state",
+                         fmt::format("{} in {} with masters, optimizer states, step, loss scale, scheduler and client state: {} on {} becomes {} on {}.",
+                                     plural(parameters, "parameter", "parameters"), plural(reshard.groups.size(), "optimizer group", "optimizer groups"), titleOf(run.stage),
+                                     plural(run.world, "rank", "ranks"), titleOf(reshard.stage), plural(reshard.world, "rank", "ranks"))});
+    if (run.stage == Stage::Zero3 && reshard.stage != Stage::Zero3)
+        out.notes.push_back({Kind::Cast, "Module copies", "ZeRO-3 keeps none; they are made from the masters, rounded to the dtype of training."});
+    if (run.stage != Stage::Zero3 && reshard.stage == Stage::Zero3)
+        out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
+    if (!random.empty())
+        out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joined(random))});
+    if (!leftOut.empty())
+        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", joined(leftOut))});
+    out.notes.push_back({Kind::Info, "Configuration",
+                         fmt::format("The copies of ds_config say stage {}. The batch sizes in the configuration that you resume with are yours to change.", reshard.zeroStage)});
+}
+
+Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
+{
+    const TagFolder& folder = reshard.run->folder;
+    const std::string tag = folder.tag.empty() ? "global_step0" : folder.tag;
+    std::set<std::string> leftOut;
+    std::set<std::string> random;
+    const bool isStage3 = reshard.stage == Stage::Zero3;
+    for (std::uint32_t rank = 0; rank < (isStage3 ? reshard.world : 1); ++rank) {
+        SHARDLENS_TRY(job.poll());
+        const std::string name = isStage3 ? fmt::format("zero_pp_rank_{}_mp_rank_00_model_states.pt", rank) : std::string("mp_rank_00_model_states.pt");
+        SHARDLENS_ASSIGN(auto file, modelFile(reshard, rank, fmt::format("{}/{}", tag, name), leftOut, random));
+        out.torchFiles.push_back(std::move(file));
+    }
+    for (std::uint32_t rank = 0; rank < reshard.world; ++rank) {
+        SHARDLENS_TRY(job.poll());
+        const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_00_optim_states.pt", tag, folder.optimizerPrefix, rank);
+        SHARDLENS_ASSIGN(auto file, optimizerFile(reshard, rank, name, leftOut));
+        out.torchFiles.push_back(std::move(file));
+    }
+    out.textFiles.push_back({"latest", tag});
+    addNotes(reshard, leftOut, random, out);
+    return {};
+}
+
+} // namespace
+
+Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
+{
+    if (source->formatId() != "deepspeed")
+        return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
+    SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
+    SHARDLENS_ASSIGN(auto read, readRun(candidate, {}, job));
+    Run& run = *read.run;
+    SHARDLENS_TRY(checkSource(run, options));
+    Reshard reshard;
+    SHARDLENS_TRY(addStorages(run, run.model, reshard));
+    if (!reshard.storages.contains({run.optimizers.at(*run.firstOptimizer()).torch.get(), 0}))
+        SHARDLENS_TRY(addStorages(run, run.optimizers.at(*run.firstOptimizer()), reshard));
+    reshard.payload = std::move(run.builder).finish();
+    const TensorsByName tensors = tensorsByName(*reshard.payload);
+    reshard.run = &run;
+    reshard.tensors = &tensors;
+    reshard.names = &read.names;
+    SHARDLENS_ASSIGN(reshard.groups, trainedGroups(run, tensors));
+    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
+    reshard.zeroStage = numberOf(reshard.stage);
+    reshard.world = options.dp.value_or(run.world);
+    reshard.keepObjects = options.keepObjects;
+    Target out;
+    SHARDLENS_TRY(addFiles(reshard, job, out));
+    addResults(reshard, *source, out);
+    out.payload = std::move(reshard.payload);
+    return out;
+}
+
+} // namespace shardlens::deepspeed

@@ -1,0 +1,188 @@
+#include "core/format/deepspeed/reshard_groups.h"
+
+#include "core/base/checked.h"
+#include "core/base/text.h"
+#include "core/format/deepspeed/zero12.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens::deepspeed {
+namespace {
+
+constexpr std::uint64_t kDefaultSubGroupSize = 1'000'000'000;
+constexpr std::uint64_t kAlignmentFactor = 2; // "nccl_start_alignment_factor"
+
+Result<TrainedParameter> trained(const ParameterShape& shape, const TensorsByName& tensors)
+{
+    const auto found = tensors.find(shape.name);
+    if (found == tensors.end() || !found->second.master)
+        return Error{ErrorCode::Refused, fmt::format("{} has no master in the optimizer files: there is nothing to train on from", printable(shape.name))};
+    return TrainedParameter{shape.name, shape.shape, shape.count, &found->second};
+}
+
+Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsByName& tensors)
+{
+    TrainedGroup out;
+    const ParameterGroup& stored = run.groups[index];
+    std::vector<std::size_t> order(stored.size());
+    for (std::size_t i = 0; i < order.size(); ++i)
+        order[i] = i;
+    if (isRoundRobin(run.model.root(), run.stage)) {
+        const auto permuted = roundRobinOrder(stored.size(), run.world);
+        for (std::size_t i = 0; i < permuted.size(); ++i)
+            order[permuted[i]] = i;
+    }
+    for (const std::size_t i : order) {
+        SHARDLENS_ASSIGN(auto parameter, trained(stored[i], tensors));
+        out.parameters.push_back(std::move(parameter));
+    }
+    if (const auto first = run.firstOptimizer()) {
+        out.state = flatGroupState(run, *first, index);
+        out.paramGroup = run.optimizerState(*first).find("base_optimizer_state").find("param_groups").at(index);
+    }
+    return out;
+}
+
+pickle::Value stateOfNumber(pickle::Value states, std::uint64_t number)
+{
+    for (std::size_t i = 0; i < states.size(); ++i)
+        if (countOf(states.keyAt(i)) == number)
+            return states.valueAt(i);
+    return {};
+}
+
+Status addSubGroup(const Run& run, const TensorsByName& tensors, std::uint64_t number, TrainedGroup& out)
+{
+    if (number >= run.groups.size())
+        return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {}, and there are {}", number, run.groups.size())};
+    for (const ParameterShape& shape : run.groups[number]) {
+        SHARDLENS_ASSIGN(auto parameter, trained(shape, tensors));
+        out.parameters.push_back(std::move(parameter));
+    }
+    return {};
+}
+
+Result<std::vector<TrainedGroup>> groupsOfStage3(const Run& run, const TensorsByName& tensors)
+{
+    const auto first = run.firstOptimizer();
+    const pickle::Value inner = first ? run.optimizerState(*first).find("optimizer_state_dict") : pickle::Value{};
+    const pickle::Value rows = inner.find("param_groups");
+    std::vector<TrainedGroup> out;
+    std::vector<bool> taken(run.groups.size(), false);
+    for (std::size_t g = 0; g < rows.size(); ++g) {
+        TrainedGroup& group = out.emplace_back();
+        group.paramGroup = rows.at(g);
+        const pickle::Value members = rows.at(g).find("params");
+        for (std::size_t i = 0; i < members.size(); ++i) {
+            const std::uint64_t number = countOf(members.at(i)).value_or(run.groups.size());
+            SHARDLENS_TRY(addSubGroup(run, tensors, number, group));
+            if (taken[number])
+                return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {} twice", number)};
+            taken[number] = true;
+            if (!group.state)
+                group.state = stateOfNumber(inner.find("state"), number);
+        }
+    }
+    if (std::find(taken.begin(), taken.end(), false) != taken.end())
+        return Error{ErrorCode::Refused, "the optimizer's param_groups do not name every sub-group: there is nothing to train on from"};
+    return out;
+}
+
+} // namespace
+
+TensorsByName tensorsByName(const Checkpoint& checkpoint)
+{
+    TensorsByName out;
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
+        const auto id = idAt<TensorId>(i);
+        const Role& role = checkpoint.roleOf(id);
+        ParameterTensors& into = out[checkpoint.parameterOf(id)];
+        switch (role.kind) {
+        case RoleKind::Weight: (checkpoint.tensor(id).moduleCopy ? into.module : into.master) = id; break;
+        case RoleKind::Module:
+        case RoleKind::Buffer: into.module = id; break;
+        case RoleKind::OptimizerState: into.states.emplace(role.name, id); break;
+        case RoleKind::Other: break;
+        }
+    }
+    return out;
+}
+
+bool isRoundRobin(const pickle::Value& fileRoot, Stage stage)
+{
+    return stage == Stage::Zero2 && configOf(fileRoot, {"zero_optimization", "round_robin_gradients"}).asBool().value_or(false);
+}
+
+std::vector<std::size_t> roundRobinOrder(std::size_t count, std::uint32_t world)
+{
+    std::vector<std::size_t> out;
+    for (std::size_t j = 0; j < world; ++j)
+        for (std::size_t i = j; i < count; i += world)
+            out.push_back(i);
+    return out;
+}
+
+Result<std::vector<TrainedGroup>> trainedGroups(const Run& run, const TensorsByName& tensors)
+{
+    if (run.stage == Stage::Zero3)
+        return groupsOfStage3(run, tensors);
+    std::vector<TrainedGroup> out;
+    for (std::size_t index = 0; index < run.groups.size(); ++index) {
+        SHARDLENS_ASSIGN(auto group, flatGroup(run, index, tensors));
+        out.push_back(std::move(group));
+    }
+    return out;
+}
+
+std::uint64_t FlatCut::used(std::uint32_t rank) const
+{
+    const std::uint64_t begin = partition * rank;
+    return begin >= total ? 0 : std::min(partition, total - begin);
+}
+
+FlatCut cutFlat(const std::vector<TrainedParameter>& parameters, std::uint32_t world, std::uint64_t alignTo)
+{
+    FlatCut out;
+    out.world = world;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+        const std::uint64_t count = parameters[i].count; // below 2^60, and there are fewer of them than bytes in a file
+        const bool isLast = i + 1 == parameters.size();
+        out.begins.push_back(out.total);
+        out.paddings.push_back(isLast ? 0 : ceilDiv(count, alignTo) * alignTo - count);
+        out.total += count + out.paddings.back();
+    }
+    const std::uint64_t alignment = kAlignmentFactor * world;
+    out.partition = ceilDiv(out.total, alignment) * kAlignmentFactor;
+    return out;
+}
+
+std::uint64_t subGroupSizeOf(const Run& run)
+{
+    return countOf(configOf(run.model.root(), {"zero_optimization", "sub_group_size"})).value_or(kDefaultSubGroupSize);
+}
+
+std::vector<SubGroup> cutIntoSubGroups(const std::vector<TrainedGroup>& groups, std::uint32_t world, std::uint64_t subGroupSize)
+{
+    std::vector<SubGroup> out;
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+        const auto& parameters = groups[g].parameters;
+        std::uint64_t all = 0;
+        for (const TrainedParameter& parameter : parameters)
+            all += ceilDiv(parameter.count, world);
+        SubGroup open{g, 0, 0, 0};
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+            open.length += ceilDiv(parameters[i].count, world);
+            open.last = i + 1;
+            const bool full = open.length >= subGroupSize && subGroupSize < all;
+            if (!full && open.last != parameters.size())
+                continue;
+            out.push_back(open);
+            open = {g, i + 1, i + 1, 0};
+        }
+    }
+    return out;
+}
+
+} // namespace shardlens::deepspeed

@@ -1,0 +1,74 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/job/job_context.h"
+#include "core/model/checkpoint.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// What somebody wants of a checkpoint that is written in a family's own layout.
+struct TargetOptions {
+    std::optional<std::uint32_t> dp;        // data-parallel size; nothing: the source's
+    std::optional<std::uint32_t> zeroStage; // 1 to 3; nothing: the source's
+    bool keepObjects = false;               // objects of unknown classes are written as they are
+};
+
+// A run of a tensor's values in a storage: `values` of them from `firstValue` on, in row-major order.
+struct TargetRun {
+    TensorId tensor{}; // of Target::payload
+    DType dtype{};     // cast to it
+    std::uint64_t firstValue = 0;
+    std::uint64_t values = 0;
+    std::uint64_t offsetBytes = 0; // in the storage
+};
+
+// What no run covers is zero.
+struct TargetStorage {
+    std::uint64_t sizeBytes = 0;
+    std::vector<TargetRun> runs; // ascending
+};
+
+// A file as torch.save writes it: data.pkl names its storages by their number.
+struct TargetTorchFile {
+    std::string name; // relative to the target folder, with the folders it lies in
+    std::vector<std::byte> pickle;
+    std::vector<TargetStorage> storages;
+    bool bigEndian = false;
+    std::size_t tensors = 0; // that it holds, whole or in part; for people
+};
+
+struct TargetTextFile {
+    std::string name;
+    std::string text;
+};
+
+// A tensor that the result must give under that name when it is read.
+struct TargetResult {
+    std::string name;
+    TensorId tensor{}; // of the source
+    DType dtype{};
+};
+
+// Something that is not carried over, or changed on the way; a sentence for people.
+struct TargetNote {
+    enum class Kind : std::uint8_t { Kept, Info, Dropped, Cast, Warning };
+    Kind kind = Kind::Info;
+    std::string topic;
+    std::string text;
+};
+
+// Files to write, before any byte of a tensor was read. The payload's files and tensors begin with those of the source, under the same numbers.
+struct Target {
+    CheckpointPtr payload;
+    std::vector<TargetTorchFile> torchFiles;
+    std::vector<TargetTextFile> textFiles;
+    std::vector<TargetResult> results;
+    std::vector<TargetNote> notes;
+};
+
+} // namespace shardlens
