@@ -28,7 +28,9 @@ std::uint64_t bitsOf(const Symbol& symbol)
 
 std::string quotedText(std::string_view text)
 {
-    std::string out = "'" + printable(text.substr(0, kMaxTextShown)) + "'";
+    const std::string_view shown = text.substr(0, kMaxTextShown);
+    const char* const quote = shown.find('\'') == std::string_view::npos ? "'" : "\"";
+    std::string out = quote + printable(shown) + quote;
     return text.size() > kMaxTextShown ? out + fmt::format("… ({} B)", groupedText(text.size())) : out;
 }
 
