@@ -149,7 +149,8 @@ void printListing(Console& console, const ScanReport& report, const ScanFinding&
     const std::size_t at = listing->lineAt(finding.finding.offset);
     for (std::size_t i = at - std::min(at, kLinesAround); i < std::min(listing->lines(), at + kLinesAround + 1); ++i) {
         const pickle::DisassemblyLine line = listing->line(i);
-        const std::string text = fmt::format("      {} {:>10}  {:<16} {}", i == at ? ">" : " ", line.offset, line.opcode, line.argument);
+        std::string text = fmt::format("      {} {:>10}  {:<16} {}", i == at ? ">" : " ", line.offset, line.opcode, line.argument);
+        text.erase(text.find_last_not_of(' ') + 1);
         console.line(console.styled(i == at ? Style::Strong : Style::Muted, elided(text, console.lineLimit())));
     }
 }

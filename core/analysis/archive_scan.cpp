@@ -167,7 +167,7 @@ void FileScanner::noteLies(const Member& member, const Place& place)
         add(place, 4, "A4", entry.headerOffset, fmt::format("{}: flags {:#x} say that it is encrypted, for which other programs refuse to read it", name, bits));
     if (member.local.name != entry.name)
         add(place, 4, "A3", entry.headerOffset, fmt::format("the directory names a record {}, its own header {}", name, printable(member.local.name)));
-    const bool hasSize = (member.local.flags & kSizesFollow) == 0 && member.local.storedBytes != kNoSize && entry.storedBytes < kNoSize;
+    const bool hasSize = (member.local.flags & kSizesFollow) == 0 && member.local.storedBytes != 0 && member.local.storedBytes != kNoSize;
     if (member.local.method != entry.method || (hasSize && member.local.storedBytes != entry.storedBytes))
         add(place, 4, "A3", entry.headerOffset, fmt::format("{}: its header and the directory differ in method or size", name));
     if (entry.method == 0 && entry.storedBytes != entry.sizeBytes)

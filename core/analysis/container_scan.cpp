@@ -85,6 +85,7 @@ Status FileScanner::scan(std::size_t index)
 {
     m_file = index;
     m_nestedBytes = 0;
+    m_nestedCount = 0;
     m_decodedBytes = 0;
     SHARDLENS_ASSIGN(const auto source, FileSource::open(m_report.files[index].path));
     m_report.files[index].sizeBytes = source->size();
@@ -127,9 +128,10 @@ Status FileScanner::scanContainer(const Source& source, const Place& place, Clai
         m_report.files[m_file].scanned = false;
         return {};
     }
-    SHARDLENS_TRY(scanUnzipped(source, place, claim));
+    SHARDLENS_ASSIGN(const std::uint64_t end, scanUnzipped(source, place, claim));
     const auto archive = ZipArchive::open(*source, &m_job);
-    if (archive && !archive->members().empty()) {
+    const bool isBehind = archive && !archive->members().empty() && archive->leadingBytes() >= end; // and no value of a pickle
+    if (isBehind) {
         add(place, 4, "A8", archive->leadingBytes(), "an archive behind other data: two programs see two different files");
         kind = isFile ? "zip archive behind other data" : kind;
         return scanArchive(source, *archive, place);
@@ -137,14 +139,15 @@ Status FileScanner::scanContainer(const Source& source, const Place& place, Clai
     return {};
 }
 
-Status FileScanner::scanUnzipped(const Source& source, const Place& place, Claim claim)
+Result<std::uint64_t> FileScanner::scanUnzipped(const Source& source, const Place& place, Claim claim)
 {
     const std::string head = headOf(*source, 0, source->size());
     std::string& kind = m_report.files[m_file].kind;
     const bool isFile = place.depth == 0 && place.member.empty();
     if (head.starts_with("\x93NUMPY")) {
         kind = isFile ? "NumPy array" : kind;
-        return scanNumpy(source, 0, source->size(), place);
+        SHARDLENS_TRY(scanNumpy(source, 0, source->size(), place));
+        return std::uint64_t{0};
     }
     if (isTarHead(head)) {
         kind = isFile ? "tar archive" : kind;
@@ -154,11 +157,12 @@ Status FileScanner::scanUnzipped(const Source& source, const Place& place, Claim
         kind = isFile ? "torch file (legacy)" : kind;
         return scanLegacy(source, place);
     }
-    const bool isCertain = (beginsAsPickle(head) || isOfNewerProtocol(head)) && !isSafetensorsHead(head, source->size()) && claim == Claim::Perhaps;
-    SHARDLENS_ASSIGN(const Row row, scanRow(source, 0, source->size(), isCertain ? Claim::Named : claim, place));
+    if (claim == Claim::Perhaps) // a header of safetensors may begin with the bytes of a pickle
+        claim = isSafetensorsHead(head, source->size()) ? Claim::Data : beginsAsPickle(head) || isOfNewerProtocol(head) ? Claim::Named : claim;
+    SHARDLENS_ASSIGN(const Row row, scanRow(source, 0, source->size(), claim, place));
     if (row.stopped && row.end < source->size())
         add(place, 0, "P19", row.end, fmt::format("{} B after the pickle are never read", groupedText(source->size() - row.end)));
-    return {};
+    return row.end;
 }
 
 // \x93NUMPY, version(2), header length (2 or 4), header as Python source, data: a pickle where the dtype holds objects.
@@ -186,10 +190,11 @@ Status FileScanner::scanNumpy(const Source& source, std::uint64_t begin, std::ui
     return {};
 }
 
-Status FileScanner::scanTar(const Source& source, const Place& place)
+Result<std::uint64_t> FileScanner::scanTar(const Source& source, const Place& place)
 {
     std::uint64_t members = 0;
-    for (std::uint64_t at = 0; source->size() - at >= kTarBlock;) {
+    std::uint64_t at = 0;
+    while (source->size() - at >= kTarBlock) {
         SHARDLENS_TRY(m_job.poll());
         const std::string header = headOf(*source, at, source->size());
         const auto length = octal(std::string_view(header).substr(124, 12));
@@ -205,11 +210,9 @@ Status FileScanner::scanTar(const Source& source, const Place& place)
         inner.member = (place.member.empty() ? "" : place.member + " ") + std::string(header.c_str());
         inner.origin = begin;
         SHARDLENS_TRY(scanTarParts(source, begin, begin + *length, inner));
-        at = begin + (*length + kTarBlock - 1) / kTarBlock * kTarBlock;
-        if (at > source->size())
-            break;
+        at = std::min(source->size(), begin + (*length + kTarBlock - 1) / kTarBlock * kTarBlock);
     }
-    return {};
+    return at;
 }
 
 // Members of PyTorch's first format; `storages` and `tensors` hold numbers between their pickles (formats/pytorch.md §6.2).
@@ -253,18 +256,18 @@ Status FileScanner::scanTarParts(const Source& source, std::uint64_t begin, std:
     return {};
 }
 
-Status FileScanner::scanLegacy(const Source& source, const Place& place)
+Result<std::uint64_t> FileScanner::scanLegacy(const Source& source, const Place& place)
 {
     SHARDLENS_ASSIGN(const Row row, scanRow(source, 0, source->size(), Claim::Named, place, kLegacyPickles));
     if (row.count < kLegacyPickles) {
         add(place, 4, "P6", row.end, fmt::format("truncated: {} of the {} pickles of a torch file are there", row.count, kLegacyPickles));
-        return {};
+        return row.end;
     }
     return scanLegacyStorages(source, row, place);
 }
 
 // For every key: i64 count, bytes. What lies behind the last one is looked at again.
-Status FileScanner::scanLegacyStorages(const Source& source, const Row& row, const Place& place)
+Result<std::uint64_t> FileScanner::scanLegacyStorages(const Source& source, const Row& row, const Place& place)
 {
     std::unordered_map<std::string_view, std::string_view> classes;
     for (const PickleScan::Storage& storage : row.storages)
@@ -295,7 +298,7 @@ Status FileScanner::scanLegacyStorages(const Source& source, const Row& row, con
     SHARDLENS_ASSIGN(const Row behind, scanRow(source, at, source->size(), Claim::Perhaps, place));
     if (behind.end < source->size())
         add(place, 0, "P19", behind.end, fmt::format("{} B after the last storage are never read", groupedText(source->size() - behind.end)));
-    return {};
+    return behind.end;
 }
 
 } // namespace shardlens

@@ -10,7 +10,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kScanWindow = 64u << 10;       // at first: nothing says how long a pickle is
+constexpr std::uint64_t kScanWindow = 16u << 10;       // at first: nothing says how long a pickle is
 constexpr std::uint64_t kWindowGrowth = 8;
 constexpr std::uint64_t kLargestPickle = 512ull << 20;
 constexpr std::uint64_t kLargestGuess = 64ull << 20;   // of what only might be one
@@ -18,6 +18,7 @@ constexpr std::uint64_t kDecodedSlack = 64ull << 20;   // beyond the size of the
 constexpr int kDeepestNesting = 3;
 constexpr std::uint64_t kMostNestedBytes = 1ull << 30; // of a file, all together
 constexpr std::uint32_t kMostPickles = 100'000;        // in a row
+constexpr std::uint64_t kMostNested = 100'000;         // of a file
 
 } // namespace
 
@@ -116,6 +117,10 @@ Status FileScanner::scanNested(const PickleScan& scan, const Place& place)
             continue;
         seen[one.bytes.data()] = true;
         m_nestedBytes += one.bytes.size();
+        if (++m_nestedCount > kMostNested) {
+            add(place, 4, "P13", one.offset, fmt::format("limit reached: more than {} files inside it; the rest was not analysed", groupedText(kMostNested)));
+            return {};
+        }
         if (place.depth >= kDeepestNesting || m_nestedBytes > kMostNestedBytes) {
             add(place, 4, "A9", one.offset, fmt::format("files are nested more than {} deep; the innermost were not scanned", kDeepestNesting));
             continue;

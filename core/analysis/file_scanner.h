@@ -55,12 +55,13 @@ private:
 
     // Containers.
     Status scanContainer(const Source& source, const Place& place, Claim claim);
-    Status scanUnzipped(const Source& source, const Place& place, Claim claim);
+    // The end of what was recognised.
+    Result<std::uint64_t> scanUnzipped(const Source& source, const Place& place, Claim claim);
     Status scanNumpy(const Source& source, std::uint64_t begin, std::uint64_t end, const Place& place);
-    Status scanTar(const Source& source, const Place& place);
+    Result<std::uint64_t> scanTar(const Source& source, const Place& place);
     Status scanTarParts(const Source& source, std::uint64_t begin, std::uint64_t end, const Place& place);
-    Status scanLegacy(const Source& source, const Place& place);
-    Status scanLegacyStorages(const Source& source, const Row& row, const Place& place);
+    Result<std::uint64_t> scanLegacy(const Source& source, const Place& place);
+    Result<std::uint64_t> scanLegacyStorages(const Source& source, const Row& row, const Place& place);
     [[nodiscard]] static std::string whatElse(const Source& source);
 
     // Zip archives.
@@ -97,6 +98,7 @@ private:
     JobContext& m_job;
     std::size_t m_file = 0;
     std::uint64_t m_nestedBytes = 0;
+    std::uint64_t m_nestedCount = 0;
     std::uint64_t m_decodedBytes = 0;
 };
 

@@ -77,7 +77,7 @@ struct PickleScanOptions {
 };
 
 // Interprets one pickle that begins at `at`, without importing or calling anything, and says what loading it would do. A broken one keeps what was found
-// before (§5). Memory is bounded by 48 MiB and a multiple of the bytes. `bytes` must outlive the result. Cancelled is the only error.
+// before (§5). Memory is bounded by 40 MiB and a multiple of the bytes. `bytes` must outlive the result. Cancelled is the only error.
 [[nodiscard]] Result<PickleScan> scanPickle(std::span<const std::byte> bytes, std::size_t at, const PickleScanOptions& options, const JobContext* job = nullptr);
 
 // Whether bytes begin as a pickle that says its protocol (§1.2, rule 1).

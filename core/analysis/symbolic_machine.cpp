@@ -13,8 +13,8 @@ namespace shardlens {
 namespace op = pickle::op;
 namespace {
 
-constexpr std::uint64_t kScanBudgetBase = 48ull << 20;
-constexpr std::uint64_t kScanBudgetFactor = 12; // of the bytes: honest pickles take about 3
+constexpr std::uint64_t kScanBudgetBase = 40ull << 20;
+constexpr std::uint64_t kScanBudgetFactor = 8; // of the bytes: honest pickles take about 4
 constexpr std::uint64_t kScanPollEvery = 65'536; // opcodes
 constexpr std::uint64_t kMaxScannedBytes = std::numeric_limits<std::uint32_t>::max();
 constexpr SymbolId kUnsetSlot = std::numeric_limits<SymbolId>::max();

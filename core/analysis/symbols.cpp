@@ -15,6 +15,7 @@ namespace {
 constexpr int kMaxDescribedDepth = 5;
 constexpr std::size_t kMaxSymbols = std::numeric_limits<SymbolId>::max() - 1;
 constexpr std::size_t kMaxTextShown = 60;
+constexpr std::size_t kMostPreviews = 200'000; // they are for people
 
 Symbol numberSymbol(SymbolKind kind, std::uint64_t bits)
 {
@@ -48,7 +49,10 @@ const char* emptyTextOf(SymbolKind kind)
 
 Symbols::Symbols(std::span<const std::byte> bytes, std::uint64_t budgetBytes) : m_bytes(bytes), m_budget(budgetBytes)
 {
-    m_symbols = {{SymbolKind::None}, {SymbolKind::Bool, 0, 0, 1, 0}, {SymbolKind::Bool}, {SymbolKind::Tuple}, {SymbolKind::Opaque}};
+    m_blocks.push_back(std::make_unique<Symbol[]>(kBlock));
+    for (const Symbol& fixed : {Symbol{SymbolKind::None}, Symbol{SymbolKind::Bool, 0, 0, 1, 0}, Symbol{SymbolKind::Bool}, Symbol{SymbolKind::Tuple},
+                                Symbol{SymbolKind::Opaque}})
+        m_blocks.front()[m_count++] = fixed;
 }
 
 bool Symbols::charge(std::uint64_t bytes)
@@ -61,15 +65,24 @@ bool Symbols::charge(std::uint64_t bytes)
 
 std::optional<SymbolId> Symbols::add(Symbol symbol)
 {
-    if (m_symbols.size() >= kMaxSymbols || !charge(sizeof(Symbol)))
+    if (m_count >= kMaxSymbols || !charge(sizeof(Symbol)))
         return std::nullopt;
-    m_symbols.push_back(symbol);
-    return static_cast<SymbolId>(m_symbols.size() - 1);
+    if (m_count == m_blocks.size() * kBlock)
+        m_blocks.push_back(std::make_unique<Symbol[]>(kBlock));
+    const auto id = static_cast<SymbolId>(m_count++);
+    at(id) = symbol;
+    return id;
 }
 
 std::optional<SymbolId> Symbols::addInt(std::int64_t value)
 {
-    return add(numberSymbol(SymbolKind::Int, static_cast<std::uint64_t>(value)));
+    const bool isSmall = value >= 0 && value < static_cast<std::int64_t>(m_smallInts.size());
+    if (isSmall && m_smallInts[static_cast<std::size_t>(value)] != 0)
+        return m_smallInts[static_cast<std::size_t>(value)];
+    const auto id = add(numberSymbol(SymbolKind::Int, static_cast<std::uint64_t>(value)));
+    if (isSmall && id)
+        m_smallInts[static_cast<std::size_t>(value)] = *id;
+    return id;
 }
 
 std::optional<SymbolId> Symbols::addFloat(double value)
@@ -113,16 +126,18 @@ bool Symbols::append(SymbolId container, std::span<const SymbolId> items)
 {
     if (items.empty())
         return true;
-    if (m_symbols[container].a == 0) {
+    Symbol& symbol = at(container);
+    if (symbol.a == 0 && symbol.b == 0 && m_previews.size() < kMostPreviews) {
         if (!charge(sizeof(Preview)))
             return false;
         m_previews.emplace_back();
-        m_symbols[container].a = static_cast<std::uint32_t>(m_previews.size());
+        symbol.a = static_cast<std::uint32_t>(m_previews.size());
     }
-    Symbol& symbol = m_symbols[container];
-    Preview& preview = m_previews[symbol.a - 1];
-    const std::size_t held = std::min<std::size_t>(symbol.b, preview.size());
-    std::copy_n(items.begin(), std::min(items.size(), preview.size() - held), preview.begin() + static_cast<std::ptrdiff_t>(held));
+    if (symbol.a != 0) {
+        Preview& preview = m_previews[symbol.a - 1];
+        const std::size_t held = std::min<std::size_t>(symbol.b, preview.size());
+        std::copy_n(items.begin(), std::min(items.size(), preview.size() - held), preview.begin() + static_cast<std::ptrdiff_t>(held));
+    }
     symbol.b = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{symbol.b} + items.size(), std::numeric_limits<std::uint32_t>::max()));
     if (symbol.kind == SymbolKind::Dict)
         noteKeys(container, items);
@@ -131,18 +146,18 @@ bool Symbols::append(SymbolId container, std::span<const SymbolId> items)
 
 void Symbols::noteKeys(SymbolId dict, std::span<const SymbolId> items)
 {
-    for (std::size_t i = 0; i < items.size() && (m_symbols[dict].flags & symbol::kDunderKey) == 0; i += 2) {
+    for (std::size_t i = 0; i < items.size() && (at(dict).flags & symbol::kDunderKey) == 0; i += 2) {
         const auto key = textOf(items[i]);
         if (!key || !pickle::isDunder(*key) || !charge(64))
             continue;
-        m_symbols[dict].flags |= symbol::kDunderKey;
+        at(dict).flags |= symbol::kDunderKey;
         m_dunderKeys.emplace(dict, items[i]);
     }
 }
 
 std::string_view Symbols::bytesOf(SymbolId id) const
 {
-    const Symbol& one = m_symbols[id];
+    const Symbol& one = (*this)[id];
     const bool hasBytes = one.kind >= SymbolKind::Text && one.kind <= SymbolKind::ByteArray;
     if (!hasBytes && one.kind != SymbolKind::BigInt)
         return {};
@@ -160,12 +175,12 @@ std::optional<std::string_view> Symbols::textOf(SymbolId id) const
 
 std::int64_t Symbols::intOf(SymbolId id) const
 {
-    return static_cast<std::int64_t>(bitsOf(m_symbols[id]));
+    return static_cast<std::int64_t>(bitsOf((*this)[id]));
 }
 
 std::span<const SymbolId> Symbols::tuple(SymbolId id) const
 {
-    const Symbol& one = m_symbols[id];
+    const Symbol& one = (*this)[id];
     return one.kind == SymbolKind::Tuple ? std::span(m_pool).subspan(one.a, one.b) : std::span<const SymbolId>{};
 }
 
@@ -212,7 +227,7 @@ void Symbols::writeItems(std::string& out, std::span<const SymbolId> items, std:
 
 void Symbols::writeContainer(std::string& out, const Symbol& container, std::size_t limit, int depth) const
 {
-    if (container.b == 0 || depth >= kMaxDescribedDepth) {
+    if (container.a == 0 || depth >= kMaxDescribedDepth) {
         out += container.b == 0 ? emptyTextOf(container.kind) : "…";
         return;
     }
@@ -235,7 +250,7 @@ void Symbols::writeContainer(std::string& out, const Symbol& container, std::siz
 
 void Symbols::write(std::string& out, SymbolId id, std::size_t limit, int depth) const
 {
-    const Symbol& one = m_symbols[id];
+    const Symbol& one = (*this)[id];
     switch (one.kind) {
     case SymbolKind::None: out += "None"; break;
     case SymbolKind::Bool: out += one.a != 0 ? "True" : "False"; break;

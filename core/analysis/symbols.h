@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,9 +52,9 @@ public:
     // `bytes` is what texts point into.
     Symbols(std::span<const std::byte> bytes, std::uint64_t budgetBytes);
 
-    [[nodiscard]] const Symbol& operator[](SymbolId id) const { return m_symbols[id]; }
-    [[nodiscard]] Symbol& at(SymbolId id) { return m_symbols[id]; }
-    [[nodiscard]] SymbolKind kindOf(SymbolId id) const { return m_symbols[id].kind; }
+    [[nodiscard]] const Symbol& operator[](SymbolId id) const { return m_blocks[id / kBlock][id % kBlock]; }
+    [[nodiscard]] Symbol& at(SymbolId id) { return m_blocks[id / kBlock][id % kBlock]; }
+    [[nodiscard]] SymbolKind kindOf(SymbolId id) const { return (*this)[id].kind; }
     // Whether `bytes` more may be taken; takes them.
     [[nodiscard]] bool charge(std::uint64_t bytes);
 
@@ -84,7 +85,7 @@ public:
 
     [[nodiscard]] std::vector<PickleImport>& imports() { return m_imports; }
     [[nodiscard]] const std::vector<PickleImport>& imports() const { return m_imports; }
-    [[nodiscard]] const PickleImport& importOf(SymbolId global) const { return m_imports[m_symbols[global].a]; }
+    [[nodiscard]] const PickleImport& importOf(SymbolId global) const { return m_imports[(*this)[global].a]; }
     [[nodiscard]] std::deque<std::string>& texts() { return m_texts; }
 
 private:
@@ -96,7 +97,10 @@ private:
 
     std::span<const std::byte> m_bytes;
     std::uint64_t m_budget;
-    std::vector<Symbol> m_symbols;
+    static constexpr std::size_t kBlock = 1u << 10; // symbols that are taken at once: growing must not need room for all twice
+    std::vector<std::unique_ptr<Symbol[]>> m_blocks;
+    std::size_t m_count = 0;
+    std::array<SymbolId, 256> m_smallInts{}; // 0: not made yet
     std::vector<SymbolId> m_pool; // items of tuples
     std::vector<Preview> m_previews;
     std::deque<std::string> m_texts;

@@ -45,7 +45,7 @@ constexpr std::array<OpcodeRow, 68> kOpcodeRows{{
     {op::kReduce, {"REDUCE", ArgumentKind::None, true}}, {op::kNewObj, {"NEWOBJ", ArgumentKind::None, true}},
     {op::kNewObjEx, {"NEWOBJ_EX", ArgumentKind::None, false}}, {op::kObj, {"OBJ", ArgumentKind::None, false}},
     {op::kInst, {"INST", ArgumentKind::TwoLines, false}}, {op::kBuild, {"BUILD", ArgumentKind::None, true}},
-    {op::kPersId, {"PERSID", ArgumentKind::Line, true}}, {op::kBinPersId, {"BINPERSID", ArgumentKind::None, true}},
+    {op::kPersId, {"PERSID", ArgumentKind::Line, false}}, {op::kBinPersId, {"BINPERSID", ArgumentKind::None, true}},
 }};
 
 constexpr std::array<OpcodeInfo, 256> opcodesByByte()
