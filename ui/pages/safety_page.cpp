@@ -42,7 +42,9 @@ QTableView* tableOf(QAbstractItemModel* model, const QString& name, QWidget* par
     table->setTabKeyNavigation(false);
     table->setHorizontalScrollMode(QAbstractItemView::ScrollPerPixel);
     table->verticalHeader()->hide();
+    table->verticalHeader()->setMinimumSectionSize(Theme::current().px(18));
     table->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
+    table->horizontalHeader()->setMinimumHeight(Theme::current().px(28));
     table->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
     table->horizontalHeader()->setHighlightSections(false);
     return table;
@@ -136,21 +138,21 @@ QWidget* SafetyPage::buildBody()
     m_files = tableOf(m_fileModel, tr("Files"), across);
     m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::File, QHeaderView::Stretch);
     m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::Verdict, QHeaderView::Interactive);
-    m_files->setColumnWidth(SafetyFiles::Verdict, theme.px(172));
+    m_files->setColumnWidth(SafetyFiles::Verdict, theme.px(168));
     m_files->setTextElideMode(Qt::ElideMiddle);
     auto* down = new QSplitter(Qt::Vertical, across);
     down->setChildrenCollapsible(false);
     m_findings = tableOf(m_findingModel, tr("Findings"), down);
     m_findings->horizontalHeader()->setSectionResizeMode(SafetyFindings::What, QHeaderView::Stretch);
-    for (const auto& [section, width] : {std::pair(SafetyFindings::Level, 96), std::pair(SafetyFindings::Member, 180), std::pair(SafetyFindings::Offset, 88),
-                                         std::pair(SafetyFindings::Code, 56)})
+    for (const auto& [section, width] : {std::pair(SafetyFindings::Level, 96), std::pair(SafetyFindings::Member, 120), std::pair(SafetyFindings::Offset, 80),
+                                         std::pair(SafetyFindings::Code, 48)})
         m_findings->setColumnWidth(section, theme.px(width));
     down->addWidget(m_findings);
     down->addWidget(buildListing());
     down->setSizes({theme.px(220), theme.px(360)});
     across->addWidget(m_files);
     across->addWidget(down);
-    across->setSizes({theme.px(400), theme.px(760)});
+    across->setSizes({theme.px(330), theme.px(830)});
     across->setStretchFactor(1, 1);
     column->addWidget(across, 1);
     connect(m_files->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFile);
@@ -256,6 +258,7 @@ std::optional<std::size_t> SafetyPage::currentFile() const
 void SafetyPage::showFile()
 {
     m_findingModel->show(m_shown, currentFile(), m_filter->text().trimmed(), m_all->isChecked());
+    m_findings->setColumnHidden(SafetyFindings::Member, !m_findingModel->hasMembers());
     if (m_findingModel->rowCount() > 0)
         m_findings->setCurrentIndex(m_findingModel->index(0, 0));
     else
@@ -316,6 +319,7 @@ void SafetyPage::markAt(std::uint64_t offset)
         return;
     const int row = static_cast<int>(m_opcodeModel->listing()->lineAt(offset));
     m_opcodeModel->mark(row);
+    m_opcodes->setCurrentIndex(m_opcodeModel->index(row, 0));
     m_opcodes->scrollTo(m_opcodeModel->index(row, 0), QAbstractItemView::PositionAtCenter);
 }
 

@@ -21,7 +21,7 @@ public:
     // The findings of a file in which `filter` is found; without `all`, those that are harmless are left out where there are others.
     void show(std::shared_ptr<const ScanReport> report, std::optional<std::size_t> file, const QString& filter, bool all);
     [[nodiscard]] const ScanFinding& findingAt(int row) const { return m_report->findings[m_rows[static_cast<std::size_t>(row)]]; }
-    [[nodiscard]] std::size_t left() const { return m_left; } // harmless ones that are not shown
+    [[nodiscard]] bool hasMembers() const; // of an archive, in any row
 
     [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
     [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;
@@ -33,7 +33,6 @@ private:
 
     std::shared_ptr<const ScanReport> m_report;
     std::vector<std::size_t> m_rows;
-    std::size_t m_left = 0;
 };
 
 // "dangerous", "unknown code": the word of one finding.
