@@ -21,7 +21,7 @@ namespace shardlens::cli {
 
 // DESIGN.md §7.
 constexpr int kExitDone = 0;
-constexpr int kExitFinding = 1;  // verify: a finding of severity warning or more
+constexpr int kExitFinding = 1;  // verify: a finding of severity warning or more; scan: suspicious or dangerous
 constexpr int kExitRefused = 2;  // refused, failed or wrong usage
 constexpr int kExitCancelled = 130;
 
@@ -38,6 +38,7 @@ void addListCommand(CLI::App& program, CommandContext& context);
 void addLayoutCommand(CLI::App& program, CommandContext& context);
 void addShowCommand(CLI::App& program, CommandContext& context);
 void addDigestCommand(CLI::App& program, CommandContext& context);
+void addScanCommand(CLI::App& program, CommandContext& context);
 void addVerifyCommand(CLI::App& program, CommandContext& context);
 void addConvertCommand(CLI::App& program, CommandContext& context);
 void addRunCommand(CLI::App& program, CommandContext& context);

@@ -1,6 +1,7 @@
 #include "core/io/open_files.h"
 #include "ui/frame/english_plurals.h"
 #include "ui/frame/main_window.h"
+#include "ui/frame/page_table.h"
 #include "ui/frame/screenshot.h"
 #include "ui/jobs/job_queue.h"
 #include "ui/theme/theme.h"
@@ -27,9 +28,18 @@ ui::Theme::Mode modeByName(const QString& name)
     return name == QLatin1String("contrast") ? ui::Theme::Mode::HighContrast : ui::Theme::Mode::System;
 }
 
+// In the order of the rail, with the pages at its foot.
+QStringList pageIds()
+{
+    QStringList out;
+    for (const ui::PageEntry& entry : ui::pageTable())
+        out << QString::fromLatin1(entry.id);
+    return out << QStringLiteral("jobs") << QStringLiteral("settings");
+}
+
 struct Options {
     QCommandLineParser parser;
-    QCommandLineOption page{QStringLiteral("page"), QCoreApplication::tr("The page to show: overview, tensors, atlas, tensor, metadata, convert, jobs, settings."), QStringLiteral("id")};
+    QCommandLineOption page{QStringLiteral("page"), QCoreApplication::tr("The page to show: %1.").arg(pageIds().join(QStringLiteral(", "))), QStringLiteral("id")};
     QCommandLineOption theme{QStringLiteral("theme"), QCoreApplication::tr("light, dark, contrast or system."), QStringLiteral("name")};
     QCommandLineOption size{QStringLiteral("size"), QCoreApplication::tr("Size of the window, as 1440x900."), QStringLiteral("size")};
     QCommandLineOption select{QStringLiteral("select"), QCoreApplication::tr("A tensor to select."), QStringLiteral("name")};
@@ -47,7 +57,7 @@ struct Options {
     // What is wrong with the values, as a sentence; empty if nothing is.
     [[nodiscard]] QString problem() const
     {
-        static const QStringList kPages{"overview", "tensors", "atlas", "tensor", "metadata", "convert", "jobs", "settings"};
+        static const QStringList kPages = pageIds();
         static const QStringList kThemes{"light", "dark", "contrast", "system"};
         if (parser.isSet(page) && !kPages.contains(parser.value(page)))
             return QCoreApplication::tr("--page %1: one of %2 is needed.").arg(parser.value(page), kPages.join(QStringLiteral(", ")));

@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <strings.h>
 
 namespace shardlens {
 namespace {
 
 constexpr std::uint64_t kMaxPickleBytes = 512ull << 20; // decoded: a million tensors take less than half of it
+constexpr std::uint64_t kBombSlack = 64ull << 20;
 constexpr std::uint64_t kMaxSmallRecord = 4096;
 
 Error unsupported(std::string text)
@@ -89,7 +91,8 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, Jo
     out.bigEndian = byteOrder.starts_with("big");
     SHARDLENS_TRY(addStorages(out, archive, root + "data/", job));
     const ZipMember* pickle = archive.find(root + "data.pkl");
-    SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, kMaxPickleBytes));
+    // a member that decompresses to far more than the file is no pickle of tensors that the file holds
+    SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, std::min(kMaxPickleBytes, kBombSlack + source->size())));
     auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(bytes)), 0, &job);
     if (!graph)
         return graph.takeError().within(printable(pickle->name));

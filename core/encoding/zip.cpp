@@ -5,9 +5,11 @@
 
 #include <fmt/format.h>
 #include <libdeflate.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <strings.h>
 
 namespace shardlens {
@@ -46,9 +48,13 @@ Error corrupt(std::string text)
     return {ErrorCode::Corrupt, std::move(text)};
 }
 
-// Offset of the end record, searched backwards; the file's end where there is none.
+// Offset of the end record: the last bytes as a rule, else searched backwards.
 Result<std::uint64_t> findEnd(const ByteSource& source)
 {
+    std::array<std::byte, kEndBytes> last{};
+    SHARDLENS_TRY(source.readAt(source.size() - kEndBytes, last));
+    if (loadLe32(last.data()) == kEndSignature && loadLe16(last.data() + 20) == 0)
+        return source.size() - kEndBytes;
     const std::uint64_t length = std::min(source.size(), kSearched);
     SHARDLENS_ASSIGN(const auto tail, readBytes(source, source.size() - length, length, kSearched));
     for (std::uint64_t at = length >= kEndBytes ? length - kEndBytes + 1 : 0; at-- > 0;)
@@ -133,7 +139,7 @@ Status ZipArchive::readDirectory(const Directory& directory, const JobContext* j
         if (rowBytes > left.size())
             return corrupt(fmt::format("central directory: row {} needs {} B, {} left", m_members.size(), rowBytes, left.size()));
         ZipMember member{std::string(reinterpret_cast<const char*>(row + kRowBytes), nameBytes), loadLe32(row + 42), loadLe32(row + 20), loadLe32(row + 24),
-                         loadLe32(row + 16), loadLe16(row + 10), (loadLe16(row + 8) & 1) != 0};
+                         loadLe32(row + 16), loadLe16(row + 10), (loadLe16(row + 8) & 1) != 0, loadLe16(row + 8)};
         applyZip64(left.subspan(kRowBytes + nameBytes, extraBytes), member);
         if (member.headerOffset > m_source->size() - m_shift)
             return corrupt(fmt::format("{}: its header lies at {}, and the file ends at {}", printable(member.name), groupedText(member.headerOffset), groupedText(m_source->size())));
@@ -199,6 +205,63 @@ Result<std::vector<std::byte>> ZipArchive::read(const ZipMember& member, std::ui
     libdeflate_free_decompressor(decoder);
     if (result != LIBDEFLATE_SUCCESS || made != out.size())
         return corrupt(fmt::format("{} does not decompress to its {} B", printable(member.name), groupedText(member.sizeBytes)));
+    return out;
+}
+
+Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t offset)
+{
+    constexpr std::uint64_t kUsualBytes = kLocalBytes + 96; // with the name, as a rule: one read for both
+    if (offset > source.size() || source.size() - offset < kLocalBytes)
+        return corrupt(fmt::format("no local header at {}: the file ends at {}", groupedText(offset), groupedText(source.size())));
+    std::array<std::byte, kUsualBytes> head{};
+    const std::uint64_t count = std::min(kUsualBytes, source.size() - offset);
+    SHARDLENS_TRY(source.readAt(offset, std::span(head).first(count)));
+    if (loadLe32(head.data()) != kLocalSignature)
+        return corrupt(fmt::format("no local header at {}", groupedText(offset)));
+    const std::uint64_t nameBytes = loadLe16(head.data() + 26);
+    if (nameBytes > source.size() - offset - kLocalBytes)
+        return corrupt(fmt::format("the local header at {} is cut off", groupedText(offset)));
+    std::string name(reinterpret_cast<const char*>(head.data()) + kLocalBytes, std::min(nameBytes, count - kLocalBytes));
+    if (name.size() < nameBytes) {
+        name.resize(nameBytes);
+        SHARDLENS_TRY(source.readAt(offset + kLocalBytes, std::as_writable_bytes(std::span(name))));
+    }
+    return ZipLocalHeader{std::move(name), loadLe16(head.data() + 6), loadLe16(head.data() + 8), loadLe32(head.data() + 18),
+                          offset + kLocalBytes + nameBytes + loadLe16(head.data() + 28)};
+}
+
+Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most)
+{
+    constexpr std::size_t kStep = 64u << 10;
+    if (offset > source.size() || storedBytes > source.size() - offset)
+        return corrupt(fmt::format("{} B at {}, and the file ends at {}", groupedText(storedBytes), groupedText(offset), groupedText(source.size())));
+    z_stream stream{};
+    if (inflateInit2(&stream, -MAX_WBITS) != Z_OK)
+        return Error{ErrorCode::LimitExceeded, "no memory to decompress"};
+    const std::unique_ptr<z_stream, decltype(&inflateEnd)> keeper(&stream, &inflateEnd);
+    std::vector<std::byte> in(kStep);
+    std::vector<std::byte> out;
+    for (int answer = Z_OK; answer == Z_OK && out.size() < most;) {
+        if (stream.avail_in == 0) {
+            const std::size_t count = std::min<std::uint64_t>(kStep, storedBytes);
+            if (count == 0)
+                return corrupt("compressed data that break off");
+            SHARDLENS_TRY(source.readAt(offset, std::span(in).first(count)));
+            offset += count;
+            storedBytes -= count;
+            stream.next_in = reinterpret_cast<Bytef*>(in.data());
+            stream.avail_in = static_cast<uInt>(count);
+        }
+        const std::size_t had = out.size();
+        out.resize(std::min<std::uint64_t>(had + kStep, most));
+        stream.next_out = reinterpret_cast<Bytef*>(out.data() + had);
+        stream.avail_out = static_cast<uInt>(out.size() - had);
+        answer = inflate(&stream, Z_NO_FLUSH);
+        out.resize(out.size() - stream.avail_out);
+        if (answer != Z_OK && answer != Z_STREAM_END && answer != Z_BUF_ERROR)
+            return corrupt("data that do not decompress");
+        answer = answer == Z_BUF_ERROR ? Z_OK : answer;
+    }
     return out;
 }
 

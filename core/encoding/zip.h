@@ -21,7 +21,21 @@ struct ZipMember {
     std::uint32_t crc32 = 0;
     std::uint16_t method = 0;       // 0 stored, 8 deflated
     bool encrypted = false;
+    std::uint16_t flags = 0;        // as the central directory has them
 };
+
+// The header in front of a member's bytes, which may say something else than the directory.
+struct ZipLocalHeader {
+    std::string name;
+    std::uint16_t flags = 0;
+    std::uint16_t method = 0;
+    std::uint32_t storedBytes = 0; // of a member above 4 GiB, or with sizes behind its data: none
+    std::uint64_t dataOffset = 0;
+};
+[[nodiscard]] Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t offset);
+
+// The first bytes of what deflate made of [offset, offset + storedBytes): at most `most`. Takes memory for what really comes out only.
+[[nodiscard]] Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most);
 
 struct ZipNote {
     std::string code;
@@ -42,6 +56,8 @@ public:
     [[nodiscard]] const std::vector<ZipNote>& notes() const { return m_notes; }
     // Offset of a member's bytes, by the lengths of its local header. Corrupt where the header is none or the bytes leave the source.
     [[nodiscard]] Result<std::uint64_t> dataOffset(const ZipMember& member) const;
+    // Bytes in front of the archive, which its own offsets do not count.
+    [[nodiscard]] std::uint64_t leadingBytes() const { return m_shift; }
     // The decoded bytes; LimitExceeded above `limit`.
     [[nodiscard]] Result<std::vector<std::byte>> read(const ZipMember& member, std::uint64_t limit) const;
 

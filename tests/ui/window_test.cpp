@@ -212,7 +212,7 @@ TEST_F(WindowTest, KeysReachEveryPage)
 {
     Workspace* workspace = open(samplePath());
     const std::vector<std::pair<Qt::Key, QString>> keys{{Qt::Key_2, QStringLiteral("tensors")}, {Qt::Key_3, QStringLiteral("atlas")}, {Qt::Key_4, QStringLiteral("tensor")},
-                                                        {Qt::Key_8, QStringLiteral("metadata")}, {Qt::Key_1, QStringLiteral("overview")}};
+                                                        {Qt::Key_8, QStringLiteral("metadata")}, {Qt::Key_9, QStringLiteral("safety")}, {Qt::Key_1, QStringLiteral("overview")}};
     m_window->activateWindow();
     for (const auto& [key, id] : keys) {
         QTest::keyClick(m_window.get(), key, Qt::AltModifier);

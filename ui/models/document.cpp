@@ -1,6 +1,7 @@
 #include "ui/models/document.h"
 
 #include "core/format/format.h"
+#include "ui/models/safety_check.h"
 
 #include <QCoreApplication>
 #include <QThreadPool>
@@ -22,7 +23,7 @@ Result<CheckpointPtr> openSafely(const std::string& path, JobContext& job)
 
 } // namespace
 
-Document::Document(QString path, QObject* parent) : QObject(parent), m_path(std::move(path)) {}
+Document::Document(QString path, QObject* parent) : QObject(parent), m_path(std::move(path)), m_safety(new SafetyCheck(m_path, this)) {}
 
 Document::~Document()
 {
@@ -44,6 +45,7 @@ void Document::load()
     const std::uint64_t generation = ++m_generation;
     m_state = State::Opening;
     m_error.clear();
+    m_safety->reset();
     emit stateChanged();
     QPointer<Document> self(this);
     // A read that hangs keeps only this thread: the window drops its result.
@@ -83,6 +85,7 @@ void Document::deliver(std::uint64_t generation, Result<CheckpointPtr> opened)
         m_streams = std::make_shared<const StreamSet>(m_checkpoint);
         m_selection = {};
         m_state = State::Open;
+        m_safety->start();
     }
     emit stateChanged();
 }

@@ -14,6 +14,8 @@
 
 namespace shardlens::ui {
 
+class SafetyCheck;
+
 // One tab: a path that is being opened or is open, its checkpoint, selection and places visited. Lives in the window's thread;
 // opening runs on a worker and is dropped if the document goes or reloads.
 class Document : public QObject {
@@ -31,6 +33,8 @@ public:
     // Streams of the checkpoint for reading values; nullptr unless Open. Safe from workers that hold the pointer.
     [[nodiscard]] const std::shared_ptr<const StreamSet>& streams() const { return m_streams; }
     [[nodiscard]] const QString& errorText() const { return m_error; } // a sentence; empty unless Failed
+    // The scan of its files; it starts when the document is open, and anew when it is opened again.
+    [[nodiscard]] SafetyCheck* safety() const { return m_safety; }
 
     [[nodiscard]] const Selection& selection() const { return m_selection; }
     void select(const Selection& selection);
@@ -57,6 +61,7 @@ private:
     CheckpointPtr m_checkpoint;
     std::shared_ptr<const StreamSet> m_streams;
     QString m_error;
+    SafetyCheck* m_safety;
     Selection m_selection;
     std::uint64_t m_generation = 0;
     std::stop_source m_stop;

@@ -2,6 +2,8 @@
 
 #include "ui/jobs/job_texts.h"
 #include "ui/jobs/parts.h"
+#include "ui/models/atlas_text.h"
+#include "ui/models/safety_check.h"
 #include "ui/widgets/text_label.h"
 
 #include <QHBoxLayout>
@@ -89,7 +91,7 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
     }
     addCompleteness(draft, *facts.source);
     addFiles(*facts.checkpoint, *facts.source);
-    addPickles(*facts.source);
+    addPickles(*facts.source, facts.scan.get());
     addFindings(*facts.checkpoint);
     m_moduleOnly->setVisible(draft.select != Select::Module && !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module));
 }
@@ -128,17 +130,31 @@ void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts&
         addLine(Verdict::Bad, tr("Changed since they were opened: %1. Check again.").arg(listed(source.changedFiles)));
 }
 
-void ConvertCheckStep::addPickles(const SourceFacts& source)
+void ConvertCheckStep::addPickles(const SourceFacts& source, const ScanReport* scan)
 {
     if (source.pickleFiles == 0) {
         addLine(Verdict::Good, tr("These files hold no pickles, so no code."));
         return;
     }
+    if (scan != nullptr)
+        addVerdict(*scan);
     const QString sentence = tr("%1 with pickles were read as data; nothing in them was executed.").arg(JobTexts::files(source.pickleFiles));
     if (source.opaqueObjects == 0)
         addLine(Verdict::Good, sentence);
     else
         addLine(Verdict::Note, sentence + QLatin1Char(' ') + tr("Objects of classes that Shardlens does not know, left alone: %1.").arg(counted(source.opaqueObjects)));
+}
+
+void ConvertCheckStep::addVerdict(const ScanReport& scan)
+{
+    if (scan.verdict() == shardlens::Verdict::Safe) {
+        addLine(Verdict::Good, tr("No file holds code that runs on loading: %1.").arg(SafetyWords::amount(scan)));
+        return;
+    }
+    const ScanFinding& worst = scan.findings.front();
+    const QString what = tr("%1 %2: %3. The Safety page shows where.")
+                             .arg(SafetyWords::sentence(scan), printableText(scan.files[worst.file].name), printableText(worst.finding.what));
+    addLine(scan.verdict() == shardlens::Verdict::Unknown ? Verdict::Note : Verdict::Bad, what);
 }
 
 void ConvertCheckStep::addFindings(const Checkpoint& checkpoint)

@@ -24,7 +24,8 @@ private:
     void addLine(Verdict verdict, const QString& sentence);
     void addCompleteness(const JobDraft& draft, const SourceFacts& source);
     void addFiles(const Checkpoint& checkpoint, const SourceFacts& source);
-    void addPickles(const SourceFacts& source);
+    void addPickles(const SourceFacts& source, const ScanReport* scan);
+    void addVerdict(const ScanReport& scan);
     void addFindings(const Checkpoint& checkpoint);
 
     QWidget* m_lines = nullptr;

@@ -5,6 +5,7 @@
 #include "ui/jobs/job_texts.h"
 #include "ui/jobs/parts.h"
 #include "ui/models/document.h"
+#include "ui/models/safety_check.h"
 #include "ui/pages/convert_check_step.h"
 #include "ui/pages/convert_goal_step.h"
 #include "ui/pages/convert_options_step.h"
@@ -73,6 +74,10 @@ ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) :
         showAll();
     });
     connect(document, &Document::stateChanged, this, &ConvertPage::adoptDocument);
+    connect(document->safety(), &SafetyCheck::changed, this, [this, check] {
+        m_facts.scan = this->document()->safety()->report();
+        check->load(m_draft, m_facts);
+    });
     connect(queue, &JobQueue::changed, this, &ConvertPage::showSteps);
     adoptDocument();
 }
@@ -116,6 +121,7 @@ QWidget* ConvertPage::makeFooter()
 void ConvertPage::adoptDocument()
 {
     m_facts = {};
+    m_facts.scan = document()->safety()->report();
     m_factsRunner.cancel();
     m_planner.cancel();
     m_plan->showPlan(nullptr, std::nullopt);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/analysis/scan.h"
 #include "ui/pages/convert_draft.h"
 
 #include <QScrollArea>
@@ -12,6 +13,7 @@ namespace shardlens::ui {
 struct StepFacts {
     CheckpointPtr checkpoint;
     std::shared_ptr<const SourceFacts> source;
+    std::shared_ptr<const ScanReport> scan; // of the pickles; the other checks do not wait for it
 };
 
 // One step of the convert page: a title, a line of what it asks, and a body that scrolls. It shows the draft it is given and says when the user changes it.

@@ -7,6 +7,7 @@
 #include "ui/pages/overview/goal_button.h"
 #include "ui/pages/overview/model_strip.h"
 #include "ui/pages/overview/place_bars.h"
+#include "ui/pages/overview/safety_line.h"
 #include "ui/pages/overview/state_table.h"
 #include "ui/pages/overview/value_check.h"
 #include "ui/theme/theme.h"
@@ -108,6 +109,9 @@ void OverviewPage::build(QVBoxLayout* column)
         showBanners();
     });
     column->addWidget(m_check);
+    m_safety = new SafetyLine(document()->safety());
+    connect(m_safety, &SafetyLine::opened, this, [this] { emit document()->pageRequested(QStringLiteral("safety")); });
+    column->addWidget(m_safety);
     column->addLayout(buildFigures());
     m_bytesRow = buildBytes();
     column->addLayout(m_bytesRow);

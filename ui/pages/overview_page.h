@@ -24,6 +24,7 @@ class ModelStrip;
 class PlaceBars;
 class StateTable;
 class TextLabel;
+class SafetyLine;
 class ValueCheck;
 
 // What is this, and is it whole? (design.md §3, Overview; mock a)
@@ -38,6 +39,7 @@ public:
     // nullptr until the worker has delivered.
     [[nodiscard]] const std::shared_ptr<const OverviewSummary>& summary() const { return m_summary; }
     [[nodiscard]] ValueCheck* valueCheck() const { return m_check; }
+    [[nodiscard]] SafetyLine* safetyLine() const { return m_safety; }
 
 protected:
     void paintEvent(QPaintEvent* event) override;
@@ -89,6 +91,7 @@ private:
     GoalButton* m_toSafetensors;
     GoalButton* m_toTorch;
     ValueCheck* m_check;
+    SafetyLine* m_safety;
     std::shared_ptr<const VerifyReport> m_report; // of the values, once they were checked
     bool m_allFindings = false;
     QSet<qulonglong> m_dismissed; // indices of findings
