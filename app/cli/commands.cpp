@@ -20,6 +20,7 @@ void addCommands(CLI::App& program, CommandContext& context)
     addListCommand(program, context);
     addLayoutCommand(program, context);
     addShowCommand(program, context);
+    addStatsCommand(program, context);
     addDigestCommand(program, context);
     addVerifyCommand(program, context);
     addConvertCommand(program, context);

@@ -37,6 +37,7 @@ void addInspectCommand(CLI::App& program, CommandContext& context);
 void addListCommand(CLI::App& program, CommandContext& context);
 void addLayoutCommand(CLI::App& program, CommandContext& context);
 void addShowCommand(CLI::App& program, CommandContext& context);
+void addStatsCommand(CLI::App& program, CommandContext& context);
 void addDigestCommand(CLI::App& program, CommandContext& context);
 void addVerifyCommand(CLI::App& program, CommandContext& context);
 void addConvertCommand(CLI::App& program, CommandContext& context);
