@@ -29,7 +29,7 @@ ui::Theme::Mode modeByName(const QString& name)
 
 struct Options {
     QCommandLineParser parser;
-    QCommandLineOption page{QStringLiteral("page"), QCoreApplication::tr("The page to show: overview, tensors, atlas, tensor, metadata, convert, jobs, settings."), QStringLiteral("id")};
+    QCommandLineOption page{QStringLiteral("page"), QCoreApplication::tr("The page to show: overview, tensors, atlas, tensor, compare, metadata, convert, jobs, settings."), QStringLiteral("id")};
     QCommandLineOption theme{QStringLiteral("theme"), QCoreApplication::tr("light, dark, contrast or system."), QStringLiteral("name")};
     QCommandLineOption size{QStringLiteral("size"), QCoreApplication::tr("Size of the window, as 1440x900."), QStringLiteral("size")};
     QCommandLineOption select{QStringLiteral("select"), QCoreApplication::tr("A tensor to select."), QStringLiteral("name")};
@@ -47,7 +47,7 @@ struct Options {
     // What is wrong with the values, as a sentence; empty if nothing is.
     [[nodiscard]] QString problem() const
     {
-        static const QStringList kPages{"overview", "tensors", "atlas", "tensor", "metadata", "convert", "jobs", "settings"};
+        static const QStringList kPages{"overview", "tensors", "atlas", "tensor", "compare", "metadata", "convert", "jobs", "settings"};
         static const QStringList kThemes{"light", "dark", "contrast", "system"};
         if (parser.isSet(page) && !kPages.contains(parser.value(page)))
             return QCoreApplication::tr("--page %1: one of %2 is needed.").arg(parser.value(page), kPages.join(QStringLiteral(", ")));

@@ -1,6 +1,7 @@
 #include "ui/frame/page_table.h"
 
 #include "ui/pages/atlas_page.h"
+#include "ui/pages/compare_page.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/metadata_page.h"
 #include "ui/pages/overview_page.h"
@@ -25,11 +26,12 @@ Page* makeConvert(Document* document, JobQueue* queue)
     return new ConvertPage(document, queue);
 }
 
-constexpr std::array<PageEntry, 6> kPages{{
+constexpr std::array<PageEntry, 7> kPages{{
     {"overview", QT_TRANSLATE_NOOP("PageTable", "Overview"), "overview", Qt::Key_1, true, make<OverviewPage>},
     {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
     {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},
     {"tensor", QT_TRANSLATE_NOOP("PageTable", "Tensor"), "tensor", Qt::Key_4, true, make<TensorPage>},
+    {"compare", QT_TRANSLATE_NOOP("PageTable", "Compare"), "compare", Qt::Key_7, true, make<ComparePage>},
     {"metadata", QT_TRANSLATE_NOOP("PageTable", "Metadata"), "metadata", Qt::Key_8, true, make<MetadataPage>},
     {"convert", QT_TRANSLATE_NOOP("PageTable", "Convert"), "convert", Qt::Key_Return, false, makeConvert},
 }};
