@@ -25,7 +25,6 @@
 #include <QPushButton>
 #include <QStackedWidget>
 #include <QTableView>
-#include <QToolButton>
 #include <QVBoxLayout>
 
 namespace shardlens::ui {
@@ -64,7 +63,7 @@ double toleranceOf(const QLineEdit* field)
 } // namespace
 
 ComparePage::ComparePage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Compare"), this)), m_other(new QLineEdit(this)), m_choose(new QToolButton(this)), m_start(new QPushButton(tr("Compare"), this)),
+    : Page(document, parent), m_bar(new PageBar(tr("Compare"), this)), m_other(new QLineEdit(this)), m_choose(new QPushButton(this)), m_choices(new QMenu(this)), m_start(new QPushButton(tr("Compare"), this)),
       m_progress(new TextLabel({}, TextStyle::Caption, Token::Text2, this)), m_options(new QWidget(this)), m_select(new QComboBox(this)), m_renames(new QLineEdit(this)),
       m_absolute(new QLineEdit(this)), m_relative(new QLineEdit(this)), m_ignoreDtype(new QCheckBox(tr("Dtypes may differ"), this)), m_stack(new QStackedWidget(this)),
       m_message(new QLabel(this)), m_result(new QWidget(this)), m_resultColumn(new QVBoxLayout(m_result)), m_filter(new SearchField(tr("Filter names and arguments"), this)),
@@ -103,12 +102,13 @@ void ComparePage::buildBar()
     m_other->setClearButtonEnabled(true);
     m_other->setMinimumWidth(Theme::current().px(kPathWidth));
     m_bar->addControl(tr("With"), m_other);
-    m_choose->setText(tr("Choose"));
-    m_choose->setPopupMode(QToolButton::InstantPopup);
-    m_choose->setMenu(new QMenu(m_choose));
+    m_choose->setText(tr("Choose…"));
     m_choose->setToolTip(tr("A folder, a file, or a checkpoint that was opened lately"));
     m_choose->setAccessibleName(tr("Choose what to compare with"));
-    connect(m_choose->menu(), &QMenu::aboutToShow, this, &ComparePage::fillChoices);
+    connect(m_choose, &QPushButton::clicked, this, [this] {
+        fillChoices();
+        m_choices->popup(m_choose->mapToGlobal(QPoint(0, m_choose->height())));
+    });
     m_bar->addControl({}, m_choose);
     m_start->setDefault(true);
     m_bar->addControl({}, m_start);
@@ -217,17 +217,16 @@ void ComparePage::applyTheme()
 
 void ComparePage::fillChoices()
 {
-    QMenu* menu = m_choose->menu();
-    menu->clear();
-    menu->addAction(tr("Folder…"), this, [this] { browse(true); });
-    menu->addAction(tr("File…"), this, [this] { browse(false); });
+    m_choices->clear();
+    m_choices->addAction(tr("Folder…"), this, [this] { browse(true); });
+    m_choices->addAction(tr("File…"), this, [this] { browse(false); });
     bool isFirst = true;
     for (const QString& path : Recent::pinned() + Recent::paths()) {
         if (path == document()->path())
             continue;
         if (std::exchange(isFirst, false))
-            menu->addSeparator();
-        menu->addAction(path, this, [this, path] { choose(path); });
+            m_choices->addSeparator();
+        m_choices->addAction(path, this, [this, path] { choose(path); });
     }
 }
 

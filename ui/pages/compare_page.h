@@ -11,10 +11,10 @@ class QComboBox;
 class QHBoxLayout;
 class QLabel;
 class QLineEdit;
+class QMenu;
 class QPushButton;
 class QStackedWidget;
 class QTableView;
-class QToolButton;
 class QVBoxLayout;
 
 namespace shardlens::ui {
@@ -71,7 +71,8 @@ private:
 
     PageBar* m_bar;
     QLineEdit* m_other; // path of B
-    QToolButton* m_choose;
+    QPushButton* m_choose;
+    QMenu* m_choices;
     QPushButton* m_start;
     TextLabel* m_progress;
     QWidget* m_options;

@@ -169,7 +169,7 @@ TEST_F(DiffTest, WhatCannotBeReadIsSaidAndTheRestIsCompared)
     writeRun();
     const CheckpointPtr whole = openRun();
     std::filesystem::copy(path("run"), path("broken"), std::filesystem::copy_options::recursive);
-    std::filesystem::remove(m_folder.path() / "broken/step3/zero_pp_rank_2_mp_rank_00_optim_states.pt");
+    std::filesystem::remove(m_folder.path() / "broken/step3/bf16_zero_pp_rank_2_mp_rank_00_optim_states.pt");
     JobContext job;
     const auto broken = openCheckpoint(path("broken"), {}, job);
     ASSERT_TRUE(broken.ok());

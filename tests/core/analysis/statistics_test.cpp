@@ -87,7 +87,7 @@ TEST_F(StatisticsTest, OfATensorWithoutValuesAreEmpty)
 TEST_F(StatisticsTest, NameWhatAMissingRankLeavesOut)
 {
     writeRun();
-    std::filesystem::remove(m_folder.path() / "run/step3/zero_pp_rank_1_mp_rank_00_optim_states.pt");
+    std::filesystem::remove(m_folder.path() / "run/step3/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt");
     JobContext job;
     const auto found = statistics(openRun(), 1, job);
     ASSERT_FALSE(found.ok());
