@@ -83,7 +83,7 @@ TEST_F(ComparePageTest, EqualModelsAreSaidToBeTheSame)
 TEST_F(ComparePageTest, DifferencesAreListedSortedFilteredAndLeadToTheTensor)
 {
     ComparePage* page = compared(opened(), converted({"--dtype", "BF16", "--exclude", "^down"}));
-    const QAbstractItemModelTester tester(&page->model(), QAbstractItemModelTester::FailureReportingMode::Fatal);
+    const QAbstractItemModelTester tester(page->table()->model(), QAbstractItemModelTester::FailureReportingMode::Fatal);
     EXPECT_GT(page->chip(kValuesGroup)->count(), 5u);
     EXPECT_EQ(page->chip(static_cast<std::size_t>(DiffState::OnlyInA))->count(), 2u);
     EXPECT_EQ(bannerText(page), QString());
@@ -167,6 +167,9 @@ TEST_F(ComparePageTest, ADroppedCheckpointIsComparedInsteadOfOpened)
     ComparePage* page = opened();
     QMimeData data;
     data.setUrls({QUrl::fromLocalFile(converted())});
+    QDragEnterEvent enter(QPoint(5, 5), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
+    QApplication::sendEvent(page, &enter);
+    EXPECT_TRUE(enter.isAccepted());
     QDropEvent drop(QPointF(5, 5), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
     QApplication::sendEvent(page, &drop);
     ASSERT_TRUE(waitFor([&] { return !page->isRunning(); }));

@@ -101,12 +101,13 @@ TEST_F(TensorViewsTest, BytesStandAtTheirOffsetWithTheirValues)
     const TensorPage* page = shown(rampFile(1'000), "ramp", TensorPage::View::Bytes);
     BytesView* view = page->bytes();
     ASSERT_TRUE(waitFor([&] { return !view->hex()->rowTexts().isEmpty(); }));
-    EXPECT_THAT(view->placeText().toStdString(), testing::HasSubstr("ramp.safetensors: bytes 80 to 4,080 (3.91 KiB)"));
-    EXPECT_EQ(view->hex()->firstOffset(), 80u);
-    EXPECT_EQ(view->hex()->rowTexts().front(), "0x0000 0050  00 00 00 00 00 00 80 3E 00 00 00 3F 00 00 40 3F  0  0.25  0.5  0.75");
+    EXPECT_THAT(view->placeText().toStdString(), testing::HasSubstr("ramp.safetensors: bytes 72 to 4,072 (3.91 KiB)"));
+    EXPECT_EQ(view->hex()->firstOffset(), 64u) << "the row that the piece begins in";
+    EXPECT_EQ(view->hex()->rowTexts().front().toStdString(), "0x0000 0040  34 30 30 30 5D 7D 7D 20 00 00 00 00 00 00 80 3E  0  0.25");
+    EXPECT_EQ(view->hex()->rowTexts()[1].toStdString(), "0x0000 0050  00 00 00 3F 00 00 40 3F 00 00 80 3F 00 00 A0 3F  0.5  0.75  1  1.25");
     EXPECT_TRUE(view->goTo(QStringLiteral("0x0")));
     ASSERT_TRUE(waitFor([&] { return view->hex()->firstOffset() == 0 && !view->hex()->rowTexts().isEmpty(); }));
-    EXPECT_TRUE(view->hex()->rowTexts().front().startsWith(QLatin1String("0x0000 0000  48 00 00"))) << "outside the piece nothing is decoded";
+    EXPECT_TRUE(view->hex()->rowTexts().front().startsWith(QLatin1String("0x0000 0000  40 00 00"))) << "outside the piece nothing is decoded";
     EXPECT_TRUE(view->goTo(QStringLiteral("1,024")));
     EXPECT_EQ(view->hex()->firstOffset(), 1'024u);
     picture(QStringLiteral("tensor-bytes"));

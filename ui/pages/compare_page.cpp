@@ -7,6 +7,7 @@
 #include "ui/pages/compare/count_chip.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
+#include "ui/widgets/flow_layout.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/search_field.h"
 #include "ui/widgets/text_label.h"
@@ -32,10 +33,12 @@ namespace {
 
 // Design pixels.
 constexpr int kRowHeight = 24;
-constexpr int kPathWidth = 360;
-constexpr int kRenameWidth = 260;
+constexpr int kPathWidth = 420;
+constexpr int kLeastPathWidth = 120;
+constexpr int kFilterWidth = 220;
+constexpr int kRenameWidth = 220;
 constexpr int kToleranceWidth = 72;
-constexpr std::array<int, CompareModel::ColumnCount> kColumnWidths{260, 110, 150, 150, 120, 90, 100, 80, 90};
+constexpr std::array<int, CompareModel::ColumnCount> kColumnWidths{200, 105, 130, 130, 110, 105, 115, 80, 70};
 
 constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer, Select::All};
 
@@ -100,7 +103,6 @@ void ComparePage::buildBar()
 {
     m_other->setPlaceholderText(tr("Another checkpoint: a folder or a file"));
     m_other->setClearButtonEnabled(true);
-    m_other->setMinimumWidth(Theme::current().px(kPathWidth));
     m_bar->addControl(tr("With"), m_other);
     m_choose->setText(tr("Choose…"));
     m_choose->setToolTip(tr("A folder, a file, or a checkpoint that was opened lately"));
@@ -115,6 +117,7 @@ void ComparePage::buildBar()
     m_progress->setElide(Qt::ElideRight);
     m_bar->addControl({}, m_progress);
     m_bar->addControlStretch();
+    m_start->setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed);
     connect(m_start, &QPushButton::clicked, this, [this] { isRunning() ? cancel() : start(); });
     connect(m_other, &QLineEdit::returnPressed, this, &ComparePage::start);
     connect(m_other, &QLineEdit::textChanged, this, [this] { m_start->setEnabled(isRunning() || !m_other->text().trimmed().isEmpty()); });
@@ -122,13 +125,17 @@ void ComparePage::buildBar()
 
 void ComparePage::buildOptions()
 {
-    auto* row = new QHBoxLayout(m_options);
+    auto* flow = new FlowLayout(m_options);
     const auto add = [&](const QString& label, QWidget* field) {
-        auto* words = new TextLabel(label, TextStyle::Body, Token::Text2, m_options);
+        auto* pair = new QWidget(m_options); // a label never stands on another line than its field
+        auto* row = new QHBoxLayout(pair);
+        row->setContentsMargins(0, 0, 0, 0);
+        auto* words = new TextLabel(label, TextStyle::Body, Token::Text2, pair);
         words->setBuddy(field);
         field->setAccessibleName(label);
         row->addWidget(words);
         row->addWidget(field);
+        flow->addWidget(pair);
     };
     for (const QString& text : {tr("Weights"), tr("Module copy"), tr("Optimizer"), tr("Everything")})
         m_select->addItem(text);
@@ -144,8 +151,7 @@ void ComparePage::buildOptions()
     add(tr("relative"), m_relative);
     m_relative->setAccessibleName(tr("Relative tolerance"));
     m_ignoreDtype->setToolTip(tr("A tensor of another dtype is equal where its values are."));
-    row->addWidget(m_ignoreDtype);
-    row->addStretch(1);
+    flow->addWidget(m_ignoreDtype);
     for (QLineEdit* field : {m_renames, m_absolute, m_relative})
         connect(field, &QLineEdit::returnPressed, this, &ComparePage::start);
 }
@@ -154,7 +160,8 @@ void ComparePage::buildResult()
 {
     m_resultColumn->setContentsMargins(0, 0, 0, 0);
     m_resultColumn->setSpacing(0);
-    auto* counters = new QHBoxLayout;
+    auto* counterRow = new QWidget(m_result);
+    auto* counters = new FlowLayout(counterRow);
     counters->setContentsMargins(Theme::current().px(16), Theme::current().px(8), Theme::current().px(16), Theme::current().px(8));
     counters->setSpacing(Theme::current().px(8));
     for (const Chip& one : kChips) {
@@ -169,11 +176,9 @@ void ComparePage::buildResult()
             applyFilter();
         });
     }
-    counters->addStretch(1);
-    m_filter->setMinimumWidth(Theme::current().px(160));
-    counters->addWidget(m_filter, 1);
+    counters->addWidget(m_filter);
     connect(m_filter, &QLineEdit::textChanged, this, &ComparePage::applyFilter);
-    m_resultColumn->addLayout(counters);
+    m_resultColumn->addWidget(counterRow);
     m_table->setModel(m_model);
     m_table->setAccessibleName(tr("What differs"));
     m_table->setFrameShape(QFrame::NoFrame);
@@ -203,6 +208,9 @@ void ComparePage::applyTheme()
     const Theme& theme = Theme::current();
     m_options->layout()->setContentsMargins(theme.px(16), theme.px(8), theme.px(16), theme.px(4));
     m_options->layout()->setSpacing(theme.px(8));
+    m_other->setMinimumWidth(theme.px(kLeastPathWidth));
+    m_other->setMaximumWidth(theme.px(kPathWidth));
+    m_filter->setFixedWidth(theme.px(kFilterWidth));
     m_renames->setFixedWidth(theme.px(kRenameWidth));
     m_absolute->setFixedWidth(theme.px(kToleranceWidth));
     m_relative->setFixedWidth(theme.px(kToleranceWidth));
@@ -314,6 +322,8 @@ void ComparePage::showResult(const std::shared_ptr<const CompareResult>& result)
     Recent::add(m_other->text().trimmed());
     for (std::size_t group = 0; group < kCompareGroups; ++group)
         m_chips[group]->setCount(result->counts[group]);
+    for (const DiffState rare : {DiffState::Shape, DiffState::Dtype, DiffState::Unreadable})
+        chip(static_cast<std::size_t>(rare))->setVisible(result->countOf(rare) > 0 || chip(static_cast<std::size_t>(rare))->isChecked());
     const QString b = QDir(QString::fromStdString(result->b->path())).dirName();
     m_bar->setFacts(tr("A: %1, %2 · B: %3, %4 · %5 read")
                         .arg(QDir(document()->path()).dirName(), printableText(result->a->formatTitle()), b, printableText(result->b->formatTitle()), bytesText(result->bytesRead)));

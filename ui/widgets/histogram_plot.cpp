@@ -12,6 +12,7 @@
 namespace shardlens::ui {
 namespace {
 
+constexpr int kLeastPixels = 48;
 constexpr double kRoomAbove = 1.05;
 constexpr double kLeastOnLogAxis = 0.7; // below one value, so that a bar of one shows
 
@@ -23,6 +24,7 @@ HistogramPlot::HistogramPlot(QWidget* parent) : QWidget(parent), m_plot(new QCus
     layout->setContentsMargins(0, 0, 0, 0);
     layout->addWidget(m_plot);
     m_plot->setAttribute(Qt::WA_TransparentForMouseEvents);
+    m_plot->setMinimumSize(kLeastPixels, kLeastPixels); // the plot cannot paint on nothing
     m_bars->setAntialiased(false);
     m_plot->xAxis->grid()->setVisible(false);
     m_plot->xAxis->setLabel(tr("value"));
