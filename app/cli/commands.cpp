@@ -20,9 +20,11 @@ void addCommands(CLI::App& program, CommandContext& context)
     addListCommand(program, context);
     addLayoutCommand(program, context);
     addShowCommand(program, context);
+    addStatsCommand(program, context);
     addDigestCommand(program, context);
     addVerifyCommand(program, context);
     addScanCommand(program, context);
+    addDiffCommand(program, context);
     addConvertCommand(program, context);
     addRunCommand(program, context);
     addFormatsCommand(program, context);
@@ -69,7 +71,7 @@ int runCommandLine(int argc, const char* const* argv, CommandContext& context)
     program.require_subcommand(1);
     program.get_formatter()->column_width(36);
     program.footer("Example: shardlens inspect /data/run/global_step1000\n\n"
-                   "Exit codes: 0 done, 1 a finding (verify, scan), 2 refused or failed, 130 cancelled. `shardlens COMMAND --help` says more.");
+                   "Exit codes: 0 done, 1 a finding (verify, diff, scan), 2 refused or failed, 130 cancelled. `shardlens COMMAND --help` says more.");
     addCommands(program, context);
     try {
         program.parse(argc, argv);

@@ -21,7 +21,7 @@ namespace shardlens::cli {
 
 // DESIGN.md §7.
 constexpr int kExitDone = 0;
-constexpr int kExitFinding = 1;  // verify: a finding of severity warning or more; scan: suspicious or dangerous
+constexpr int kExitFinding = 1;  // verify, diff: a finding of severity warning or more; scan: suspicious or dangerous
 constexpr int kExitRefused = 2;  // refused, failed or wrong usage
 constexpr int kExitCancelled = 130;
 
@@ -37,9 +37,11 @@ void addInspectCommand(CLI::App& program, CommandContext& context);
 void addListCommand(CLI::App& program, CommandContext& context);
 void addLayoutCommand(CLI::App& program, CommandContext& context);
 void addShowCommand(CLI::App& program, CommandContext& context);
+void addStatsCommand(CLI::App& program, CommandContext& context);
 void addDigestCommand(CLI::App& program, CommandContext& context);
 void addScanCommand(CLI::App& program, CommandContext& context);
 void addVerifyCommand(CLI::App& program, CommandContext& context);
+void addDiffCommand(CLI::App& program, CommandContext& context);
 void addConvertCommand(CLI::App& program, CommandContext& context);
 void addRunCommand(CLI::App& program, CommandContext& context);
 void addFormatsCommand(CLI::App& program, CommandContext& context);

@@ -11,6 +11,21 @@ namespace shardlens {
 namespace {
 constexpr std::uint32_t kMatchLimit = 1'000'000;
 constexpr std::uint32_t kHeapLimitKiB = 16 * 1024;
+constexpr std::size_t kLongestReplaced = 64 * 1024;
+
+// Python writes \1, PCRE2 reads $1.
+std::string withDollars(std::string_view replacement)
+{
+    std::string out;
+    for (std::size_t i = 0; i < replacement.size(); ++i) {
+        const bool isGroup = replacement[i] == '\\' && i + 1 < replacement.size() && replacement[i + 1] >= '0' && replacement[i + 1] <= '9';
+        if (isGroup)
+            out += fmt::format("${{{}}}", replacement[++i]);
+        else
+            out += replacement[i];
+    }
+    return out;
+}
 } // namespace
 
 struct Regex::Code {
@@ -55,6 +70,28 @@ bool Regex::search(std::string_view text) const
     const int found = pcre2_match(m_code->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0, data, m_code->context);
     pcre2_match_data_free(data);
     return found >= 0;
+}
+
+Result<std::string> Regex::replaced(std::string_view text, std::string_view replacement) const
+{
+    const std::string with = withDollars(replacement);
+    std::string out(text.size() + with.size() + 256, '\0');
+    while (true) {
+        PCRE2_SIZE length = out.size();
+        const int found = pcre2_substitute(m_code->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
+                                           PCRE2_SUBSTITUTE_GLOBAL | PCRE2_SUBSTITUTE_OVERFLOW_LENGTH, nullptr, m_code->context,
+                                           reinterpret_cast<PCRE2_SPTR>(with.data()), with.size(), reinterpret_cast<PCRE2_UCHAR*>(out.data()), &length);
+        if (found >= 0) {
+            out.resize(length);
+            return out;
+        }
+        if (found != PCRE2_ERROR_NOMEMORY || length > kLongestReplaced) {
+            std::array<PCRE2_UCHAR, 160> reason{};
+            pcre2_get_error_message(found, reason.data(), reason.size());
+            return Error{ErrorCode::Refused, fmt::format("the replacement '{}': {}", replacement, reinterpret_cast<const char*>(reason.data()))};
+        }
+        out.resize(length);
+    }
 }
 
 } // namespace shardlens

@@ -16,6 +16,8 @@ public:
     [[nodiscard]] static Result<Regex> compile(std::string_view pattern, bool ignoreCase = false);
 
     [[nodiscard]] bool search(std::string_view text) const;
+    // Every match replaced; $1 and \1 stand for groups, $$ for a dollar. Refused where the replacement names a group that is not there, or is too long.
+    [[nodiscard]] Result<std::string> replaced(std::string_view text, std::string_view replacement) const;
     [[nodiscard]] const std::string& pattern() const { return m_pattern; }
 
 private:

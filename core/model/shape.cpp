@@ -20,6 +20,16 @@ Shape rowMajorStrides(ShapeView shape)
     return strides;
 }
 
+Shape indexAt(std::uint64_t flat, ShapeView shape)
+{
+    Shape index(shape.size());
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+        index[axis] = flat % shape[axis];
+        flat /= shape[axis];
+    }
+    return index;
+}
+
 Shape unitShape(ShapeView shape, DType dtype)
 {
     const std::uint64_t values = info(dtype).valuesPerBlock;

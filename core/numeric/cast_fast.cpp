@@ -1,5 +1,7 @@
 #include "core/numeric/cast_fast.h"
 
+#include "core/numeric/clones.h"
+
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -11,13 +13,6 @@ namespace shardlens {
 namespace {
 
 constexpr std::size_t kChunk = 4096; // values whose counts are kept in 32 bits
-
-// Compiled for AVX-512, AVX2 and the baseline; the loader picks one.
-#if defined(__x86_64__)
-#define SHARDLENS_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SHARDLENS_CLONES
-#endif
 
 struct Counts32 {
     std::uint32_t overflow = 0;

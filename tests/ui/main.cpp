@@ -21,6 +21,7 @@ int main(int argc, char** argv)
     shardlens::ui::EnglishPlurals plurals;
     QApplication::installTranslator(&plurals);
     shardlens::ui::Theme theme;
-    theme.setMode(shardlens::ui::Theme::Mode::Light);
+    const bool isDark = qEnvironmentVariable("SHARDLENS_UI_THEME") == QLatin1String("dark"); // for pictures
+    theme.setMode(isDark ? shardlens::ui::Theme::Mode::Dark : shardlens::ui::Theme::Mode::Light);
     return RUN_ALL_TESTS();
 }

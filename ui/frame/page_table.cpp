@@ -1,6 +1,7 @@
 #include "ui/frame/page_table.h"
 
 #include "ui/pages/atlas_page.h"
+#include "ui/pages/compare_page.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/metadata_page.h"
 #include "ui/pages/overview_page.h"
@@ -31,6 +32,7 @@ constexpr std::array<PageEntry, 7> kPages{{
     {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
     {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},
     {"tensor", QT_TRANSLATE_NOOP("PageTable", "Tensor"), "tensor", Qt::Key_4, true, make<TensorPage>},
+    {"compare", QT_TRANSLATE_NOOP("PageTable", "Compare"), "compare", Qt::Key_7, true, make<ComparePage>},
     {"metadata", QT_TRANSLATE_NOOP("PageTable", "Metadata"), "metadata", Qt::Key_8, true, make<MetadataPage>},
     {"safety", QT_TRANSLATE_NOOP("PageTable", "Safety"), "safety", Qt::Key_9, true, make<SafetyPage>},
     {"convert", QT_TRANSLATE_NOOP("PageTable", "Convert"), "convert", Qt::Key_Return, false, makeConvert},

@@ -4,6 +4,8 @@
 #include "ui/models/atlas_pieces.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/pages/tensor/bytes_view.h"
+#include "ui/pages/tensor/statistics_view.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/segments.h"
@@ -40,10 +42,10 @@ bool hasTensor(const Document& document)
 } // namespace
 
 TensorPage::TensorPage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values")}, this)), m_states(new QComboBox(this)),
+    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes")}, this)), m_states(new QComboBox(this)),
       m_copyLabel(new QLabel(tr("Copy"), this)), m_copy(new QSpinBox(this)), m_note(new QLabel(this)), m_tileRow(new QWidget(this)), m_stack(new QStackedWidget(this)),
       m_split(new QSplitter(this)), m_picture(new TensorPicture(this)), m_pieces(new QTableView(this)), m_piecesModel(new TensorPieces(this)),
-      m_values(new ValuesView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
+      m_values(new ValuesView(this)), m_statistics(new StatisticsView(this)), m_bytes(new BytesView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
 {
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
@@ -93,8 +95,8 @@ void TensorPage::buildBody()
     m_split->setStretchFactor(1, 1);
     m_split->setSizes({kHalf, kHalf});
     m_split->setChildrenCollapsible(true);
-    m_stack->addWidget(m_split);
-    m_stack->addWidget(m_values);
+    for (const View view : {View::Picture, View::Values, View::Statistics, View::Bytes})
+        m_stack->addWidget(bodyOf(view));
     m_stack->addWidget(m_empty);
 }
 
@@ -104,6 +106,7 @@ void TensorPage::connectParts()
     connect(m_states, &QComboBox::activated, this, [this](int index) { document()->selectTensor(idAt<TensorId>(m_states->itemData(index).toUInt())); });
     connect(m_copy, &QSpinBox::valueChanged, this, [this](int value) { m_picture->setCopy(static_cast<std::uint32_t>(value - 1)); });
     connect(m_picture, &TensorPicture::pieceClicked, this, &TensorPage::selectPiece);
+    connect(m_bytes, &BytesView::pieceChosen, this, &TensorPage::selectPiece);
     connect(m_picture, &TensorPicture::pieceActivated, this, [this] { emit document()->pageRequested(QStringLiteral("atlas")); });
     connect(m_pieces, &QTableView::clicked, this, [this](const QModelIndex& index) { selectPiece(m_piecesModel->pieceAt(index.row())); });
     connect(m_pieces, &QTableView::activated, this, [this](const QModelIndex& index) {
@@ -132,6 +135,8 @@ void TensorPage::showTensor()
         m_picture->clear();
         m_piecesModel->setTensor(nullptr, {});
         m_values->setTensor(nullptr, {});
+        m_statistics->setTensor(nullptr, {});
+        m_bytes->setTensor(nullptr, {});
         m_segments->setEnabled(false);
         m_stack->setCurrentWidget(m_empty);
         showControls();
@@ -149,6 +154,8 @@ void TensorPage::showTensor()
         m_pieces->setColumnWidth(TensorPieces::Box, std::min(m_pieces->columnWidth(TensorPieces::Box), Theme::current().px(kBoxWidth))); // the tooltip has the rest
         m_pieces->setColumnWidth(TensorPieces::FileName, Theme::current().px(kFileWidth)); // at least; the last column takes what is left
         m_values->setTensor(document()->streams(), tensor);
+        m_statistics->setTensor(m_checkpoint, tensor);
+        m_bytes->setTensor(document()->streams(), tensor);
         fillStates();
         buildTileAxes();
         showControls();
@@ -157,10 +164,12 @@ void TensorPage::showTensor()
     const auto piece = document()->selection().piece;
     const int row = piece ? m_piecesModel->rowOf(*piece) : -1;
     m_picture->setSelectedPiece(row >= 0 ? piece : std::nullopt);
-    if (row >= 0)
+    if (row >= 0) {
         m_pieces->selectRow(row);
-    else
+        m_bytes->showPiece(*piece);
+    } else {
         m_pieces->clearSelection();
+    }
 }
 
 // The states of the parameter: a weight, its module copy, what the optimizer keeps.
@@ -231,7 +240,18 @@ void TensorPage::setView(View view)
 {
     m_segments->setCurrent(static_cast<int>(view));
     if (m_tensor)
-        m_stack->setCurrentWidget(view == View::Picture ? static_cast<QWidget*>(m_split) : m_values);
+        m_stack->setCurrentWidget(bodyOf(view));
+}
+
+QWidget* TensorPage::bodyOf(View view) const
+{
+    switch (view) {
+    case View::Picture: return m_split;
+    case View::Values: return m_values;
+    case View::Statistics: return m_statistics;
+    case View::Bytes: return m_bytes;
+    }
+    return m_split;
 }
 
 void TensorPage::selectPiece(PieceId piece)
@@ -247,6 +267,10 @@ void TensorPage::focusFilter()
 {
     if (!m_tensor)
         return;
+    if (m_stack->currentWidget() == m_bytes) {
+        m_bytes->focusOffsetField();
+        return;
+    }
     setView(View::Values);
     m_values->focusIndexField();
 }
@@ -261,6 +285,10 @@ void TensorPage::keyPressEvent(QKeyEvent* event)
 {
     if (event->key() == Qt::Key_V && event->modifiers() == Qt::NoModifier && m_tensor)
         setView(View::Values);
+    else if (event->key() == Qt::Key_B && event->modifiers() == Qt::NoModifier && m_tensor)
+        setView(View::Bytes);
+    else if (event->key() == Qt::Key_S && event->modifiers() == Qt::NoModifier && m_tensor)
+        setView(View::Statistics);
     else
         Page::keyPressEvent(event);
 }

@@ -16,13 +16,15 @@ class QTableView;
 
 namespace shardlens::ui {
 
+class BytesView;
 class PageBar;
 class Segments;
+class StatisticsView;
 class TensorPicture;
 class TensorPieces;
 class ValuesView;
 
-// How is this tensor cut, and what is in it (design.md §3, §5): picture with the list of its pieces, and values.
+// How is this tensor cut, and what is in it (design.md §3, §5): picture with the list of its pieces, values, statistics, bytes.
 class TensorPage : public Page {
     Q_OBJECT
 public:
@@ -31,13 +33,15 @@ public:
     [[nodiscard]] QString id() const override { return QStringLiteral("tensor"); }
     [[nodiscard]] QString question() const override;
     void activate() override;
-    void focusFilter() override; // the index field of the values
+    void focusFilter() override; // the index field of the values, the offset field of the bytes
     [[nodiscard]] QString copyText(bool withPlace) const override;
 
-    enum class View { Picture, Values };
+    enum class View { Picture, Values, Statistics, Bytes };
     void setView(View view);
     [[nodiscard]] TensorPicture* picture() const { return m_picture; }
     [[nodiscard]] ValuesView* values() const { return m_values; }
+    [[nodiscard]] StatisticsView* statistics() const { return m_statistics; }
+    [[nodiscard]] BytesView* bytes() const { return m_bytes; }
     [[nodiscard]] QComboBox* states() const { return m_states; }
 
 protected:
@@ -50,6 +54,7 @@ private:
     void fillStates();
     void showControls();
     void selectPiece(PieceId piece);
+    [[nodiscard]] QWidget* bodyOf(View view) const;
     void buildTileAxes();
     [[nodiscard]] std::uint64_t chosenTile() const;
 
@@ -67,6 +72,8 @@ private:
     QTableView* m_pieces;
     TensorPieces* m_piecesModel;
     ValuesView* m_values;
+    StatisticsView* m_statistics;
+    BytesView* m_bytes;
     QLabel* m_empty;
     CheckpointPtr m_checkpoint;
     std::optional<TensorId> m_tensor;
