@@ -1,6 +1,6 @@
 #include "ui/pages/safety_page.h"
 
-#include "core/base/text.h"
+#include "core/analysis/pickle_listing.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/models/safety_check.h"
@@ -27,7 +27,7 @@
 namespace shardlens::ui {
 namespace {
 
-using Listing = std::shared_ptr<const pickle::Disassembly>;
+using Listing = std::shared_ptr<const PickleListing>;
 
 QTableView* tableOf(QAbstractItemModel* model, const QString& name, QWidget* parent)
 {
@@ -53,13 +53,10 @@ QTableView* tableOf(QAbstractItemModel* model, const QString& name, QWidget* par
 std::shared_ptr<Result<Listing>> listingOf(const ScanReport& report, const ScanStream& stream, const std::stop_token& stop)
 {
     const JobContext job(stop);
-    auto bytes = bytesOfStream(report, stream);
-    if (!bytes)
-        return std::make_shared<Result<Listing>>(bytes.takeError());
-    auto listing = pickle::Disassembly::of(bytes.take(), stream.begin, stream.end, &job);
+    auto listing = PickleListing::of(report, stream, &job);
     if (!listing)
         return std::make_shared<Result<Listing>>(listing.takeError());
-    return std::make_shared<Result<Listing>>(std::make_shared<const pickle::Disassembly>(listing.take()));
+    return std::make_shared<Result<Listing>>(std::make_shared<const PickleListing>(listing.take()));
 }
 
 Banner::Kind bannerKindOf(Verdict verdict)

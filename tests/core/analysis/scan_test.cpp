@@ -1,5 +1,5 @@
+#include "core/analysis/pickle_listing.h"
 #include "core/analysis/scan.h"
-#include "core/encoding/pickle/disassembly.h"
 #include "tests/core/analysis/analysis_fixture.h"
 
 #include <fmt/format.h>
@@ -230,11 +230,9 @@ TEST_F(ScanTest, ListsTheOpcodesOfAStream)
 {
     const ScanReport report = scannedPath(sample("wrong_crc.pt"));
     ASSERT_EQ(report.streams.size(), 1u);
-    const auto bytes = bytesOfStream(report, report.streams[0]);
-    ASSERT_TRUE(bytes.ok());
-    const auto listing = pickle::Disassembly::of(*bytes, report.streams[0].begin, report.streams[0].end);
+    const auto listing = PickleListing::of(report, report.streams[0]);
     ASSERT_TRUE(listing.ok());
-    const pickle::DisassemblyLine line = listing->line(listing->lineAt(43));
+    const PickleListing::Line line = listing->line(listing->lineAt(43));
     EXPECT_EQ(line.opcode, "REDUCE");
     EXPECT_EQ(line.offset, 43u);
     EXPECT_EQ(listing->line(listing->lineAt(2)).argument, "os.system");
@@ -245,9 +243,8 @@ TEST_F(ScanTest, ListsAMemberThatWasCompressed)
 {
     const ScanReport report = scannedPath(sample("arrays.npz"));
     ASSERT_EQ(report.streams.size(), 1u);
-    const auto bytes = bytesOfStream(report, report.streams[0]);
-    ASSERT_TRUE(bytes.ok());
-    const auto listing = pickle::Disassembly::of(*bytes, report.streams[0].begin, report.streams[0].end);
+    const auto listing = PickleListing::of(report, report.streams[0]);
+    ASSERT_TRUE(listing.ok());
     EXPECT_EQ(listing->line(listing->lineAt(173)).opcode, "REDUCE");
 }
 
