@@ -121,7 +121,8 @@ void printReportJson(Console& console, const ScanReport& report)
     printRows(console, "findings", report.findings.size(), [&](std::size_t i) { return findingJsonOf(report, report.findings[i]); });
     printRows(console, "scanned", report.files.size(), [&](std::size_t i) {
         const ScannedFile& file = report.files[i];
-        return Json{{"file", file.name}, {"kind", file.kind}, {"bytes", file.sizeBytes}, {"pickles", file.streams}, {"level", file.level}, {"complete", file.scanned}};
+        return Json{{"file", file.name}, {"kind", file.kind}, {"bytes", file.sizeBytes},
+                    {"pickles", file.streams}, {"level", file.level}, {"complete", file.scanned}};
     });
     printRows(console, "streams", report.streams.size(), [&](std::size_t i) { return streamJson(report, report.streams[i]); });
     console.line("\n}");

@@ -238,7 +238,8 @@ void SafetyPage::showReport()
     const QString sentence = SafetyWords::sentence(*m_shown);
     const qsizetype end = sentence.indexOf(QStringLiteral(". "));
     const QString rest = end < 0 ? QString() : sentence.mid(end + 2) + QLatin1Char(' ');
-    m_verdict->addWidget(new Banner(bannerKindOf(m_shown->verdict()), end < 0 ? sentence : sentence.left(end + 1), rest + SafetyWords::amount(*m_shown) + QLatin1Char('.'), this));
+    const QString amount = SafetyWords::amount(*m_shown) + QLatin1Char('.');
+    m_verdict->addWidget(new Banner(bannerKindOf(m_shown->verdict()), end < 0 ? sentence : sentence.left(end + 1), rest + amount, this));
     m_fileModel->show(m_shown);
     m_stack->setCurrentWidget(m_body);
     if (m_fileModel->rowCount() > 0)

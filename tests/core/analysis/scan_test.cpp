@@ -60,6 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Scan, ScanSamples, ::testing::Values(
     SampleCase{"partial_of_optimizer.pt", Verdict::Unknown, {"3 G3 @42 archive/data.pkl", "3 C3 @72 archive/data.pkl"}},
     SampleCase{"numbers_like_a_pickle.pt", Verdict::Safe, {}},
     SampleCase{"numbers_like_a_pickle_legacy.pt", Verdict::Safe, {}},
+    SampleCase{"without_checksums.pt", Verdict::Safe, {}},
     SampleCase{"embedded_bytes.pt", Verdict::Safe, {}},
     SampleCase{"pickle_as_tensor.pt", Verdict::Suspicious, {"4 G5 @17 pickle_as_tensor/data/0", "4 C6 @45 pickle_as_tensor/data/0"}},
     SampleCase{"pickle_in_storage.pt", Verdict::Dangerous, {"5 G5 @17 model/data/0", "5 C6 @45 model/data/0"}},
