@@ -149,7 +149,7 @@ QWidget* SafetyPage::buildBody()
     down->setSizes({theme.px(220), theme.px(360)});
     across->addWidget(m_files);
     across->addWidget(down);
-    across->setSizes({theme.px(330), theme.px(830)});
+    across->setSizes({theme.px(370), theme.px(790)});
     across->setStretchFactor(1, 1);
     column->addWidget(across, 1);
     connect(m_files->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFile);
