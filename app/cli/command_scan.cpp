@@ -1,9 +1,9 @@
 #include "app/cli/commands.h"
 #include "app/cli/json_answer.h"
 #include "app/cli/progress_watch.h"
+#include "core/analysis/pickle_listing.h"
 #include "core/analysis/scan.h"
 #include "core/base/text.h"
-#include "core/encoding/pickle/disassembly.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -62,8 +62,8 @@ Json findingJsonOf(const ScanReport& report, const ScanFinding& finding)
     out["offset"] = finding.finding.offset;
     out["level"] = finding.finding.level;
     out["code"] = finding.finding.code;
-    if (const auto* opcode = pickle::opcodeInfo(finding.finding.opcode); opcode != nullptr)
-        out["opcode"] = opcode->name;
+    if (const std::string_view opcode = opcodeName(finding.finding.opcode); !opcode.empty())
+        out["opcode"] = opcode;
     out["what"] = finding.finding.what;
     return out;
 }
@@ -121,7 +121,8 @@ void printReportJson(Console& console, const ScanReport& report)
     printRows(console, "findings", report.findings.size(), [&](std::size_t i) { return findingJsonOf(report, report.findings[i]); });
     printRows(console, "scanned", report.files.size(), [&](std::size_t i) {
         const ScannedFile& file = report.files[i];
-        return Json{{"file", file.name}, {"kind", file.kind}, {"bytes", file.sizeBytes}, {"pickles", file.streams}, {"level", file.level}, {"complete", file.scanned}};
+        return Json{{"file", file.name}, {"kind", file.kind}, {"bytes", file.sizeBytes},
+                    {"pickles", file.streams}, {"level", file.level}, {"complete", file.scanned}};
     });
     printRows(console, "streams", report.streams.size(), [&](std::size_t i) { return streamJson(report, report.streams[i]); });
     console.line("\n}");
@@ -141,14 +142,12 @@ void printListing(Console& console, const ScanReport& report, const ScanFinding&
 {
     if (finding.stream == kNoStream)
         return;
-    const ScanStream& stream = report.streams[finding.stream];
-    const auto bytes = bytesOfStream(report, stream);
-    const auto listing = bytes ? pickle::Disassembly::of(*bytes, stream.begin, stream.end) : Result<pickle::Disassembly>(bytes.error());
+    const auto listing = PickleListing::of(report, report.streams[finding.stream]);
     if (!listing || listing->lines() == 0)
         return;
     const std::size_t at = listing->lineAt(finding.finding.offset);
     for (std::size_t i = at - std::min(at, kLinesAround); i < std::min(listing->lines(), at + kLinesAround + 1); ++i) {
-        const pickle::DisassemblyLine line = listing->line(i);
+        const PickleListing::Line line = listing->line(i);
         std::string text = fmt::format("      {} {:>10}  {:<16} {}", i == at ? ">" : " ", line.offset, line.opcode, line.argument);
         text.erase(text.find_last_not_of(' ') + 1);
         console.line(console.styled(i == at ? Style::Strong : Style::Muted, elided(text, console.lineLimit())));

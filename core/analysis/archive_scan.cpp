@@ -145,7 +145,8 @@ void FileScanner::noteNames(const ZipArchive& archive, const Place& place)
     std::unordered_map<std::string, std::size_t> names;
     for (const ZipMember& member : archive.members())
         if (++names[lowered(member.name)] == 2)
-            add(place, 4, "A2", member.headerOffset, fmt::format("two records are named {}: PyTorch reads the first, other programs the last", printable(member.name)));
+            add(place, 4, "A2", member.headerOffset,
+                fmt::format("two records are named {}: PyTorch reads the first, other programs the last", printable(member.name)));
     std::vector<const ZipMember*> sorted;
     for (const ZipMember& member : archive.members())
         sorted.push_back(&member);
@@ -153,7 +154,8 @@ void FileScanner::noteNames(const ZipArchive& archive, const Place& place)
     for (std::size_t i = 1; i < sorted.size(); ++i) {
         const std::uint64_t apart = sorted[i]->headerOffset - sorted[i - 1]->headerOffset;
         if (apart <= sorted[i - 1]->storedBytes) {
-            add(place, 4, "A3", sorted[i]->headerOffset, fmt::format("the records {} and {} overlap", printable(sorted[i - 1]->name), printable(sorted[i]->name)));
+            add(place, 4, "A3", sorted[i]->headerOffset,
+                fmt::format("the records {} and {} overlap", printable(sorted[i - 1]->name), printable(sorted[i]->name)));
             return;
         }
     }
@@ -164,14 +166,16 @@ void FileScanner::noteLies(const Member& member, const Place& place)
     const ZipMember& entry = member.entry;
     const std::string name = printable(entry.name);
     if (const int bits = (entry.flags | member.local.flags) & kEncryptionFlags; bits != 0)
-        add(place, 4, "A4", entry.headerOffset, fmt::format("{}: flags {:#x} say that it is encrypted, for which other programs refuse to read it", name, bits));
+        add(place, 4, "A4", entry.headerOffset,
+            fmt::format("{}: flags {:#x} say that it is encrypted, for which other programs refuse to read it", name, bits));
     if (member.local.name != entry.name)
         add(place, 4, "A3", entry.headerOffset, fmt::format("the directory names a record {}, its own header {}", name, printable(member.local.name)));
     const bool hasSize = (member.local.flags & kSizesFollow) == 0 && member.local.storedBytes != 0 && member.local.storedBytes != kNoSize;
     if (member.local.method != entry.method || (hasSize && member.local.storedBytes != entry.storedBytes))
         add(place, 4, "A3", entry.headerOffset, fmt::format("{}: its header and the directory differ in method or size", name));
     if (entry.method == 0 && entry.storedBytes != entry.sizeBytes)
-        add(place, 4, "A3", entry.headerOffset, fmt::format("{} is stored with {} B and says {} B", name, groupedText(entry.storedBytes), groupedText(entry.sizeBytes)));
+        add(place, 4, "A3", entry.headerOffset,
+            fmt::format("{} is stored with {} B and says {} B", name, groupedText(entry.storedBytes), groupedText(entry.sizeBytes)));
 }
 
 Result<bool> FileScanner::lookAtMember(const Source& source, Member& member, const Place& place)
@@ -229,6 +233,7 @@ Status FileScanner::scanArchive(const Source& source, const ZipArchive& archive,
     SHARDLENS_ASSIGN(const std::vector<Member> members, lookAtMembers(source, archive, place));
     Place inner = place;
     inner.isTorchScript = std::ranges::any_of(members, [](const Member& member) { return member.entry.name.ends_with("/constants.pkl"); });
+    inner.hasChecksums = std::ranges::any_of(members, [](const Member& member) { return member.entry.crc32 != 0; });
     std::unordered_set<std::string> storages;
     for (const Member& member : members) {
         if (!member.hasPickleName)
@@ -262,7 +267,7 @@ Result<FileScanner::Row> FileScanner::scanMember(const Source& source, const Mem
     }
     if (member.entry.method == 0) {
         inner.origin = begin;
-        return scanMemberBytes(source, begin, begin + member.entry.storedBytes, member, claim, inner);
+        return scanMemberBytes({source, begin, begin + member.entry.storedBytes}, member, claim, inner);
     }
     const std::uint64_t limit = limitOf(*source);
     auto decoded = inflatePrefix(*source, begin, member.entry.storedBytes, limit + 1);
@@ -280,17 +285,17 @@ Result<FileScanner::Row> FileScanner::scanMember(const Source& source, const Mem
     inner.sourceAt = place.sourceAt + begin;
     inner.deflatedBytes = member.entry.storedBytes;
     const std::uint64_t length = decoded->size();
-    return scanMemberBytes(std::make_shared<MemorySource>(decoded.take()), 0, length, member, claim, inner);
+    return scanMemberBytes({std::make_shared<MemorySource>(decoded.take()), 0, length}, member, claim, inner);
 }
 
-Status FileScanner::checkSum(const Source& source, std::uint64_t begin, std::uint64_t end, const Member& member, const Place& place)
+Status FileScanner::checkSum(const Range& range, const Member& member, const Place& place)
 {
-    std::vector<std::byte> block(std::min(kChecksumStep, end - begin));
+    std::vector<std::byte> block(std::min(kChecksumStep, range.end - range.begin));
     std::uint32_t sum = 0;
-    for (std::uint64_t at = begin; at < end; at += block.size()) {
+    for (std::uint64_t at = range.begin; at < range.end; at += block.size()) {
         SHARDLENS_TRY(m_job.poll());
-        const auto part = std::span(block).first(std::min<std::uint64_t>(block.size(), end - at));
-        SHARDLENS_TRY(source->readAt(at, part));
+        const auto part = std::span(block).first(std::min<std::uint64_t>(block.size(), range.end - at));
+        SHARDLENS_TRY(range.source->readAt(at, part));
         sum = crc32Of(part, sum);
     }
     if (sum != member.entry.crc32)
@@ -298,25 +303,24 @@ Status FileScanner::checkSum(const Source& source, std::uint64_t begin, std::uin
     return {};
 }
 
-Result<FileScanner::Row> FileScanner::scanMemberBytes(const Source& source, std::uint64_t begin, std::uint64_t end, const Member& member, Claim claim, Place place)
+Result<FileScanner::Row> FileScanner::scanMemberBytes(const Range& range, const Member& member, Claim claim, Place place)
 {
-    const bool isInDirectory = member.entry.headerOffset != 0 || member.entry.crc32 != 0; // and not salvaged
-    if (claim == Claim::Named && isInDirectory)
-        SHARDLENS_TRY(checkSum(source, begin, end, member, place));
+    if (claim == Claim::Named && place.hasChecksums)
+        SHARDLENS_TRY(checkSum(range, member, place));
     if (member.head.starts_with("\x93NUMPY")) {
-        SHARDLENS_TRY(scanNumpy(source, begin, end, place));
+        SHARDLENS_TRY(scanNumpy(range.source, range.begin, range.end, place));
         return Row{};
     }
     if (!member.head.starts_with("PK\x03\x04"))
-        return scanRow(source, begin, end, claim, place);
+        return scanRow(range.source, range.begin, range.end, claim, place);
     if (++place.depth > 3) {
         unread(place, "A9", 0, "archives are nested more than 3 deep");
         return Row{};
     }
-    place.sourceAt += begin;
+    place.sourceAt += range.begin;
     place.isDetached = place.isDetached || place.deflatedBytes != 0;
     place.origin = 0;
-    SHARDLENS_TRY(scanContainer(std::make_shared<SliceSource>(source, begin, end - begin), place, claim));
+    SHARDLENS_TRY(scanContainer(std::make_shared<SliceSource>(range.source, range.begin, range.end - range.begin), place, claim));
     return Row{};
 }
 

@@ -74,7 +74,8 @@ void CallRules::handOn(SymbolId id)
     const PickleImport& import = m_symbols.importOf(id);
     const pickle::GlobalLevel level = pickle::levelOf(nameOf(import), {.protocol = 4});
     if (level.decidedAtCall)
-        m_log.addAt(import.offset, level.level, level.level == 3 ? "G3" : "C4", fmt::format("hands on {} as a value, to be called with anything", m_symbols.describe(id)));
+        m_log.addAt(import.offset, level.level, level.level == 3 ? "G3" : "C4",
+                    fmt::format("hands on {} as a value, to be called with anything", m_symbols.describe(id)));
 }
 
 void CallRules::judge(SymbolId callee, SymbolId arguments, int depth)

@@ -176,7 +176,8 @@ Status FileScanner::scanNumpy(const Source& source, std::uint64_t begin, std::ui
     const auto* const field = reinterpret_cast<const std::byte*>(head.data()) + 8;
     const std::uint64_t length = isWide ? loadLe32(field) : loadLe16(field);
     if (length > end - begin - fixed || length > (1u << 20)) {
-        add(place, 4, "A12", begin - place.origin, fmt::format("the array's header needs {} B, {} left: not scanned", groupedText(length), groupedText(end - begin - fixed)));
+        add(place, 4, "A12", begin - place.origin,
+            fmt::format("the array's header needs {} B, {} left: not scanned", groupedText(length), groupedText(end - begin - fixed)));
         return {};
     }
     std::string header(length, '\0');

@@ -67,7 +67,8 @@ Result<FileScanner::Row> FileScanner::scanRow(const Source& source, std::uint64_
     row.begin = row.end = begin;
     while (row.end < end && (most == 0 || row.count < most)) {
         if (row.count >= kMostPickles) {
-            add(place, 4, "P13", row.end - place.origin, fmt::format("limit reached: more than {} pickles in a row; the rest was not analysed", groupedText(kMostPickles)));
+            add(place, 4, "P13", row.end - place.origin,
+                fmt::format("limit reached: more than {} pickles in a row; the rest was not analysed", groupedText(kMostPickles)));
             break;
         }
         std::array<std::byte, 2> head{};

@@ -33,6 +33,7 @@ private:
         std::string member;
         int depth = 0;
         bool isTorchScript = false;
+        bool hasChecksums = false; // of an archive: PyTorch can be told to write none
         bool embedded = false;
         std::uint64_t origin = 0;   // of the member in its source: offsets count from there
         std::uint64_t sourceAt = 0; // of the source in the file, for ScanStream::dataOffset
@@ -78,10 +79,15 @@ private:
     Status scanItems(const Source& source, std::vector<std::uint64_t> begins, const Place& place);
     Status salvage(const Source& source, const Place& place);
     Result<Row> scanMember(const Source& source, const Member& member, Claim claim, const Place& place);
-    Result<Row> scanMemberBytes(const Source& source, std::uint64_t begin, std::uint64_t end, const Member& member, Claim claim, Place place);
+    struct Range {
+        Source source;
+        std::uint64_t begin;
+        std::uint64_t end;
+    };
+    Result<Row> scanMemberBytes(const Range& range, const Member& member, Claim claim, Place place);
     void noteLies(const Member& member, const Place& place);
     void noteNames(const ZipArchive& archive, const Place& place);
-    Status checkSum(const Source& source, std::uint64_t begin, std::uint64_t end, const Member& member, const Place& place);
+    Status checkSum(const Range& range, const Member& member, const Place& place);
     void unread(const Place& place, const char* code, std::uint64_t offset, std::string what);
 
     // Pickles.

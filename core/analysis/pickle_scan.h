@@ -59,7 +59,8 @@ struct PickleScan {
     };
     std::vector<Storage> storages;
 
-    // Bytes inside the pickle that are a file of their own: handed to torch.load (`loaded`), or data that look like one. Views into the scanned bytes or `texts`.
+    // Bytes inside the pickle that are a file of their own: handed to torch.load (`loaded`), or data that look like one. Views into the scanned bytes
+    // or `texts`.
     struct Nested {
         std::uint64_t offset = 0;
         std::string_view bytes;
@@ -78,7 +79,8 @@ struct PickleScanOptions {
 
 // Interprets one pickle that begins at `at`, without importing or calling anything, and says what loading it would do. A broken one keeps what was found
 // before (§5). Memory is bounded by 40 MiB and a multiple of the bytes. `bytes` must outlive the result. Cancelled is the only error.
-[[nodiscard]] Result<PickleScan> scanPickle(std::span<const std::byte> bytes, std::size_t at, const PickleScanOptions& options, const JobContext* job = nullptr);
+[[nodiscard]] Result<PickleScan> scanPickle(std::span<const std::byte> bytes, std::size_t at, const PickleScanOptions& options,
+                                            const JobContext* job = nullptr);
 
 // Whether bytes begin as a pickle that says its protocol (§1.2, rule 1).
 [[nodiscard]] bool beginsAsPickle(std::string_view bytes);

@@ -31,7 +31,7 @@ Result<std::vector<ScannedFile>> filesBelow(const std::filesystem::path& root, c
             SHARDLENS_TRY(job.poll());
         std::error_code ignored;
         if (walk->is_regular_file(ignored))
-            out.push_back({std::filesystem::path(walk->path()).lexically_relative(root).string(), walk->path().string(), walk->file_size(ignored), {}, 0, true, 0});
+            out.push_back({walk->path().lexically_relative(root).string(), walk->path().string(), walk->file_size(ignored), {}, 0, true, 0});
         if (out.size() > kMostScannedFiles)
             return Error{ErrorCode::LimitExceeded, fmt::format("more than {} files", groupedText(kMostScannedFiles))};
         if (problem)

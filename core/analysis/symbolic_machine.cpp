@@ -140,7 +140,8 @@ void SymbolicMachine::checkFrame(const Instruction& instruction)
     if (m_frameEnd && instruction.begin >= *m_frameEnd)
         m_frameEnd.reset();
     if (m_frameEnd && instruction.end > *m_frameEnd)
-        m_log.add(5, "P1", fmt::format("frame ends inside an opcode ({}): other readers may run other opcodes than those shown", pickle::opcodeInfo(instruction.opcode)->name));
+        m_log.add(5, "P1",
+                  fmt::format("frame ends inside an opcode ({}): other readers may run other opcodes than those shown", pickle::opcodeInfo(instruction.opcode)->name));
 }
 
 bool SymbolicMachine::startFrame(std::uint64_t length)
@@ -174,7 +175,7 @@ bool SymbolicMachine::stop()
         return false;
     m_calls.handOn(pop());
     if (!m_stack.empty() || !m_marks.empty())
-        m_log.add(4, "P15", m_stack.empty() ? "a mark is left on the stack at the end" : plural(m_stack.size(), "value", "values") + " left on the stack at the end");
+        m_log.add(4, "P15", (m_stack.empty() ? "a mark is" : plural(m_stack.size(), "value", "values")) + std::string(" left on the stack at the end"));
     m_scan.stopped = true;
     return false;
 }
@@ -222,7 +223,8 @@ void SymbolicMachine::noteDropped(SymbolId id)
 bool SymbolicMachine::push(std::optional<SymbolId> id)
 {
     if (!id || !m_symbols.charge(sizeof(SymbolId)))
-        return broken("P13", fmt::format("limit reached: the pickle builds more than {} can honestly hold; the rest was not analysed", sizeText(m_bytes.size())));
+        return broken("P13",
+                      fmt::format("limit reached: the pickle builds more than {} can honestly hold; the rest was not analysed", sizeText(m_bytes.size())));
     m_stack.push_back(*id);
     return true;
 }
@@ -281,7 +283,8 @@ bool SymbolicMachine::remember(std::uint64_t slot)
     if (!need(1))
         return false;
     if (slot > kHarmlessSlot && slot > 16 * (m_memoCount + 64))
-        m_log.add(4, "P17", fmt::format("memo index {} would make Python allocate {}", groupedText(slot), sizeText(std::min(slot, std::uint64_t{1} << 58) * 16)));
+        m_log.add(4, "P17",
+                  fmt::format("memo index {} would make Python allocate {}", groupedText(slot), sizeText(std::min(slot, std::uint64_t{1} << 58) * 16)));
     const bool isDense = slot <= m_memo.size() + kMemoSlack;
     if (isDense && slot >= m_memo.size()) {
         if (!m_symbols.charge((slot + 1 - m_memo.size()) * sizeof(SymbolId)))

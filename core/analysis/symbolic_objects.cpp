@@ -94,7 +94,8 @@ bool SymbolicMachine::stackGlobal()
     const auto moduleText = m_symbols.textOf(module);
     const auto nameText = m_symbols.textOf(name);
     if (!moduleText || !nameText) {
-        m_log.add(5, "G4", fmt::format("imports an object whose name is computed while loading: {} of {}", m_symbols.describe(name, 60), m_symbols.describe(module, 60)));
+        m_log.add(5, "G4",
+                  fmt::format("imports an object whose name is computed while loading: {} of {}", m_symbols.describe(name, 60), m_symbols.describe(module, 60)));
         const bool isWrong = (m_symbols.isLiteral(module) && !moduleText) || (m_symbols.isLiteral(name) && !nameText);
         return isWrong ? wrongType("operand of wrong type: an import name that is no text") : push(Symbols::kOpaque);
     }
@@ -189,7 +190,8 @@ bool SymbolicMachine::persistent(SymbolId id)
     } else if (m_symbols.kindOf(id) != SymbolKind::Int) { // the tar of the first versions numbers its storages
         block("a persistent id that names no storage");
         if (m_log.wants(kind == "module" ? 2 : 3, "G10"))
-            m_log.add(kind == "module" ? 2 : 3, "G10", fmt::format("persistent id of kind {}", kind.empty() ? m_symbols.describe(id, 60) : printable(kind.substr(0, 60))));
+            m_log.add(kind == "module" ? 2 : 3, "G10",
+                      fmt::format("persistent id of kind {}", kind.empty() ? m_symbols.describe(id, 60) : printable(kind.substr(0, 60))));
     }
     m_calls.handOn(id);
     return push(m_symbols.add({SymbolKind::Persistent, 0, 0, id, 0}));

@@ -1,8 +1,8 @@
 // Any bytes as a file that is scanned: it ends, the report is whole, and every pickle in it can be listed.
 #include "tests/fuzz/input_file.h"
 
+#include "core/analysis/pickle_listing.h"
 #include "core/analysis/scan.h"
-#include "core/encoding/pickle/disassembly.h"
 
 #include <cstdlib>
 
@@ -22,8 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const ScanStream& stream : report->streams) {
         if (stream.end < stream.begin || stream.level > 5)
             std::abort();
-        const auto bytes = bytesOfStream(*report, stream);
-        const auto listing = bytes ? pickle::Disassembly::of(*bytes, stream.begin, stream.end) : Result<pickle::Disassembly>(bytes.error());
+        const auto listing = PickleListing::of(*report, stream);
         for (std::size_t i = 0; listing && i < listing->lines(); ++i)
             if (listing->lineAt(listing->line(i).offset) != i)
                 std::abort();

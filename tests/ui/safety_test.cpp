@@ -119,6 +119,19 @@ TEST_F(SafetyTest, TheSourceCheckOfAConversionSaysTheVerdict)
     EXPECT_TRUE(waitFor([&] { return saysIn("evil.pkl: imports posix.system"); }));
 }
 
+TEST_F(SafetyTest, AFileThatIsNoCheckpointCanBeScanned)
+{
+    write("evil.pkl", "cposix\nsystem\n(S'touch x'\ntR.");
+    m_window->openPath(QString::fromStdString(m_folder.file("evil.pkl")));
+    Workspace* workspace = m_window->currentWorkspace();
+    ASSERT_TRUE(waitFor([&] { return workspace->document()->state() == Document::State::Failed; }));
+    workspace->showPage(QStringLiteral("safety"));
+    auto* safety = workspace->findChild<SafetyPage*>();
+    ASSERT_NE(safety, nullptr);
+    ASSERT_TRUE(waitFor([&] { return safety->findings()->model()->rowCount() == 2; }));
+    picture(QStringLiteral("safety-no-checkpoint"));
+}
+
 TEST_F(SafetyTest, AScanThatIsCancelledCanBeTakenUpAgain)
 {
     SafetyCheck check(hostileRun());
@@ -141,13 +154,12 @@ TEST_F(SafetyTest, AScanOfNothingSaysWhy)
     EXPECT_THAT(check.errorText().toStdString(), HasSubstr("no such file"));
 }
 
-std::shared_ptr<const pickle::Disassembly> millionOpcodes()
+std::shared_ptr<const PickleListing> millionOpcodes()
 {
     std::vector<std::byte> bytes(1'000'000, std::byte{'N'});
     bytes.push_back(std::byte{'.'});
-    const std::size_t size = bytes.size();
-    auto listing = pickle::Disassembly::of(std::make_shared<const std::vector<std::byte>>(std::move(bytes)), 0, size);
-    return std::make_shared<const pickle::Disassembly>(listing.take());
+    auto listing = PickleListing::of(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
+    return std::make_shared<const PickleListing>(listing.take());
 }
 
 TEST(SafetyModels, KeepTheRules)

@@ -97,9 +97,18 @@ void Workspace::showFailure()
 {
     auto* banner = new Banner(Banner::Kind::Error, tr("This cannot be opened."), m_document->errorText(), this);
     const QString parent = QFileInfo(m_document->path()).absolutePath();
+    if (QFileInfo(m_document->path()).isFile())
+        banner->addLink(tr("What would loading it do?"), [this] { showScan(); });
     banner->addLink(tr("Try again"), [this] { m_document->load(); });
     banner->addLink(tr("Open its parent"), [this, parent] { emit openRequested(parent); });
     setBanner(banner);
+}
+
+void Workspace::showScan()
+{
+    Page* page = pageFor(QStringLiteral("safety"));
+    m_stack->setCurrentWidget(page);
+    page->activate();
 }
 
 void Workspace::lookForWriting()
@@ -135,6 +144,8 @@ Page* Workspace::pageFor(const QString& id)
 void Workspace::showPage(const QString& id)
 {
     m_pageId = id;
+    if (m_document->state() == Document::State::Failed && id == QLatin1String("safety") && QFileInfo(m_document->path()).isFile())
+        showScan();
     if (m_document->state() != Document::State::Open)
         return;
     Page* page = pageFor(id);

@@ -49,6 +49,7 @@ private:
     void followState();
     void showLoading();
     void showFailure();
+    void showScan(); // of a file that is no checkpoint
     void lookForWriting();
     void setBanner(Banner* banner);
     Page* pageFor(const QString& id);

@@ -86,8 +86,10 @@ QString SafetyCheck::progressText() const
         return {};
     const std::uint64_t done = m_job ? m_job->progress().done.load(std::memory_order_relaxed) : 0;
     const std::uint64_t total = m_job ? m_job->progress().total.load(std::memory_order_relaxed) : 0;
-    return total == 0 ? tr("Looking for pickles")
-                      : tr("Looking for pickles: %1 of %2").arg(QString::fromStdString(percentText(static_cast<double>(done) / static_cast<double>(total))), bytesText(total));
+    if (total == 0)
+        return tr("Looking for pickles");
+    const std::string share = percentText(static_cast<double>(done) / static_cast<double>(total));
+    return tr("Looking for pickles: %1 of %2").arg(QString::fromStdString(share), bytesText(total));
 }
 
 QString SafetyWords::word(int level)

@@ -1,6 +1,6 @@
 #include "ui/pages/safety_page.h"
 
-#include "core/base/text.h"
+#include "core/analysis/pickle_listing.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/models/safety_check.h"
@@ -27,7 +27,7 @@
 namespace shardlens::ui {
 namespace {
 
-using Listing = std::shared_ptr<const pickle::Disassembly>;
+using Listing = std::shared_ptr<const PickleListing>;
 
 QTableView* tableOf(QAbstractItemModel* model, const QString& name, QWidget* parent)
 {
@@ -53,13 +53,10 @@ QTableView* tableOf(QAbstractItemModel* model, const QString& name, QWidget* par
 std::shared_ptr<Result<Listing>> listingOf(const ScanReport& report, const ScanStream& stream, const std::stop_token& stop)
 {
     const JobContext job(stop);
-    auto bytes = bytesOfStream(report, stream);
-    if (!bytes)
-        return std::make_shared<Result<Listing>>(bytes.takeError());
-    auto listing = pickle::Disassembly::of(bytes.take(), stream.begin, stream.end, &job);
+    auto listing = PickleListing::of(report, stream, &job);
     if (!listing)
         return std::make_shared<Result<Listing>>(listing.takeError());
-    return std::make_shared<Result<Listing>>(std::make_shared<const pickle::Disassembly>(listing.take()));
+    return std::make_shared<Result<Listing>>(std::make_shared<const PickleListing>(listing.take()));
 }
 
 Banner::Kind bannerKindOf(Verdict verdict)
@@ -152,7 +149,7 @@ QWidget* SafetyPage::buildBody()
     down->setSizes({theme.px(220), theme.px(360)});
     across->addWidget(m_files);
     across->addWidget(down);
-    across->setSizes({theme.px(330), theme.px(830)});
+    across->setSizes({theme.px(370), theme.px(790)});
     across->setStretchFactor(1, 1);
     column->addWidget(across, 1);
     connect(m_files->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFile);
@@ -241,7 +238,8 @@ void SafetyPage::showReport()
     const QString sentence = SafetyWords::sentence(*m_shown);
     const qsizetype end = sentence.indexOf(QStringLiteral(". "));
     const QString rest = end < 0 ? QString() : sentence.mid(end + 2) + QLatin1Char(' ');
-    m_verdict->addWidget(new Banner(bannerKindOf(m_shown->verdict()), end < 0 ? sentence : sentence.left(end + 1), rest + SafetyWords::amount(*m_shown) + QLatin1Char('.'), this));
+    const QString amount = SafetyWords::amount(*m_shown) + QLatin1Char('.');
+    m_verdict->addWidget(new Banner(bannerKindOf(m_shown->verdict()), end < 0 ? sentence : sentence.left(end + 1), rest + amount, this));
     m_fileModel->show(m_shown);
     m_stack->setCurrentWidget(m_body);
     if (m_fileModel->rowCount() > 0)

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "core/analysis/scan.h"
-#include "core/encoding/pickle/disassembly.h"
 #include "ui/models/runner.h"
 #include "ui/pages/page.h"
 

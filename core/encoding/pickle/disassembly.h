@@ -21,7 +21,7 @@ struct DisassemblyLine {
 };
 
 // The opcodes of pickles as a list that a view can page through: only their offsets are kept, a line is made when somebody asks for it. The bytes are
-// shared. Reads pickle after pickle until bytes are no opcode, which is the last line. 10⁶ opcodes take about 10 ms. Immutable: read from any thread.
+// shared. Reads pickle after pickle until bytes are no opcode, which is the last line. 10⁶ opcodes take about 20 ms. Immutable: read from any thread.
 class Disassembly {
 public:
     // From `begin` to `end` of the bytes; Cancelled where the job is told to stop. LimitExceeded where `bytes` has 2^32 or more.

@@ -1,5 +1,5 @@
+#include "core/analysis/pickle_listing.h"
 #include "core/analysis/scan.h"
-#include "core/encoding/pickle/disassembly.h"
 #include "tests/core/analysis/analysis_fixture.h"
 
 #include <fmt/format.h>
@@ -60,6 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Scan, ScanSamples, ::testing::Values(
     SampleCase{"partial_of_optimizer.pt", Verdict::Unknown, {"3 G3 @42 archive/data.pkl", "3 C3 @72 archive/data.pkl"}},
     SampleCase{"numbers_like_a_pickle.pt", Verdict::Safe, {}},
     SampleCase{"numbers_like_a_pickle_legacy.pt", Verdict::Safe, {}},
+    SampleCase{"without_checksums.pt", Verdict::Safe, {}},
     SampleCase{"embedded_bytes.pt", Verdict::Safe, {}},
     SampleCase{"pickle_as_tensor.pt", Verdict::Suspicious, {"4 G5 @17 pickle_as_tensor/data/0", "4 C6 @45 pickle_as_tensor/data/0"}},
     SampleCase{"pickle_in_storage.pt", Verdict::Dangerous, {"5 G5 @17 model/data/0", "5 C6 @45 model/data/0"}},
@@ -230,11 +231,9 @@ TEST_F(ScanTest, ListsTheOpcodesOfAStream)
 {
     const ScanReport report = scannedPath(sample("wrong_crc.pt"));
     ASSERT_EQ(report.streams.size(), 1u);
-    const auto bytes = bytesOfStream(report, report.streams[0]);
-    ASSERT_TRUE(bytes.ok());
-    const auto listing = pickle::Disassembly::of(*bytes, report.streams[0].begin, report.streams[0].end);
+    const auto listing = PickleListing::of(report, report.streams[0]);
     ASSERT_TRUE(listing.ok());
-    const pickle::DisassemblyLine line = listing->line(listing->lineAt(43));
+    const PickleListing::Line line = listing->line(listing->lineAt(43));
     EXPECT_EQ(line.opcode, "REDUCE");
     EXPECT_EQ(line.offset, 43u);
     EXPECT_EQ(listing->line(listing->lineAt(2)).argument, "os.system");
@@ -245,9 +244,8 @@ TEST_F(ScanTest, ListsAMemberThatWasCompressed)
 {
     const ScanReport report = scannedPath(sample("arrays.npz"));
     ASSERT_EQ(report.streams.size(), 1u);
-    const auto bytes = bytesOfStream(report, report.streams[0]);
-    ASSERT_TRUE(bytes.ok());
-    const auto listing = pickle::Disassembly::of(*bytes, report.streams[0].begin, report.streams[0].end);
+    const auto listing = PickleListing::of(report, report.streams[0]);
+    ASSERT_TRUE(listing.ok());
     EXPECT_EQ(listing->line(listing->lineAt(173)).opcode, "REDUCE");
 }
 

@@ -8,7 +8,7 @@
 
 namespace shardlens::ui {
 
-void OpcodeLines::show(std::shared_ptr<const pickle::Disassembly> listing)
+void OpcodeLines::show(std::shared_ptr<const PickleListing> listing)
 {
     beginResetModel();
     m_listing = std::move(listing);
@@ -42,7 +42,7 @@ QVariant OpcodeLines::data(const QModelIndex& index, int role) const
     const bool isMarked = index.row() == m_marked;
     switch (role) {
     case Qt::DisplayRole: case Qt::ToolTipRole: {
-        const pickle::DisassemblyLine line = m_listing->line(static_cast<std::size_t>(index.row()));
+        const PickleListing::Line line = m_listing->line(static_cast<std::size_t>(index.row()));
         return index.column() == Offset ? numberText(line.offset) : printableText(index.column() == Opcode ? line.opcode : line.argument);
     }
     case Qt::FontRole: {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/encoding/pickle/disassembly.h"
+#include "core/analysis/pickle_listing.h"
 
 #include <QAbstractTableModel>
 
@@ -16,11 +16,11 @@ public:
 
     using QAbstractTableModel::QAbstractTableModel;
     // nullptr: empty.
-    void show(std::shared_ptr<const pickle::Disassembly> listing);
+    void show(std::shared_ptr<const PickleListing> listing);
     // The line that a finding is about; −1 for none.
     void mark(int row);
     [[nodiscard]] int marked() const { return m_marked; }
-    [[nodiscard]] const std::shared_ptr<const pickle::Disassembly>& listing() const { return m_listing; }
+    [[nodiscard]] const std::shared_ptr<const PickleListing>& listing() const { return m_listing; }
 
     [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
     [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;
@@ -28,7 +28,7 @@ public:
     [[nodiscard]] QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
 
 private:
-    std::shared_ptr<const pickle::Disassembly> m_listing;
+    std::shared_ptr<const PickleListing> m_listing;
     int m_marked = -1;
 };
 
