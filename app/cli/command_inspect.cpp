@@ -20,7 +20,7 @@ struct InspectArguments {
     bool verbose = false;
 };
 
-const char* nameOf(File::State state)
+const char* fileStateName(File::State state)
 {
     switch (state) {
     case File::State::Read: return "read";
@@ -37,7 +37,7 @@ Json filesJson(const Checkpoint& checkpoint, const Inventory& inventory)
         const File& file = checkpoint.files()[i];
         const FileUse& use = inventory.files[i];
         rows.push_back(Json{{"name", file.name},
-                            {"state", nameOf(file.state)},
+                            {"state", fileStateName(file.state)},
                             {"bytes", file.size},
                             {"rank", file.rank ? Json(*file.rank) : Json()},
                             {"holds", file.holds},
@@ -157,7 +157,7 @@ void printFiles(Console& console, const Checkpoint& checkpoint)
     Table table({{"rank", true}, {"file", false, true}, {"bytes", true}, {"holds", false, true}});
     for (const File& file : checkpoint.files()) {
         const bool read = file.state == File::State::Read;
-        table.addRow({file.rank ? std::to_string(*file.rank) : "", printable(file.name), read ? groupedText(file.size) : nameOf(file.state),
+        table.addRow({file.rank ? std::to_string(*file.rank) : "", printable(file.name), read ? groupedText(file.size) : fileStateName(file.state),
                       printable(file.holds)},
                      read ? Style::Plain : Style::Bad);
     }

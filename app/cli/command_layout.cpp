@@ -20,7 +20,7 @@ struct LayoutArguments {
     bool json = false;
 };
 
-const char* nameOf(Stream::Kind kind)
+const char* streamKindName(Stream::Kind kind)
 {
     switch (kind) {
     case Stream::Kind::File: return "file";
@@ -38,7 +38,7 @@ Json pieceJson(const Checkpoint& checkpoint, const Piece& piece, std::uint64_t c
     Json out{{"rank", rank ? Json(*rank) : Json()},
              {"holder", checkpoint.topology().textOf(checkpoint.holder(piece.holder))},
              {"region", regionJson(piece.region)},
-             {"source", nameOf(stream.kind)},
+             {"source", streamKindName(stream.kind)},
              {"file", stream.file == kNoFile ? Json() : Json(checkpoint.file(stream.file).name)},
              {"offset", piece.source.offset},
              {"length", piece.spanBytes(cellBytes)}};
@@ -117,7 +117,7 @@ void printLayout(Console& console, const Checkpoint& checkpoint, TensorId id)
         const auto rank = checkpoint.rankOfPiece(piece);
         std::string file = stream.file == kNoFile ? "" : printable(checkpoint.file(stream.file).name);
         if (stream.kind != Stream::Kind::File)
-            file += fmt::format(" ({})", nameOf(stream.kind));
+            file += fmt::format(" ({})", streamKindName(stream.kind));
         table.addRow({rank ? std::to_string(*rank) : "any", regionText(piece.region), file, groupedText(piece.source.offset),
                       groupedText(piece.spanBytes(info(tensor.dtype).bytesPerBlock))},
                      stream.kind == Stream::Kind::Missing ? Style::Bad : Style::Plain);

@@ -5,7 +5,7 @@
 namespace shardlens::cli {
 namespace {
 
-const char* nameOf(MetaNode::Kind kind)
+const char* metaKindName(MetaNode::Kind kind)
 {
     switch (kind) {
     case MetaNode::Kind::Null: return "null";
@@ -78,7 +78,7 @@ Json regionJson(const RegionView& region)
 
 Json metaJson(const MetaNode& node)
 {
-    Json out{{"kind", nameOf(node.kind)}};
+    Json out{{"kind", metaKindName(node.kind)}};
     if (!node.key.empty())
         out["key"] = node.key;
     if (!node.value.empty())

@@ -11,13 +11,13 @@ namespace shardlens::cli {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
-constexpr std::size_t kDefaultColumns = 80;
+constexpr std::size_t kDefaultBarColumns = 80;
 
-std::size_t columnsOf(std::FILE* stream)
+std::size_t barColumnsOf(std::FILE* stream)
 {
     winsize size{};
     if (::ioctl(::fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-        return kDefaultColumns;
+        return kDefaultBarColumns;
     return size.ws_col;
 }
 
@@ -72,7 +72,7 @@ void ProgressWatch::showBar(const ProgressSample& sample)
         m_rate = RateMeter();
     m_phase = sample.phase;
     m_rate.add(std::chrono::steady_clock::now(), sample.done);
-    const std::string text = "\r\x1b[K" + progressText(sample, m_rate.bytesPerSecond(), columnsOf(m_console.remarks()) - 1);
+    const std::string text = "\r\x1b[K" + progressText(sample, m_rate.bytesPerSecond(), barColumnsOf(m_console.remarks()) - 1);
     std::fwrite(text.data(), 1, text.size(), m_console.remarks());
     std::fflush(m_console.remarks());
     m_drawn = true;

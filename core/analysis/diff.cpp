@@ -122,9 +122,10 @@ private:
         SHARDLENS_TRY(openReaders(work));
         const DType dtypeA = m_a.tensor(work.a).dtype;
         const DType dtypeB = m_b.tensor(work.b).dtype;
-        const std::uint64_t step = kPairReadBytes / cellBytes(work) * kValuesTogether;
-        scratch.a.resize(kPairReadBytes);
-        scratch.b.resize(kPairReadBytes);
+        const std::uint64_t readBytes = std::max(readBytesOf(m_a, work.a, kPairReadBytes), readBytesOf(m_b, work.b, kPairReadBytes));
+        const std::uint64_t step = readBytes / cellBytes(work) * kValuesTogether;
+        scratch.a.resize(std::max<std::size_t>(scratch.a.size(), readBytes));
+        scratch.b.resize(scratch.a.size());
         ValueDifference out;
         for (std::uint64_t at = span.begin; at < span.end; at += step) {
             SHARDLENS_TRY(m_job.poll());

@@ -90,8 +90,9 @@ private:
         SHARDLENS_ASSIGN(const TensorReader* reader, readerOf(work));
         scratch.accumulator.start(dtype);
         const std::uint64_t cell = reader->cellBytes();
-        const std::uint64_t step = kReadBytes / cell;
-        scratch.buffer.resize(kReadBytes);
+        const std::uint64_t readBytes = readBytesOf(m_checkpoint, work.tensor, kReadBytes);
+        const std::uint64_t step = readBytes / cell;
+        scratch.buffer.resize(std::max<std::size_t>(scratch.buffer.size(), readBytes));
         for (std::uint64_t at = span.begin; at < span.end; at += step) {
             SHARDLENS_TRY(m_job.poll());
             const std::span<std::byte> part = std::span(scratch.buffer).first(std::min(step, span.end - at) * cell);

@@ -4,9 +4,18 @@
 
 namespace shardlens {
 
+std::uint64_t readBytesOf(const Checkpoint& checkpoint, TensorId tensor, std::uint64_t dense)
+{
+    const PieceStore& pieces = checkpoint.pieces();
+    for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row)
+        if (!pieces.at(idAt<PieceId>(row)).source.strides.empty())
+            return std::max(dense, kStridedReadBytes);
+    return dense;
+}
+
 void appendSpans(std::size_t item, std::uint64_t cells, std::uint64_t cellBytes, std::vector<ValueSpan>& out)
 {
-    const std::uint64_t step = kReadBytes / cellBytes * (kSpanBytes / kReadBytes);
+    const std::uint64_t step = kSpanBytes / cellBytes;
     std::uint64_t at = 0;
     do {
         const std::uint64_t end = cells - at > step ? at + step : cells;

@@ -22,7 +22,13 @@ constexpr std::uint64_t kSpanBytes = 32u << 20;
 // What it reads at once: stays in the caches between the read and the arithmetic.
 constexpr std::uint64_t kReadBytes = 256u << 10;
 
-// Cuts `cells` of `cellBytes` each into spans of about kSpanBytes, whole multiples of what is read at once. One span, empty, where there are no cells.
+// Of a tensor that does not lie in row-major order: each read costs a visit to all of its stored rows.
+constexpr std::uint64_t kStridedReadBytes = 8u << 20;
+
+// `dense`, or kStridedReadBytes where a piece of the tensor has strides.
+[[nodiscard]] std::uint64_t readBytesOf(const Checkpoint& checkpoint, TensorId tensor, std::uint64_t dense);
+
+// Cuts `cells` of `cellBytes` each into spans of about kSpanBytes. One span, empty, where there are no cells.
 void appendSpans(std::size_t item, std::uint64_t cells, std::uint64_t cellBytes, std::vector<ValueSpan>& out);
 
 // Working memory that threads borrow, so that it is allocated once a thread and not once a tensor. Safe from several threads.

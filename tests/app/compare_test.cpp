@@ -22,7 +22,7 @@ using test::TemporaryFolder;
 using testing::HasSubstr;
 using testing::Not;
 
-const std::string kSample = SHARDLENS_SAMPLE;
+const std::string kCompared = SHARDLENS_SAMPLE;
 
 json answerOf(std::vector<std::string> arguments, int exitCode = kExitDone)
 {
@@ -44,7 +44,7 @@ int runCancelled(std::vector<const char*> arguments)
 
 TEST(Stats, AreOfEveryTensor)
 {
-    const json answer = answerOf({"stats", kSample, "--json"});
+    const json answer = answerOf({"stats", kCompared, "--json"});
     EXPECT_EQ(answer["schema"], 1);
     EXPECT_EQ(answer["tensors"].size(), 15u);
     const json& kernel = answer["tensors"]["kernel"];
@@ -63,17 +63,17 @@ TEST(Stats, AreOfEveryTensor)
 
 TEST(Stats, AreAskedForByNamePatternAndKind)
 {
-    EXPECT_EQ(answerOf({"stats", kSample, "up.weight", "--json"})["tensors"].size(), 1u);
-    EXPECT_EQ(answerOf({"stats", kSample, "--include", "^up\\.", "--json"})["tensors"].size(), 2u);
-    EXPECT_TRUE(answerOf({"stats", kSample, "--select", "optimizer", "--json"})["tensors"].contains("up.weight/exp_avg"));
+    EXPECT_EQ(answerOf({"stats", kCompared, "up.weight", "--json"})["tensors"].size(), 1u);
+    EXPECT_EQ(answerOf({"stats", kCompared, "--include", "^up\\.", "--json"})["tensors"].size(), 2u);
+    EXPECT_TRUE(answerOf({"stats", kCompared, "--select", "optimizer", "--json"})["tensors"].contains("up.weight/exp_avg"));
 }
 
 TEST(Stats, ForPeopleShowALineATensorAndBarsForOne)
 {
-    const Answer all = runShardlens({"stats", kSample});
+    const Answer all = runShardlens({"stats", kCompared});
     EXPECT_THAT(all.results, HasSubstr("15 names"));
     EXPECT_THAT(all.results, HasSubstr("zeros"));
-    const Answer one = runShardlens({"stats", kSample, "up.weight"});
+    const Answer one = runShardlens({"stats", kCompared, "up.weight"});
     EXPECT_THAT(one.results, HasSubstr("up.weight  F32 [11, 6]"));
     EXPECT_THAT(one.results, HasSubstr("█"));
     EXPECT_EQ(one.exitCode, kExitDone);
@@ -81,11 +81,11 @@ TEST(Stats, ForPeopleShowALineATensorAndBarsForOne)
 
 TEST(Stats, RefuseWhatTheyCannotDo)
 {
-    EXPECT_THAT(runShardlens({"stats", kSample, "up.wei"}).remarks, HasSubstr("close to it: up.weight"));
-    EXPECT_EQ(runShardlens({"stats", kSample, "up.weight", "--include", "x"}).exitCode, kExitRefused);
-    EXPECT_THAT(runShardlens({"stats", kSample, "--include", "("}).remarks, HasSubstr("does not compile"));
+    EXPECT_THAT(runShardlens({"stats", kCompared, "up.wei"}).remarks, HasSubstr("close to it: up.weight"));
+    EXPECT_EQ(runShardlens({"stats", kCompared, "up.weight", "--include", "x"}).exitCode, kExitRefused);
+    EXPECT_THAT(runShardlens({"stats", kCompared, "--include", "("}).remarks, HasSubstr("does not compile"));
     EXPECT_EQ(runShardlens({"stats", "/nowhere/at/all"}).exitCode, kExitRefused);
-    EXPECT_EQ(runCancelled({"stats", kSample.c_str()}), kExitCancelled);
+    EXPECT_EQ(runCancelled({"stats", kCompared.c_str()}), kExitCancelled);
 }
 
 class Diff : public testing::Test {
@@ -94,7 +94,7 @@ protected:
     [[nodiscard]] std::string converted(const std::vector<std::string>& options = {}) const
     {
         const std::string out = m_folder.file("model.safetensors");
-        std::vector<std::string> arguments{"convert", kSample, out, "--overwrite"};
+        std::vector<std::string> arguments{"convert", kCompared, out, "--overwrite"};
         arguments.insert(arguments.end(), options.begin(), options.end());
         EXPECT_EQ(runShardlens(arguments).exitCode, kExitDone);
         return out;
@@ -105,7 +105,7 @@ protected:
 
 TEST_F(Diff, FindsNothingBetweenFormats)
 {
-    const json answer = answerOf({"diff", kSample, converted(), "--json"});
+    const json answer = answerOf({"diff", kCompared, converted(), "--json"});
     EXPECT_EQ(answer["equal"], true);
     EXPECT_EQ(answer["counts"]["equal"], 15);
     EXPECT_EQ(answer["tensors"].size(), 15u);
@@ -113,13 +113,13 @@ TEST_F(Diff, FindsNothingBetweenFormats)
     EXPECT_EQ(answer["tensors"][0]["values"]["differing"], 0);
     EXPECT_TRUE(answer["suggestion"].is_null());
     EXPECT_FALSE(answer["arguments"].empty());
-    EXPECT_THAT(runShardlens({"diff", kSample, kSample}).results, HasSubstr("Equal. 15 equal"));
+    EXPECT_THAT(runShardlens({"diff", kCompared, kCompared}).results, HasSubstr("Equal. 15 equal"));
 }
 
 TEST_F(Diff, TellsWhatACastDid)
 {
     const std::string narrow = converted({"--dtype", "BF16"});
-    const json answer = answerOf({"diff", kSample, narrow, "--json"}, kExitFinding);
+    const json answer = answerOf({"diff", kCompared, narrow, "--json"}, kExitFinding);
     EXPECT_EQ(answer["equal"], false);
     for (const json& row : answer["tensors"])
         if (row["name"] == "up.weight") {
@@ -131,40 +131,40 @@ TEST_F(Diff, TellsWhatACastDid)
             EXPECT_GT(row["values"]["cosine"].get<double>(), 0.99999);
             EXPECT_EQ(row["values"]["first"].size(), 2u);
         }
-    const Answer text = runShardlens({"diff", kSample, narrow});
+    const Answer text = runShardlens({"diff", kCompared, narrow});
     EXPECT_EQ(text.exitCode, kExitFinding);
     EXPECT_THAT(text.results, HasSubstr("values differ"));
     EXPECT_THAT(text.results, HasSubstr("Different."));
-    EXPECT_EQ(runShardlens({"diff", kSample, narrow, "--relative-tolerance", "0.004", "--ignore-dtype"}).exitCode, kExitDone);
-    EXPECT_EQ(runShardlens({"diff", kSample, narrow, "--relative-tolerance", "0.004"}).exitCode, kExitFinding) << "the dtype still differs";
+    EXPECT_EQ(runShardlens({"diff", kCompared, narrow, "--relative-tolerance", "0.004", "--ignore-dtype"}).exitCode, kExitDone);
+    EXPECT_EQ(runShardlens({"diff", kCompared, narrow, "--relative-tolerance", "0.004"}).exitCode, kExitFinding) << "the dtype still differs";
 }
 
 TEST_F(Diff, ListsWhatOnlyOneHas)
 {
-    const Answer answer = runShardlens({"diff", kSample, converted({"--exclude", "^up\\."})});
+    const Answer answer = runShardlens({"diff", kCompared, converted({"--exclude", "^up\\."})});
     EXPECT_EQ(answer.exitCode, kExitFinding);
     EXPECT_THAT(answer.results, HasSubstr("only in A"));
     EXPECT_THAT(answer.results, HasSubstr("2 only in A"));
-    EXPECT_EQ(runShardlens({"diff", kSample, converted({"--exclude", "^up\\."}), "--exclude", "^up\\."}).exitCode, kExitDone);
+    EXPECT_EQ(runShardlens({"diff", kCompared, converted({"--exclude", "^up\\."}), "--exclude", "^up\\."}).exitCode, kExitDone);
 }
 
 TEST_F(Diff, SuggestsARuleWhereNoNameIsShared)
 {
-    const Answer apart = runShardlens({"diff", kSample, converted(), "--rename", "^=x.", "--rename", "^x\\.=y."});
+    const Answer apart = runShardlens({"diff", kCompared, converted(), "--rename", "^=x.", "--rename", "^x\\.=y."});
     EXPECT_EQ(apart.exitCode, kExitFinding);
     EXPECT_THAT(apart.results, HasSubstr("A and B share no name. With --rename '^y\\.=' they share 15 names."));
-    EXPECT_EQ(runShardlens({"diff", kSample, converted(), "--rename", "^=x.", "--rename", "^x\\.=y.", "--rename", "^y\\.="}).exitCode, kExitDone);
+    EXPECT_EQ(runShardlens({"diff", kCompared, converted(), "--rename", "^=x.", "--rename", "^x\\.=y.", "--rename", "^y\\.="}).exitCode, kExitDone);
 }
 
 TEST_F(Diff, RefusesWhatItCannotDo)
 {
-    EXPECT_EQ(runShardlens({"diff", kSample}).exitCode, kExitRefused);
-    EXPECT_EQ(runShardlens({"diff", kSample, "/nowhere/at/all"}).exitCode, kExitRefused);
-    EXPECT_THAT(runShardlens({"diff", kSample, kSample, "--rename", "nothing"}).remarks, HasSubstr("is not FROM=TO"));
-    EXPECT_THAT(runShardlens({"diff", kSample, kSample, "--rename", ".*=x"}).remarks, HasSubstr("the rename rules make both"));
-    EXPECT_EQ(runShardlens({"diff", kSample, kSample, "--tolerance", "-1"}).exitCode, kExitRefused);
-    EXPECT_EQ(runShardlens({"diff", kSample, kSample, "--tag-b", "absent"}).exitCode, kExitRefused);
-    EXPECT_EQ(runCancelled({"diff", kSample.c_str(), kSample.c_str()}), kExitCancelled);
+    EXPECT_EQ(runShardlens({"diff", kCompared}).exitCode, kExitRefused);
+    EXPECT_EQ(runShardlens({"diff", kCompared, "/nowhere/at/all"}).exitCode, kExitRefused);
+    EXPECT_THAT(runShardlens({"diff", kCompared, kCompared, "--rename", "nothing"}).remarks, HasSubstr("is not FROM=TO"));
+    EXPECT_THAT(runShardlens({"diff", kCompared, kCompared, "--rename", ".*=x"}).remarks, HasSubstr("the rename rules make both"));
+    EXPECT_EQ(runShardlens({"diff", kCompared, kCompared, "--tolerance", "-1"}).exitCode, kExitRefused);
+    EXPECT_EQ(runShardlens({"diff", kCompared, kCompared, "--tag-b", "absent"}).exitCode, kExitRefused);
+    EXPECT_EQ(runCancelled({"diff", kCompared.c_str(), kCompared.c_str()}), kExitCancelled);
 }
 
 } // namespace

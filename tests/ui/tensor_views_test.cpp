@@ -68,6 +68,7 @@ TEST_F(TensorViewsTest, StatisticsOfASmallTensorAreExactAtOnce)
     picture(QStringLiteral("tensor-statistics"));
     QTest::keyClick(view, Qt::Key_Y);
     EXPECT_TRUE(view->findChild<QCheckBox*>()->isChecked());
+    QTest::qWait(50); // the plot draws when the window's thread is idle
     picture(QStringLiteral("tensor-statistics-logarithmic"));
 }
 

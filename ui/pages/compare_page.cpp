@@ -38,7 +38,7 @@ constexpr int kLeastPathWidth = 120;
 constexpr int kFilterWidth = 220;
 constexpr int kRenameWidth = 220;
 constexpr int kToleranceWidth = 72;
-constexpr std::array<int, CompareModel::ColumnCount> kColumnWidths{200, 105, 130, 130, 110, 105, 115, 80, 70};
+constexpr std::array<int, CompareModel::ColumnCount> kColumnWidths{190, 100, 120, 120, 105, 105, 110, 80, 75};
 
 constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer, Select::All};
 
@@ -115,8 +115,8 @@ void ComparePage::buildBar()
     m_start->setDefault(true);
     m_bar->addControl({}, m_start);
     m_progress->setElide(Qt::ElideRight);
+    m_progress->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
     m_bar->addControl({}, m_progress);
-    m_bar->addControlStretch();
     m_start->setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed);
     connect(m_start, &QPushButton::clicked, this, [this] { isRunning() ? cancel() : start(); });
     connect(m_other, &QLineEdit::returnPressed, this, &ComparePage::start);

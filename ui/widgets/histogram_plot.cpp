@@ -70,19 +70,13 @@ void HistogramPlot::setLogarithmic(bool on)
 void HistogramPlot::show(std::vector<HistogramBin> bins)
 {
     m_bins = std::move(bins);
-    QVector<double> centres;
-    QVector<double> counts;
     std::uint64_t most = 0;
     std::size_t mostAt = 0;
-    for (std::size_t i = 0; i < m_bins.size(); ++i) {
-        centres.push_back((m_bins[i].begin + m_bins[i].end) / 2);
-        counts.push_back(static_cast<double>(m_bins[i].count));
+    for (std::size_t i = 0; i < m_bins.size(); ++i)
         if (m_bins[i].count > most) {
             most = m_bins[i].count;
             mostAt = i;
         }
-    }
-    m_bars->setData(centres, counts, true);
     setAccessibleDescription(m_bins.empty() ? tr("no finite values")
                                             : tr("%1 bins from %2 to %3; most values, %4, from %5 to %6")
                                                   .arg(numberText(m_bins.size()))
@@ -96,9 +90,18 @@ void HistogramPlot::show(std::vector<HistogramBin> bins)
 
 void HistogramPlot::place()
 {
+    const double base = m_isLogarithmic ? kLeastOnLogAxis : 0;
     double most = 1;
-    for (const HistogramBin& bin : m_bins)
-        most = std::max(most, static_cast<double>(bin.count));
+    QVector<double> centres;
+    QVector<double> heights;
+    for (const HistogramBin& bin : m_bins) {
+        const auto count = static_cast<double>(bin.count);
+        most = std::max(most, count);
+        centres.push_back((bin.begin + bin.end) / 2);
+        heights.push_back(bin.count == 0 ? 0 : count - base); // a bar's value counts from its base
+    }
+    m_bars->setBaseValue(base);
+    m_bars->setData(centres, heights, true);
     if (!m_bins.empty()) {
         const double width = m_bins.front().end - m_bins.front().begin;
         m_bars->setWidth(width * (m_bins.size() > 1 ? 0.94 : 1));
@@ -109,8 +112,7 @@ void HistogramPlot::place()
     m_plot->yAxis->setNumberFormat(QStringLiteral("gb"));
     m_plot->xAxis->setNumberFormat(QStringLiteral("gb"));
     m_plot->yAxis->setNumberPrecision(m_isLogarithmic ? 0 : 6);
-    m_bars->setBaseValue(m_isLogarithmic ? kLeastOnLogAxis : 0);
-    m_plot->yAxis->setRange(m_isLogarithmic ? kLeastOnLogAxis : 0, most * (m_isLogarithmic ? 1.5 : kRoomAbove));
+    m_plot->yAxis->setRange(base, most * (m_isLogarithmic ? 1.5 : kRoomAbove));
     m_plot->replot(QCustomPlot::rpQueuedReplot);
 }
 

@@ -15,8 +15,8 @@
 namespace shardlens {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr float kNanFloat = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfFloat = std::numeric_limits<float>::infinity();
 
 template <typename T>
 std::vector<std::byte> packed(const std::vector<T>& values)
@@ -36,7 +36,7 @@ ValueDifference compared(DType dtypeA, const std::vector<T>& a, DType dtypeB, co
 
 TEST(Difference, OfEqualBytesIsNone)
 {
-    const std::vector<float> values{1, -2, 0.5f, static_cast<float>(kNan), static_cast<float>(kInf)};
+    const std::vector<float> values{1, -2, 0.5f, kNanFloat, kInfFloat};
     const ValueDifference found = compared(DType::F32, values, DType::F32, values, 5);
     EXPECT_EQ(found.values, 5u);
     EXPECT_EQ(found.differing, 0u);
@@ -85,7 +85,7 @@ TEST(Difference, CallsANanOfOtherBitsAnother)
 TEST(Difference, ComparesOtherDtypesByValue)
 {
     const std::vector<std::uint16_t> narrow{0x3F80, 0xC000, 0x7FC1, 0x7F80, 0xFF80}; // bf16: 1, −2, NaN, Inf, −Inf
-    const std::vector<float> wide{1, -2, static_cast<float>(kNan), static_cast<float>(kInf), static_cast<float>(kInf)};
+    const std::vector<float> wide{1, -2, kNanFloat, kInfFloat, kInfFloat};
     const ValueDifference found = compared(DType::BF16, narrow, DType::F32, wide, 5);
     EXPECT_EQ(found.differing, 1u) << "only the sign of the infinity";
     EXPECT_EQ(found.first, 4u);

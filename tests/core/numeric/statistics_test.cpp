@@ -15,8 +15,8 @@
 namespace shardlens {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
 
 template <typename T>
 std::vector<std::byte> bytesOfValues(const std::vector<T>& values)
@@ -53,7 +53,7 @@ std::string lines(const std::vector<HistogramBin>& bins)
 
 TEST(Statistics, CountsWhatIsSpecialAndTakesMomentsOfTheRest)
 {
-    const ValueStatistics found = statisticsOfValues<float>(DType::F32, {1, -0.0f, 0, 3, static_cast<float>(kNan), static_cast<float>(kInf), -static_cast<float>(kInf), -static_cast<float>(kInf), 4});
+    const ValueStatistics found = statisticsOfValues<float>(DType::F32, {1, -0.0f, 0, 3, static_cast<float>(kNotANumber), static_cast<float>(kInfinite), -static_cast<float>(kInfinite), -static_cast<float>(kInfinite), 4});
     EXPECT_EQ(found.values, 9u);
     EXPECT_EQ(found.finite(), 5u);
     EXPECT_EQ(found.zeros, 2u);
@@ -75,7 +75,7 @@ TEST(Statistics, OfNothingFiniteHasNoExtremes)
         EXPECT_EQ(found.deviation(), 0);
         EXPECT_TRUE(histogramOf(found, dtype, 64).empty());
     }
-    const ValueStatistics nan = statisticsOfValues<double>(DType::F64, {kNan, kNan});
+    const ValueStatistics nan = statisticsOfValues<double>(DType::F64, {kNotANumber, kNotANumber});
     EXPECT_EQ(nan.nans, 2u);
     EXPECT_EQ(nan.finite(), 0u);
     EXPECT_TRUE(histogramOf(nan, DType::F64, 64).empty());
@@ -94,7 +94,7 @@ TEST(Statistics, KeepsSmallDeviationsOfLargeNumbers)
 
 TEST(Statistics, CountComplexValuesByTheirMagnitude)
 {
-    const ValueStatistics found = statisticsOfValues<float>(DType::C64, {3, 4, 0, 0, static_cast<float>(kNan), 1, -6, 8});
+    const ValueStatistics found = statisticsOfValues<float>(DType::C64, {3, 4, 0, 0, static_cast<float>(kNotANumber), 1, -6, 8});
     EXPECT_EQ(found.values, 4u);
     EXPECT_EQ(found.nans, 1u);
     EXPECT_EQ(found.zeros, 1u);
@@ -135,8 +135,8 @@ Naive naiveOf(DType dtype, const std::vector<std::byte>& bytes)
     Naive out;
     for (const double number : numbers) {
         out.nans += std::isnan(number) ? 1 : 0;
-        out.positive += number == kInf ? 1 : 0;
-        out.negative += number == -kInf ? 1 : 0;
+        out.positive += number == kInfinite ? 1 : 0;
+        out.negative += number == -kInfinite ? 1 : 0;
         out.zeros += number == 0 ? 1 : 0;
         if (std::isfinite(number))
             out.finite.push_back(number);
@@ -159,10 +159,10 @@ std::vector<std::byte> randomBytes(DType dtype, std::size_t blocks, std::uint64_
     std::normal_distribution<double> normal(0.01, 0.7);
     for (std::size_t i = 0; i < blocks; ++i) {
         if (dtype == DType::F32) {
-            const auto value = static_cast<float>(i % 1000 == 7 ? kInf : normal(random));
+            const auto value = static_cast<float>(i % 1000 == 7 ? kInfinite : normal(random));
             std::memcpy(out.data() + 4 * i, &value, 4);
         } else if (dtype == DType::F64) {
-            const double value = i % 1000 == 9 ? kNan : normal(random);
+            const double value = i % 1000 == 9 ? kNotANumber : normal(random);
             std::memcpy(out.data() + 8 * i, &value, 8);
         }
     }
