@@ -96,7 +96,7 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
     if (!asked)
         return notWritten(source, request);
     if (named && *named != *asked)
-        return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), formatIdOf(*asked))};
+        return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), printable(*request.to))};
     if (named && request.maxShardBytes)
         return Error{ErrorCode::Refused, "--max-shard-size needs a folder as target, and its name says one file"};
     OutputChoice out{*asked, named.has_value(), request.to ? *request.to : *asked == OutputKind::Layout ? source.formatId() : formatIdOf(*asked),

@@ -12,7 +12,7 @@ using pickle::Kind;
 using pickle::latin1;
 using pickle::Value;
 
-constexpr int kMaxDepth = 64;
+constexpr int kDeepestShown = 64;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kManyTensors = 8;   // a branch of more tensors than this and nothing else is one line
 constexpr std::size_t kMaxItems = 2'000;  // shown of one container
@@ -136,7 +136,7 @@ private:
 
     bool tooDeep(MetaNode& out, int depth)
     {
-        if (depth < kMaxDepth && m_left > 0)
+        if (depth < kDeepestShown && m_left > 0)
             return false;
         out.value += out.value.empty() ? "not shown: the tree is too large" : ", not shown: the tree is too large";
         return true;

@@ -35,8 +35,8 @@ constexpr std::uint32_t kLocator64Signature = 0x07064B50;
 constexpr std::uint64_t kEndBytes = 22;
 constexpr std::uint64_t kEnd64Bytes = 56;
 constexpr std::uint64_t kLocatorBytes = 20;
-constexpr std::uint64_t kRowBytes = 46;
-constexpr std::uint64_t kLocalBytes = 30;
+constexpr std::uint64_t kDirectoryRowBytes = 46;
+constexpr std::uint64_t kLocalHeaderBytes = 30;
 constexpr std::uint64_t kSearched = 1u << 20; // the end record is looked for in this many last bytes
 constexpr std::uint64_t kMaxDirectoryBytes = 1ull << 30;
 constexpr std::size_t kMaxMembers = 1'000'000;
@@ -126,8 +126,8 @@ Status ZipArchive::readDirectory(const Directory& directory, const JobContext* j
         m_notes.push_back({"leading-bytes", fmt::format("{} B before the archive's start", groupedText(m_shift))});
     SHARDLENS_ASSIGN(const auto bytes, readBytes(*m_source, begin, directory.size, kMaxDirectoryBytes));
     std::span<const std::byte> left(bytes);
-    m_members.reserve(std::min<std::uint64_t>({directory.count, directory.size / kRowBytes, kMaxMembers}));
-    while (left.size() >= kRowBytes && loadLe32(left.data()) == kRowSignature) {
+    m_members.reserve(std::min<std::uint64_t>({directory.count, directory.size / kDirectoryRowBytes, kMaxMembers}));
+    while (left.size() >= kDirectoryRowBytes && loadLe32(left.data()) == kRowSignature) {
         if (m_members.size() >= kMaxMembers)
             return Error{ErrorCode::LimitExceeded, fmt::format("more than {} members", groupedText(kMaxMembers))};
         if (job != nullptr && m_members.size() % kPollEvery == 0)
@@ -135,12 +135,12 @@ Status ZipArchive::readDirectory(const Directory& directory, const JobContext* j
         const std::byte* row = left.data();
         const std::uint64_t nameBytes = loadLe16(row + 28);
         const std::uint64_t extraBytes = loadLe16(row + 30);
-        const std::uint64_t rowBytes = kRowBytes + nameBytes + extraBytes + loadLe16(row + 32);
+        const std::uint64_t rowBytes = kDirectoryRowBytes + nameBytes + extraBytes + loadLe16(row + 32);
         if (rowBytes > left.size())
             return corrupt(fmt::format("central directory: row {} needs {} B, {} left", m_members.size(), rowBytes, left.size()));
-        ZipMember member{std::string(reinterpret_cast<const char*>(row + kRowBytes), nameBytes), loadLe32(row + 42), loadLe32(row + 20), loadLe32(row + 24),
+        ZipMember member{std::string(reinterpret_cast<const char*>(row + kDirectoryRowBytes), nameBytes), loadLe32(row + 42), loadLe32(row + 20), loadLe32(row + 24),
                          loadLe32(row + 16), loadLe16(row + 10), (loadLe16(row + 8) & 1) != 0, loadLe16(row + 8)};
-        applyZip64(left.subspan(kRowBytes + nameBytes, extraBytes), member);
+        applyZip64(left.subspan(kDirectoryRowBytes + nameBytes, extraBytes), member);
         if (member.headerOffset > m_source->size() - m_shift)
             return corrupt(fmt::format("{}: its header lies at {}, and the file ends at {}", printable(member.name), groupedText(member.headerOffset), groupedText(m_source->size())));
         member.headerOffset += m_shift;
@@ -170,14 +170,14 @@ const ZipMember* ZipArchive::find(std::string_view name) const
 
 Result<std::uint64_t> ZipArchive::dataOffset(const ZipMember& member) const
 {
-    std::array<std::byte, kLocalBytes> header{};
+    std::array<std::byte, kLocalHeaderBytes> header{};
     if (Status read = m_source->readAt(member.headerOffset, header); !read)
         return read.takeError().within(printable(member.name));
     if (loadLe32(header.data()) != kLocalSignature)
         return corrupt(fmt::format("{}: no local header at {}", printable(member.name), groupedText(member.headerOffset)));
     if (member.encrypted)
         return Error{ErrorCode::Unsupported, fmt::format("{} is encrypted", printable(member.name))};
-    const std::uint64_t offset = member.headerOffset + kLocalBytes + loadLe16(header.data() + 26) + loadLe16(header.data() + 28);
+    const std::uint64_t offset = member.headerOffset + kLocalHeaderBytes + loadLe16(header.data() + 26) + loadLe16(header.data() + 28);
     if (offset > m_source->size() || member.storedBytes > m_source->size() - offset)
         return corrupt(fmt::format("{} needs {} B at {}, and the file ends at {}", printable(member.name), groupedText(member.storedBytes), groupedText(offset),
                                    groupedText(m_source->size())));
@@ -210,8 +210,8 @@ Result<std::vector<std::byte>> ZipArchive::read(const ZipMember& member, std::ui
 
 Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t offset)
 {
-    constexpr std::uint64_t kUsualBytes = kLocalBytes + 96; // with the name, as a rule: one read for both
-    if (offset > source.size() || source.size() - offset < kLocalBytes)
+    constexpr std::uint64_t kUsualBytes = kLocalHeaderBytes + 96; // with the name, as a rule: one read for both
+    if (offset > source.size() || source.size() - offset < kLocalHeaderBytes)
         return corrupt(fmt::format("no local header at {}: the file ends at {}", groupedText(offset), groupedText(source.size())));
     std::array<std::byte, kUsualBytes> head{};
     const std::uint64_t count = std::min(kUsualBytes, source.size() - offset);
@@ -219,15 +219,15 @@ Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t o
     if (loadLe32(head.data()) != kLocalSignature)
         return corrupt(fmt::format("no local header at {}", groupedText(offset)));
     const std::uint64_t nameBytes = loadLe16(head.data() + 26);
-    if (nameBytes > source.size() - offset - kLocalBytes)
+    if (nameBytes > source.size() - offset - kLocalHeaderBytes)
         return corrupt(fmt::format("the local header at {} is cut off", groupedText(offset)));
-    std::string name(reinterpret_cast<const char*>(head.data()) + kLocalBytes, std::min(nameBytes, count - kLocalBytes));
+    std::string name(reinterpret_cast<const char*>(head.data()) + kLocalHeaderBytes, std::min(nameBytes, count - kLocalHeaderBytes));
     if (name.size() < nameBytes) {
         name.resize(nameBytes);
-        SHARDLENS_TRY(source.readAt(offset + kLocalBytes, std::as_writable_bytes(std::span(name))));
+        SHARDLENS_TRY(source.readAt(offset + kLocalHeaderBytes, std::as_writable_bytes(std::span(name))));
     }
     return ZipLocalHeader{std::move(name), loadLe16(head.data() + 6), loadLe16(head.data() + 8), loadLe32(head.data() + 18),
-                          offset + kLocalBytes + nameBytes + loadLe16(head.data() + 28)};
+                          offset + kLocalHeaderBytes + nameBytes + loadLe16(head.data() + 28)};
 }
 
 Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most)

@@ -27,7 +27,7 @@ Page* makeConvert(Document* document, JobQueue* queue)
     return new ConvertPage(document, queue);
 }
 
-constexpr std::array<PageEntry, 7> kPages{{
+constexpr std::array<PageEntry, 8> kPages{{
     {"overview", QT_TRANSLATE_NOOP("PageTable", "Overview"), "overview", Qt::Key_1, true, make<OverviewPage>},
     {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
     {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},

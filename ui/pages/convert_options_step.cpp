@@ -198,11 +198,9 @@ void ConvertOptionsStep::loadContents()
         case Select::All: content.button->setText(tr("Everything")); break;
         case Select::Weights: content.button->setText(m_facts.source->hasMaster ? tr("Weights (%1)").arg(text(found.role)) : kind.isEmpty() ? tr("Weights") : tr("Weights (%1)").arg(kind));
         }
-        const bool treeIsKept = content.select == Select::All && draft().format == "torch"; // with nesting and plain values: not written yet
-        const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster) && !treeIsKept;
+        const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster);
         content.button->setEnabled(there);
-        content.note->setText(there ? noteOf(content.select, found) : treeIsKept ? tr("torch files with everything keep the source's tree; that follows in a later version")
-                              : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
+        content.note->setText(there ? noteOf(content.select, found) : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
     }
 }
 

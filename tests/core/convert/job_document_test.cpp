@@ -56,8 +56,7 @@ TEST(JobDocument, IsShortWhereDefaultsHold)
     EXPECT_EQ(requestToJson(onlyWhatMust()), R"({
   "shardlens_job": 1,
   "source": "a",
-  "target": "b",
-  "select": "weights"
+  "target": "b"
 }
 )");
 }

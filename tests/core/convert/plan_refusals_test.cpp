@@ -223,9 +223,34 @@ TEST_F(PlanRefuses, FormatsThatItDoesNotWrite)
     wanted = request("out.safetensors");
     wanted.maxShardBytes = 100;
     EXPECT_THAT(refusal(model(), wanted), HasSubstr("--max-shard-size needs a folder"));
+}
+
+TEST_F(PlanRefuses, OptionsThatMeanNothingForTheOutput)
+{
+    ConvertRequest wanted = request("out");
+    wanted.dp = 2;
+    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--dp means nothing for safetensors"));
     wanted = request("out", "torch");
-    wanted.select = Select::All;
-    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--select all to torch"));
+    wanted.zeroStage = 2;
+    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--zero-stage means nothing for torch"));
+    wanted = request("out");
+    wanted.keepObjects = true;
+    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--keep-objects is for --to deepspeed"));
+}
+
+TEST_F(PlanRefuses, RunsThatNobodyCouldResume)
+{
+    EXPECT_THAT(refusal(model(), request("out", "deepspeed")), AllOf(HasSubstr("a made-up format"), HasSubstr("there is nothing to resume from")));
+    ConvertRequest wanted = request("out", "deepspeed");
+    wanted.select = Select::Weights;
+    EXPECT_THAT(refusal(model(), wanted), AllOf(HasSubstr("--select weights"), HasSubstr("nothing to resume from")));
+    wanted = request("out", "deepspeed");
+    wanted.dtype = DType::BF16;
+    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--dtype cannot be used with --to deepspeed"));
+    wanted = request("out", "deepspeed");
+    wanted.exclude = {"bias"};
+    EXPECT_THAT(refusal(model(), wanted), HasSubstr("--include and --exclude cannot be used"));
+    EXPECT_THAT(refusal(model(), request("out.pt", "deepspeed")), HasSubstr("the target's name says torch, and --to says deepspeed"));
 }
 
 TEST_F(PlanRefuses, TooLittleMemoryWithTheLeastThatWorks)
