@@ -135,13 +135,13 @@ QWidget* SafetyPage::buildBody()
     m_files = tableOf(m_fileModel, tr("Files"), across);
     m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::File, QHeaderView::Stretch);
     m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::Verdict, QHeaderView::Interactive);
-    m_files->setColumnWidth(SafetyFiles::Verdict, theme.px(168));
-    m_files->setTextElideMode(Qt::ElideMiddle);
+    m_files->setColumnWidth(SafetyFiles::Verdict, theme.px(156));
+    m_files->setTextElideMode(Qt::ElideLeft); // ranks differ near the end of a name
     auto* down = new QSplitter(Qt::Vertical, across);
     down->setChildrenCollapsible(false);
     m_findings = tableOf(m_findingModel, tr("Findings"), down);
     m_findings->horizontalHeader()->setSectionResizeMode(SafetyFindings::What, QHeaderView::Stretch);
-    for (const auto& [section, width] : {std::pair(SafetyFindings::Level, 96), std::pair(SafetyFindings::Member, 120), std::pair(SafetyFindings::Offset, 80),
+    for (const auto& [section, width] : {std::pair(SafetyFindings::Level, 76), std::pair(SafetyFindings::Member, 84), std::pair(SafetyFindings::Offset, 72),
                                          std::pair(SafetyFindings::Code, 48)})
         m_findings->setColumnWidth(section, theme.px(width));
     down->addWidget(m_findings);
@@ -149,7 +149,7 @@ QWidget* SafetyPage::buildBody()
     down->setSizes({theme.px(220), theme.px(360)});
     across->addWidget(m_files);
     across->addWidget(down);
-    across->setSizes({theme.px(370), theme.px(790)});
+    across->setSizes({theme.px(480), theme.px(680)});
     across->setStretchFactor(1, 1);
     column->addWidget(across, 1);
     connect(m_files->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFile);
