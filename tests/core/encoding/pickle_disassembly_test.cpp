@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <cstring>
 
 namespace shardlens::test {
 namespace {
@@ -12,9 +11,8 @@ using namespace std::string_literals;
 
 std::shared_ptr<const std::vector<std::byte>> heldBytes(const std::string& text)
 {
-    std::vector<std::byte> out(text.size());
-    std::memcpy(out.data(), text.data(), text.size());
-    return std::make_shared<const std::vector<std::byte>>(std::move(out));
+    const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+    return std::make_shared<const std::vector<std::byte>>(begin, begin + text.size());
 }
 
 std::vector<std::string> listed(const std::string& text)
