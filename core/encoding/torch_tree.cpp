@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace shardlens {
 namespace {
@@ -45,6 +46,11 @@ bool isKnownAttribute(Value call)
         return false;
     const GlobalName name = nameNow(owner);
     return pickle::isKnownEnumeration(name.module, name.name) || pickle::isNestedClass(name, *attribute);
+}
+
+bool isAttributeCall(Value call)
+{
+    return call.kind() == Kind::Reduce && call.callable().kind() == Kind::Global && nameNow(call.callable()) == GlobalName{"builtins", "getattr"};
 }
 
 bool namesUnknown(Value value)
@@ -100,30 +106,39 @@ TorchTree::Fate TorchTree::leaveOut(const std::string& what)
 
 TorchTree::Fate TorchTree::fateOfName(Value global)
 {
+    if (nameNow(global) == GlobalName{"torch.storage", "_load_from_bytes"})
+        return refuse(fmt::format("the pickle loads a torch file inside itself at offset {}, which is not looked into", groupedText(global.globalOffset())));
     const pickle::GlobalLevel level = levelOfGlobal(global);
     if (level.level <= kKnown && !level.decidedAtCall)
         return {};
     if (level.level == kUnknown || (level.decidedAtCall && nameNow(global) == GlobalName{"functools", "partial"}))
         return leaveOut(textOfName(global));
-    if (level.decidedAtCall && nameNow(global) == GlobalName{"builtins", "getattr"})
-        return {}; // the call was judged
     return refuse(fmt::format("the pickle imports {} at offset {} ({}): such a pickle is not written again", textOfName(global), groupedText(global.globalOffset()),
                               level.level >= 5 ? "dangerous" : "suspicious"));
 }
 
-TorchTree::Fate TorchTree::fateOfCall(Value call)
+// getattr itself is never taken over, so that it cannot stand anywhere but in a call that was looked at.
+TorchTree::Fate TorchTree::fateOfAttribute(const std::shared_ptr<const TorchFile>& file, Value call)
+{
+    const Value outer = call.args().at(0);
+    if (namesUnknown(outer) && !m_keepObjects)
+        return leaveOut(textOfName(outer));
+    if (!isKnownAttribute(call) && !namesUnknown(outer))
+        return refuse(fmt::format("the pickle calls getattr at offset {} for what is no known enumeration", groupedText(call.callable().globalOffset())));
+    const Value owner = judged(file, call.args().at(0));
+    const Value name = judged(file, call.args().at(1));
+    return {Fate::Kind::Replace, m_graph.call(m_graph.global("builtins", "getattr"), m_graph.tuple({owner, name}))};
+}
+
+TorchTree::Fate TorchTree::fateOfCall(const std::shared_ptr<const TorchFile>& file, Value call)
 {
     const Value callable = call.callable();
-    if (callable.kind() != Kind::Global) {
-        if (callable.isCallOf("__builtin__", "getattr") || callable.isCallOf("builtins", "getattr"))
-            return {}; // judged on its own
+    if (isAttributeCall(call))
+        return fateOfAttribute(file, call);
+    if (isAttributeCall(callable))
+        return namesUnknown(callable.args().at(0)) ? leaveOut(textOfName(callable.args().at(0))) : Fate{}; // a nested class is judged on its own
+    if (callable.kind() != Kind::Global)
         return refuse("the pickle calls what is no name: such a pickle is not written again");
-    }
-    if (nameNow(callable) == GlobalName{"builtins", "getattr"}) {
-        if (isKnownAttribute(call))
-            return {};
-        return refuse(fmt::format("the pickle calls getattr at offset {} for what is no known enumeration", groupedText(callable.globalOffset())));
-    }
     if (namesUnknown(callable))
         return leaveOut(textOfName(callable));
     // copyreg._reconstructor(C, …), _rebuild_from_type_v2(function, C, …): the class is an argument.
@@ -133,22 +148,33 @@ TorchTree::Fate TorchTree::fateOfCall(Value call)
     return {};
 }
 
-TorchTree::Fate TorchTree::fateOf(const TorchFile& file, const std::shared_ptr<const void>& owner, Value value)
+Value TorchTree::judged(const std::shared_ptr<const TorchFile>& file, Value value)
+{
+    return m_graph.import(file, value, [&](Value one) { return fateOf(file, one); });
+}
+
+TorchTree::Fate TorchTree::fateOf(const std::shared_ptr<const TorchFile>& file, Value value)
 {
     switch (value.kind()) {
     case Kind::Global: return fateOfName(value);
     case Kind::Reduce:
-    case Kind::NewObject: return fateOfCall(value);
-    case Kind::PersistentId: break;
+    case Kind::NewObject: return fateOfCall(file, value);
+    case Kind::PersistentId: return fateOfStorage(file, value);
     default: return {};
     }
-    const auto part = file.storageOf(value);
+}
+
+TorchTree::Fate TorchTree::fateOfStorage(const std::shared_ptr<const TorchFile>& file, Value value)
+{
+    const auto part = file->storageOf(value);
     if (!part)
         return refuse(part.error().message());
     const Value id = value.persistentId();
-    const std::size_t number = m_storageNumber(file, *part);
-    const Value type = m_graph.import(owner, id.at(1));
-    const Value count = id.at(5).size() == 3 ? m_graph.import(owner, id.at(5).at(2)) : m_graph.import(owner, id.at(4));
+    if (levelOfGlobal(id.at(1)).level > kKnown) // its name alone says storage; its module may say anything
+        return refuse(fmt::format("the pickle names {} as the class of a storage at offset {}", textOfName(id.at(1)), groupedText(id.at(1).globalOffset())));
+    const std::size_t number = m_storageNumber(*file, *part);
+    const Value type = judged(file, id.at(1));
+    const Value count = judged(file, id.at(5).size() == 3 ? id.at(5).at(2) : id.at(4));
     return {Fate::Kind::Replace, m_graph.persistentId(m_graph.tuple({m_graph.text("storage"), type, m_graph.text(std::to_string(number)), m_graph.text("cpu"), count}))};
 }
 
@@ -158,11 +184,36 @@ Result<Value> TorchTree::import(const std::shared_ptr<const TorchFile>& file, Va
         if (decide)
             if (const Fate first = decide(value); first.kind != Fate::Kind::Copy)
                 return first;
-        return fateOf(*file, file, value);
+        return fateOf(file, value);
     });
     if (m_error)
         return *m_error;
     return made;
+}
+
+std::size_t tensorsBelow(Value root)
+{
+    std::size_t count = 0;
+    std::vector<Value> todo{root};
+    std::unordered_set<std::uint32_t> seen;
+    while (!todo.empty()) {
+        const Value value = todo.back();
+        todo.pop_back();
+        if (!value || !seen.insert(value.index()).second)
+            continue;
+        count += TorchFile::isTensor(value) ? 1 : 0;
+        for (std::size_t i = 0; i < value.size(); ++i) {
+            if (value.isMapping()) {
+                todo.push_back(value.keyAt(i));
+                todo.push_back(value.valueAt(i));
+            } else {
+                todo.push_back(value.at(i));
+            }
+        }
+        for (const Value part : {value.callable(), value.args(), value.kwargs(), value.state()})
+            todo.push_back(part);
+    }
+    return count;
 }
 
 Result<std::vector<std::byte>> TorchTree::finish(Value root) &&

@@ -27,7 +27,7 @@ public:
 
     // The tree of another file from `from` on. `decide`, where given, is asked first; Copy goes on to the rules here. Objects of unknown classes (level 3 of
     // formats/pickle-safety.md §6) are left out and listed, unless they are kept. Refused with the file's offset: imports of levels 4 and 5, calls of what
-    // is no name.
+    // is no name, attributes but those of known enumerations, torch files inside pickles.
     [[nodiscard]] Result<pickle::Value> import(const std::shared_ptr<const TorchFile>& file, pickle::Value from, const pickle::GraphBuilder::Decide& decide = {});
     // Classes of objects that were left out, each once.
     [[nodiscard]] const std::vector<std::string>& leftOut() const { return m_leftOut; }
@@ -37,8 +37,12 @@ public:
 private:
     using Fate = pickle::GraphBuilder::Fate;
 
-    [[nodiscard]] Fate fateOf(const TorchFile& file, const std::shared_ptr<const void>& owner, pickle::Value value);
-    [[nodiscard]] Fate fateOfCall(pickle::Value call);
+    [[nodiscard]] Fate fateOf(const std::shared_ptr<const TorchFile>& file, pickle::Value value);
+    [[nodiscard]] Fate fateOfCall(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
+    [[nodiscard]] Fate fateOfAttribute(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
+    [[nodiscard]] Fate fateOfStorage(const std::shared_ptr<const TorchFile>& file, pickle::Value id);
+    // A part that is judged by the rules, inside a decision about what holds it.
+    [[nodiscard]] pickle::Value judged(const std::shared_ptr<const TorchFile>& file, pickle::Value value);
     [[nodiscard]] Fate fateOfName(pickle::Value global);
     [[nodiscard]] Fate leaveOut(const std::string& what);
     [[nodiscard]] Fate refuse(std::string text);
@@ -49,5 +53,8 @@ private:
     std::vector<std::string> m_leftOut;
     std::optional<Error> m_error; // the first
 };
+
+// Tensors that a value reaches; one that is shared counts once.
+[[nodiscard]] std::size_t tensorsBelow(pickle::Value root);
 
 } // namespace shardlens

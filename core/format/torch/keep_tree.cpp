@@ -30,13 +30,29 @@ Result<CheckpointPtr> storagesOf(const CheckpointPtr& source, OpenedFile& opened
     return std::move(builder).finish();
 }
 
+std::string leftOutOf(const TorchTree& tree)
+{
+    std::string names;
+    for (const std::string& name : tree.leftOut())
+        names += (names.empty() ? "" : ", ") + name;
+    return names;
+}
+
+// An object of an unknown class may be left out, but no tensor with it.
+Status checkNothingLost(const TorchTree& tree, std::size_t before, std::size_t after)
+{
+    if (after >= before)
+        return {};
+    return Error{ErrorCode::Refused, fmt::format("{} lie in objects of unknown classes ({}) and would be lost with them; --keep-objects writes these as they are, "
+                                                 "and --select weights takes the tensors alone",
+                                                 plural(before - after, "tensor", "tensors"), leftOutOf(tree))};
+}
+
 void addNotes(const TorchTree& tree, std::size_t tensors, Target& out)
 {
     using Kind = TargetNote::Kind;
     out.notes.push_back({Kind::Kept, "Everything", fmt::format("The whole tree: {}, nesting, plain values and shared storages.", plural(tensors, "tensor", "tensors"))});
-    std::string names;
-    for (const std::string& name : tree.leftOut())
-        names += (names.empty() ? "" : ", ") + name;
+    const std::string names = leftOutOf(tree);
     if (!names.empty())
         out.notes.push_back({Kind::Dropped, "Unknown objects",
                              fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", names)});
@@ -66,6 +82,7 @@ Result<std::optional<Target>> keepTree(const CheckpointPtr& source, const Target
         return known->second;
     });
     SHARDLENS_ASSIGN(const pickle::Value root, tree.import(file, file->root()));
+    SHARDLENS_TRY(checkNothingLost(tree, tensorsBelow(file->root()), tensorsBelow(root)));
     for (const SelectedTensor& selected : selectTensors(*source, SelectionOptions{Select::All, {}, {}}))
         out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
     made.bigEndian = file->isBigEndian();
