@@ -160,6 +160,19 @@ Py flatTensor(std::size_t storage, std::uint64_t storageCount, std::uint64_t cou
     return Py{Py::Tensor{"FloatStorage", storage, storageCount, 0, {count}, {1}}};
 }
 
+// Rows of the torch optimizer's groups: which flat groups or sub-groups each has.
+std::vector<Py> paramGroups(const ZeroTestRun& run, const std::vector<Group>& groups)
+{
+    std::vector<std::vector<Py>> members(membersOf(run).size());
+    for (std::size_t g = 0; g < groups.size(); ++g)
+        if (!groups[g].parameters.empty())
+            members[run.parameters[groups[g].parameters.front()].group].push_back(Py{static_cast<std::int64_t>(g)});
+    std::vector<Py> out;
+    for (std::vector<Py>& ofGroup : members)
+        out.push_back(pyDict({{"weight_decay", Py{std::int64_t{0}}}, {"params", Py{std::move(ofGroup)}}}));
+    return out;
+}
+
 void writeOptimizerFile(const ZeroTestRun& run, const std::vector<Group>& groups, std::uint32_t rank, const std::string& path)
 {
     std::vector<TestStorage> storages;
@@ -184,7 +197,7 @@ void writeOptimizerFile(const ZeroTestRun& run, const std::vector<Group>& groups
         gaps.push_back(Py{std::move(ofGroup)});
         counts.items.push_back(Py{static_cast<std::int64_t>(run.world)});
     }
-    const Py base = pyDict({{"state", Py{std::move(states)}}, {"param_groups", Py{std::vector<Py>{}}}});
+    const Py base = pyDict({{"state", Py{std::move(states)}}, {"param_groups", Py{paramGroups(run, groups)}}});
     const Py stage{Py::Call{{"deepspeed.runtime.zero.config", "ZeroStageEnum"}, {Py{std::int64_t{run.stage}}}}};
     Py state;
     if (run.stage == 3)
@@ -231,7 +244,7 @@ void writeModelFile(const ZeroTestRun& run, const std::vector<Group>& groups, co
             ofGroup.items.emplace_back(Py{run.parameters[index].name}, pySize(run.parameters[index].shape));
         shapes.push_back(Py{std::move(ofGroup)});
     }
-    const Py config = pyDict({{"bf16", pyDict({{"enabled", Py{true}}})}, {"zero_optimization", pyDict({{"stage", Py{std::int64_t{run.stage}}}})}});
+    const Py config = pyDict({{"bf16", pyDict({{"enabled", Py{true}}})}, {"zero_optimization", pyDict({{"stage", Py{std::int64_t{run.stage}}}, {"sub_group_size", Py{static_cast<std::int64_t>(run.subGroupSize)}}})}});
     writeTorchFile(path,
                    pyDict({{"module", Py{std::move(module)}}, {"buffer_names", Py{std::vector<Py>{}}}, {"optimizer", Py{Py::None{}}},
                            {"param_shapes", Py{std::move(shapes)}}, {"frozen_param_shapes", Py{Py::None{}}}, {"shared_params", pyDict({})},

@@ -18,12 +18,26 @@ Error nothingToResume(const std::string& why)
     return {ErrorCode::Refused, fmt::format("{}: there is nothing to resume from", why)};
 }
 
+// Which class the engine makes of stage 1 (formats/deepspeed.md §1.5): what wrote the source, where that was stage 1 too; else what its configuration asks for.
 bool isBf16Optimizer(const Run& run, std::uint64_t zeroStage)
 {
-    const pickle::Value root = run.model.root();
-    const bool fp32Gradients = configOf(root, {"data_types", "grad_accum_dtype"}).asText() == "fp32";
-    const bool bf16 = configOf(root, {"bf16", "enabled"}).asBool().value_or(false);
-    return zeroStage == 1 && (run.stage == Stage::Bf16Optimizer || (bf16 && fp32Gradients)); // which class the engine makes (formats/deepspeed.md §1.5)
+    if (zeroStage != 1 || run.stage == Stage::Zero1)
+        return false;
+    const bool fp32Gradients = configOf(run, {"data_types", "grad_accum_dtype"}).asText() == "fp32";
+    const bool bf16 = configOf(run, {"bf16", "enabled"}).asBool().value_or(false);
+    const auto device = configOf(run, {"zero_optimization", "offload_optimizer", "device"}).asText();
+    const bool offloaded = device.value_or("none") != "none" || configOf(run, {"zero_optimization", "cpu_offload"}).asBool().value_or(false);
+    return run.stage == Stage::Bf16Optimizer || (bf16 && fp32Gradients && !offloaded);
+}
+
+// The order inside a group is position by position what the engine makes; a permutation that the configuration does not explain cannot be undone.
+Status checkOrder(const Run& run, const Checkpoint& source)
+{
+    const bool permuted = std::any_of(source.findings().begin(), source.findings().end(), [](const Finding& finding) { return finding.code == "round-robin"; });
+    if (permuted && !isRoundRobin(run, run.stage))
+        return Error{ErrorCode::Refused, "the flat buffers are in another order than their mappings say, and the configuration in the files does not say round_robin_gradients: "
+                                         "the order that an engine would expect is not known"};
+    return {};
 }
 
 Result<Stage> targetStage(const Run& run, const TargetOptions& options)
@@ -150,10 +164,10 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_ASSIGN(auto read, readRun(candidate, {}, job));
     Run& run = *read.run;
     SHARDLENS_TRY(checkSource(run, options));
+    SHARDLENS_TRY(checkOrder(run, *source));
     Reshard reshard;
     SHARDLENS_TRY(addStorages(run, run.model, reshard));
-    if (!reshard.storages.contains({run.optimizers.at(*run.firstOptimizer()).torch.get(), 0}))
-        SHARDLENS_TRY(addStorages(run, run.optimizers.at(*run.firstOptimizer()), reshard));
+    SHARDLENS_TRY(addStorages(run, run.optimizers.at(*run.firstOptimizer()), reshard));
     reshard.payload = std::move(run.builder).finish();
     const TensorsByName tensors = tensorsByName(*reshard.payload);
     reshard.run = &run;

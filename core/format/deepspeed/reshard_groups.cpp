@@ -29,7 +29,7 @@ Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsB
     std::vector<std::size_t> order(stored.size());
     for (std::size_t i = 0; i < order.size(); ++i)
         order[i] = i;
-    if (isRoundRobin(run.model.root(), run.stage)) {
+    if (isRoundRobin(run, run.stage)) {
         const auto permuted = roundRobinOrder(stored.size(), run.world);
         for (std::size_t i = 0; i < permuted.size(); ++i)
             order[permuted[i]] = i;
@@ -40,7 +40,10 @@ Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsB
     }
     if (const auto first = run.firstOptimizer()) {
         out.state = flatGroupState(run, *first, index);
-        out.paramGroup = run.optimizerState(*first).find("base_optimizer_state").find("param_groups").at(index);
+        const pickle::Value base = run.optimizerState(*first).find("base_optimizer_state");
+        out.paramGroup = base.find("param_groups").at(index);
+        if (base.isMapping() && !out.paramGroup.isMapping())
+            return Error{ErrorCode::Refused, fmt::format("the optimizer's param_groups have no row for group {}: there is nothing to train on from", index)};
     }
     return out;
 }
@@ -110,9 +113,9 @@ TensorsByName tensorsByName(const Checkpoint& checkpoint)
     return out;
 }
 
-bool isRoundRobin(const pickle::Value& fileRoot, Stage stage)
+bool isRoundRobin(const Run& run, Stage stage)
 {
-    return stage == Stage::Zero2 && configOf(fileRoot, {"zero_optimization", "round_robin_gradients"}).asBool().value_or(false);
+    return stage == Stage::Zero2 && configOf(run, {"zero_optimization", "round_robin_gradients"}).asBool().value_or(false);
 }
 
 std::vector<std::size_t> roundRobinOrder(std::size_t count, std::uint32_t world)
@@ -160,7 +163,7 @@ FlatCut cutFlat(const std::vector<TrainedParameter>& parameters, std::uint32_t w
 
 std::uint64_t subGroupSizeOf(const Run& run)
 {
-    return countOf(configOf(run.model.root(), {"zero_optimization", "sub_group_size"})).value_or(kDefaultSubGroupSize);
+    return countOf(configOf(run, {"zero_optimization", "sub_group_size"})).value_or(kDefaultSubGroupSize);
 }
 
 std::vector<SubGroup> cutIntoSubGroups(const std::vector<TrainedGroup>& groups, std::uint32_t world, std::uint64_t subGroupSize)

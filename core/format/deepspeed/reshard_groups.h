@@ -41,7 +41,7 @@ struct TrainedGroup {
 [[nodiscard]] Result<std::vector<TrainedGroup>> trainedGroups(const Run& run, const TensorsByName& tensors);
 
 // Whether round_robin_gradients permutes the parameters of a group: a matter of stage 2 only (§6.1).
-[[nodiscard]] bool isRoundRobin(const pickle::Value& fileRoot, Stage stage);
+[[nodiscard]] bool isRoundRobin(const Run& run, Stage stage);
 // Round robin: j, j + W, j + 2W … for each j below W. The result lists positions in the group's own order.
 [[nodiscard]] std::vector<std::size_t> roundRobinOrder(std::size_t count, std::uint32_t world);
 

@@ -73,9 +73,9 @@ DType ModelFile::trainingDType(Value old) const
     if (TorchFile::isTensor(old))
         if (const auto found = m_source->tensorOf(old))
             return found->dtype;
-    if (configOf(m_source->root(), {"bf16", "enabled"}).asBool().value_or(false))
+    if (configOf(m_run, {"bf16", "enabled"}).asBool().value_or(false))
         return DType::BF16;
-    return configOf(m_source->root(), {"fp16", "enabled"}).asBool().value_or(false) ? DType::F16 : DType::F32;
+    return configOf(m_run, {"fp16", "enabled"}).asBool().value_or(false) ? DType::F16 : DType::F32;
 }
 
 Result<Value> ModelFile::whole(TensorId id, DType dtype)
@@ -155,7 +155,7 @@ Value ModelFile::shapes()
             add(m_reshard.groups[sub.group], range(sub.first, sub.last));
         return out;
     }
-    const bool roundRobin = isRoundRobin(m_run.model.root(), m_reshard.stage);
+    const bool roundRobin = isRoundRobin(m_run, m_reshard.stage);
     for (const TrainedGroup& group : m_reshard.groups) {
         const std::size_t count = group.parameters.size();
         add(group, roundRobin ? roundRobinOrder(count, m_reshard.world) : range(0, count));

@@ -101,7 +101,7 @@ Status OptimizerFile::take(Value into, std::string_view key)
 // Elements that parameters are aligned to: those of 16 bytes of the model's dtype where the run aligns, else 1.
 std::uint64_t OptimizerFile::alignmentOf(const TrainedGroup& group) const
 {
-    if (!m_old.find("param_alignment_paddings") || !configOf(m_run.model.root(), {"zero_optimization", "parameter_alignment"}).asBool().value_or(false))
+    if (!m_old.find("param_alignment_paddings") || !configOf(m_run, {"zero_optimization", "parameter_alignment"}).asBool().value_or(false))
         return 1;
     for (const TrainedParameter& parameter : group.parameters)
         if (parameter.tensors->module)
@@ -256,7 +256,7 @@ Status OptimizerFile::addFlat(Value into)
     const Value counts = graph().list();
     for (std::size_t g = 0; g < m_reshard.groups.size(); ++g) {
         TrainedGroup group = m_reshard.groups[g];
-        if (isRoundRobin(m_run.model.root(), m_reshard.stage)) {
+        if (isRoundRobin(m_run, m_reshard.stage)) {
             std::vector<TrainedParameter> permuted;
             for (const std::size_t i : roundRobinOrder(group.parameters.size(), m_reshard.world))
                 permuted.push_back(group.parameters[i]);
@@ -289,7 +289,7 @@ Status OptimizerFile::addFlat(Value into)
     if (m_old.find("clip_grad"))
         SHARDLENS_TRY(take(into, "clip_grad"));
     else
-        graph().set(into, "clip_grad", graph().real(configOf(m_run.model.root(), {"gradient_clipping"}).asFloat().value_or(0.0)));
+        graph().set(into, "clip_grad", graph().real(configOf(m_run, {"gradient_clipping"}).asFloat().value_or(0.0)));
     graph().set(into, "base_optimizer_state", base);
     SHARDLENS_TRY(take(into, "base_optimizer_state_step"));
     graph().set(into, "single_partition_of_fp32_groups", masters);

@@ -92,4 +92,11 @@ pickle::Value configOf(pickle::Value fileRoot, std::initializer_list<const char*
     return at;
 }
 
+pickle::Value configOf(const Run& run, std::initializer_list<const char*> path)
+{
+    const auto first = run.firstOptimizer();
+    const bool inModel = static_cast<bool>(run.model.root().find("ds_config")) || !first;
+    return configOf(inModel ? run.model.root() : run.optimizers.at(*first).root(), path);
+}
+
 } // namespace shardlens::deepspeed

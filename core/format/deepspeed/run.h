@@ -65,5 +65,7 @@ private:
 [[nodiscard]] std::optional<std::uint64_t> zeroStageOf(pickle::Value value);
 // Value of ds_config by path, absent where there is none.
 [[nodiscard]] pickle::Value configOf(pickle::Value fileRoot, std::initializer_list<const char*> path);
+// The same of a run: of its model file, or of its first optimizer file where that has no ds_config.
+[[nodiscard]] pickle::Value configOf(const Run& run, std::initializer_list<const char*> path);
 
 } // namespace shardlens::deepspeed
