@@ -2,6 +2,7 @@
 
 #include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/plot_style.h"
 
 #include <QVBoxLayout>
 
@@ -42,19 +43,7 @@ QSize HistogramPlot::sizeHint() const
 void HistogramPlot::applyTheme()
 {
     const Theme& theme = Theme::current();
-    m_plot->setBackground(theme.colour(Token::Surface));
-    const QPen hairline(theme.colour(Token::Border), 1);
-    for (QCPAxis* axis : {m_plot->xAxis, m_plot->yAxis}) {
-        axis->setBasePen(hairline);
-        axis->setTickPen(Qt::NoPen);
-        axis->setSubTickPen(Qt::NoPen);
-        axis->setTickLabelFont(theme.font(TextStyle::Caption));
-        axis->setTickLabelColor(theme.colour(Token::Text3));
-        axis->setLabelFont(theme.font(TextStyle::Caption));
-        axis->setLabelColor(theme.colour(Token::Text3));
-        axis->grid()->setPen(hairline);
-        axis->grid()->setZeroLinePen(hairline);
-    }
+    stylePlot(*m_plot);
     m_bars->setPen(Qt::NoPen);
     m_bars->setBrush(theme.sequential(5));
     updateGeometry();

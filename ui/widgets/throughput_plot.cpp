@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/plot_style.h"
 
 #include <QPainter>
 #include <QVBoxLayout>
@@ -65,17 +66,7 @@ QSize ThroughputPlot::sizeHint() const
 void ThroughputPlot::applyTheme()
 {
     const Theme& theme = Theme::current();
-    m_plot->setBackground(theme.colour(Token::Surface));
-    const QPen hairline(theme.colour(Token::Border), 1);
-    for (QCPAxis* axis : {m_plot->xAxis, m_plot->yAxis}) {
-        axis->setBasePen(hairline);
-        axis->setTickPen(Qt::NoPen);
-        axis->setSubTickPen(Qt::NoPen);
-        axis->setTickLabelFont(theme.font(TextStyle::Caption));
-        axis->setTickLabelColor(theme.colour(Token::Text3));
-        axis->grid()->setPen(hairline);
-        axis->grid()->setZeroLinePen(hairline);
-    }
+    stylePlot(*m_plot);
     m_plot->yAxis->setBasePen(Qt::NoPen);
     m_plot->yAxis->setTickLabelPadding(theme.px(8));
     m_written->setPen(QPen(theme.categorical(kWrittenSlot), 1.6));
