@@ -63,7 +63,7 @@ private:
     std::atomic<std::uint64_t> m_bytesRead{0};
     std::atomic<std::size_t> m_done{0};
     mutable std::mutex m_mutex;
-    std::map<std::string, CastCounts> m_lost; // by tensor
+    std::map<std::pair<DType, std::string>, CastCounts> m_lost; // by the dtype cast to, and tensor
 };
 
 Status Copier::copyBlock(std::size_t index)
@@ -119,28 +119,33 @@ Status Copier::fillTensor(const PlannedTensor& tensor, const Block& block, std::
     m_job.progress().bytesRead.fetch_add(*bytes, std::memory_order_relaxed);
     if (lost.overflow != 0) {
         const std::lock_guard lock(m_mutex);
-        m_lost[tensor.name] += lost;
+        m_lost[{tensor.dtype, tensor.name}] += lost;
     }
     return {};
 }
 
 std::vector<PlanLine> Copier::overflowLines() const
 {
-    if (m_lost.empty())
-        return {};
-    std::uint64_t values = 0;
-    std::string names;
-    std::size_t listed = 0;
-    for (const auto& [name, lost] : m_lost) {
-        values += lost.overflow;
-        if (listed < kMostOverflows)
-            names += fmt::format("{}{} ({})", listed == 0 ? "" : ", ", printable(name), groupedText(lost.overflow));
-        ++listed;
+    struct Lost {
+        std::uint64_t values = 0;
+        std::size_t tensors = 0;
+        std::string names;
+    };
+    std::map<DType, Lost> byDType; // a run that is resumed may need more than one cast
+    for (const auto& [cast, lost] : m_lost) {
+        Lost& into = byDType[cast.first];
+        into.values += lost.overflow;
+        if (into.tensors++ < kMostOverflows)
+            into.names += fmt::format("{}{} ({})", into.names.empty() ? "" : ", ", printable(cast.second), groupedText(lost.overflow));
     }
-    if (listed > kMostOverflows)
-        names += fmt::format(" and {} more", groupedText(listed - kMostOverflows));
-    return {{PlanLine::Kind::Warning, "Overflow", fmt::format("overflow in the cast to {}: {} beyond its range, finite in the source, in {}.", nameOf(*m_plan.request.dtype),
-                                                              values == 1 ? "1 value is" : groupedText(values) + " values are", names)}};
+    std::vector<PlanLine> lines;
+    for (const auto& [dtype, lost] : byDType) {
+        const std::string more = lost.tensors > kMostOverflows ? fmt::format(" and {} more", groupedText(lost.tensors - kMostOverflows)) : std::string{};
+        lines.push_back({PlanLine::Kind::Warning, "Overflow",
+                         fmt::format("overflow in the cast to {}: {} beyond its range, finite in the source, in {}{}.", nameOf(dtype),
+                                     lost.values == 1 ? "1 value is" : groupedText(lost.values) + " values are", lost.names, more)});
+    }
+    return lines;
 }
 
 std::uint64_t tensorBytes(const Plan& plan)

@@ -87,6 +87,17 @@ void addReplaced(Plan& plan)
                                                                              printable(plan.request.target))});
 }
 
+// A tree is one file, and is kept as it is.
+Status checkTreeRequest(const OutputChoice& choice, const ConvertRequest& request)
+{
+    if (!choice.isFile)
+        return Error{ErrorCode::Refused, "--select all to torch keeps the source's tree, which is one file: end the target's name in .pt, or choose weights, module or optimizer"};
+    if (request.dtype || !request.include.empty() || !request.exclude.empty())
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --select all to torch, which keeps the source's tree as it is; choose weights, module or optimizer",
+                                                     request.dtype ? "--dtype" : "--include and --exclude")};
+    return {};
+}
+
 // The files of a layout, or of a kept tree, that a format has put together. Nothing where the source has no tree.
 Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
@@ -97,12 +108,12 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
         return true;
     }
     const Format* own = formatById(plan.source->formatId());
-    const bool wantsTree = choice.kind == OutputKind::Torch && choice.select == Select::All && !plan.request.dtype && plan.request.include.empty() && plan.request.exclude.empty();
-    if (!wantsTree || !choice.isFile || own == nullptr || own->keepTree == nullptr)
+    if (choice.kind != OutputKind::Torch || choice.select != Select::All || own == nullptr || own->keepTree == nullptr)
         return false;
     SHARDLENS_ASSIGN(auto tree, own->keepTree(plan.source, options, job));
     if (!tree)
         return false;
+    SHARDLENS_TRY(checkTreeRequest(choice, plan.request));
     tree->torchFiles.front().name = TargetPath(plan.request.target).name;
     SHARDLENS_TRY(planTarget(std::move(*tree), plan, job));
     return true;
@@ -154,6 +165,8 @@ Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request,
     plan.payload = plan.source;
     plan.targetIsFile = choice.isFile;
     SHARDLENS_ASSIGN(const bool done, planByFormat(choice, plan, job));
+    if (!done && request.keepObjects)
+        return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --select all --to torch of a torch file: elsewhere no objects are written"};
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
     addReplaced(plan);

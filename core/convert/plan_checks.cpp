@@ -60,8 +60,6 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
     if (choice.kind != OutputKind::Layout) {
         if (request.dp || request.zeroStage)
             return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", request.dp ? "--dp" : "--zero-stage", choice.formatId)};
-        if (request.keepObjects && (choice.kind != OutputKind::Torch || choice.select != Select::All))
-            return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --to torch --select all: elsewhere no objects are written"};
         return {};
     }
     if (choice.isFile)

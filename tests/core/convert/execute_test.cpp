@@ -121,6 +121,22 @@ TEST_F(ExecuteTest, SaysWhichValuesOverflow)
     EXPECT_THAT(warnings, ElementsAre("Overflow: overflow in the cast to F16: 2 values are beyond its range, finite in the source, in large (2)."));
 }
 
+// A run that is resumed may be cast (masters to module copies) without anybody having asked for a dtype.
+TEST_F(ExecuteTest, SaysWhichValuesOverflowInACastThatNobodyAskedFor)
+{
+    ConvertRequest wish = request("out");
+    wish.dtype = DType::F16;
+    auto made = plan(tiny({{"large", DType::F32, {2}, bytesOfFloats({1e30f, 1.f})}}), wish);
+    ASSERT_TRUE(made);
+    made->request.dtype.reset();
+    InlineExecutor executor;
+    JobContext job;
+    const auto report = executePlan(*made, executor, job);
+    ASSERT_TRUE(report) << report.error().text();
+    ASSERT_FALSE(report->lines.empty());
+    EXPECT_EQ(report->lines.back().text, "overflow in the cast to F16: 1 value is beyond its range, finite in the source, in large (1).");
+}
+
 TEST_F(ExecuteTest, ReplacesACheckpointWhereItIsToldTo)
 {
     const CheckpointPtr source = model();
