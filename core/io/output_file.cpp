@@ -30,9 +30,8 @@ Error writeError(int number)
     return {ErrorCode::Io, std::strerror(number)};
 }
 
-Error fullDisk(const std::string& path, std::uint64_t sizeBytes)
+Error fullDisk(const Result<std::uint64_t>& freeBytes, std::uint64_t sizeBytes)
 {
-    const auto freeBytes = freeBytesAt(folderOf(path));
     return {ErrorCode::Io, fmt::format("the disk is too full: {} needed, {} free", exactSizeText(sizeBytes), freeBytes ? exactSizeText(*freeBytes) : "an unknown number")};
 }
 
@@ -43,6 +42,10 @@ Status reserve(int descriptor, const std::string& path, std::uint64_t sizeBytes)
         return {};
     if (sizeBytes > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()))
         return writeError(EFBIG);
+    // Asked first: some file systems take all that is left before they say that it is not enough, and every other program's writes fail meanwhile.
+    const std::string folder = folderOf(path);
+    if (const auto freeBytes = freeBytesAt(folder); freeBytes && *freeBytes < sizeBytes)
+        return fullDisk(freeBytes, sizeBytes);
     const auto size = static_cast<off_t>(sizeBytes);
     int failed = 0;
     do
@@ -50,8 +53,10 @@ Status reserve(int descriptor, const std::string& path, std::uint64_t sizeBytes)
     while (failed == EINTR);
     if (failed == EOPNOTSUPP || failed == ENOSYS)
         failed = ::ftruncate(descriptor, size) == 0 ? 0 : errno;
-    if (failed == ENOSPC || failed == EDQUOT)
-        return fullDisk(path, sizeBytes);
+    if (failed == ENOSPC || failed == EDQUOT) {
+        [[maybe_unused]] const int shrunk = ::ftruncate(descriptor, 0); // gives back what was taken; whether it worked or not, the disk is full
+        return fullDisk(freeBytesAt(folder), sizeBytes);
+    }
     if (failed != 0)
         return writeError(failed);
     return {};

@@ -1,22 +1,26 @@
 #include "core/io/disk_space.h"
 #include "core/io/output_file.h"
 
+#include "tests/core/io/refused_call.h"
 #include "tests/support/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <thread>
 #include <vector>
 
 namespace shardlens {
 namespace {
 
+namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 std::string contentOf(const std::string& path)
@@ -80,16 +84,39 @@ TEST(OutputFile, RefusesBytesBeyondItsEnd)
     EXPECT_EQ(std::filesystem::file_size(folder.file("a")), 10u);
 }
 
-TEST(OutputFile, SaysThatADiskIsTooFullBeforeAnythingIsWritten)
+// Without asking for the room: on ext4 that would take the whole disk for a moment, and other programs' writes would fail.
+TEST(OutputFile, SaysThatADiskIsTooFullBeforeAnythingIsTaken)
 {
     const test::TemporaryFolder folder;
-    const auto freeBytes = freeBytesAt(folder.path().string());
-    ASSERT_TRUE(freeBytes);
-    const auto file = OutputFile::create(folder.file("a"), *freeBytes + (1ull << 40)); // a sparse file of that size would be possible
-    ASSERT_FALSE(file);
-    EXPECT_EQ(file.error().code(), ErrorCode::Io);
-    EXPECT_THAT(file.error().text(), HasSubstr("the disk is too full"));
-    EXPECT_THAT(file.error().text(), HasSubstr("free"));
+    const int answer = test::runWhereCallFails(SYS_fallocate, EIO, [&] {
+        const auto freeBytes = freeBytesAt(folder.path().string());
+        ASSERT_TRUE(freeBytes);
+        const auto file = OutputFile::create(folder.file("a"), *freeBytes + (1ull << 40)); // a sparse file of that size would be possible
+        ASSERT_FALSE(file);
+        EXPECT_EQ(file.error().code(), ErrorCode::Io);
+        EXPECT_THAT(file.error().text(), HasSubstr("the disk is too full"));
+        EXPECT_THAT(file.error().text(), HasSubstr("free"));
+    });
+    if (answer == test::kNoFilter)
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+    EXPECT_EQ(fs::file_size(folder.file("a")), 0u);
+}
+
+// A quota, or another program that was faster.
+TEST(OutputFile, SaysThatADiskBecameFullWhileRoomWasTaken)
+{
+    const test::TemporaryFolder folder;
+    const int answer = test::runWhereCallFails(SYS_fallocate, EDQUOT, [&] {
+        const auto file = OutputFile::create(folder.file("a"), 1 << 20);
+        ASSERT_FALSE(file);
+        EXPECT_EQ(file.error().code(), ErrorCode::Io);
+        EXPECT_THAT(file.error().text(), HasSubstr("the disk is too full: 1.00 MiB (1,048,576 B) needed"));
+    });
+    if (answer == test::kNoFilter)
+        GTEST_SKIP() << "Skipped: system calls cannot be made to fail here";
+    EXPECT_EQ(answer, 0);
+    EXPECT_EQ(fs::file_size(folder.file("a")), 0u);
 }
 
 // Runs in a process of its own: a limit cannot be taken back.
