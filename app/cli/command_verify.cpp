@@ -73,7 +73,7 @@ int runVerify(const VerifyArguments& arguments, CommandContext& context)
 void addVerifyCommand(CLI::App& program, CommandContext& context)
 {
     const auto arguments = std::make_shared<VerifyArguments>();
-    CLI::App* command = program.add_subcommand("verify", "Is every element there, do replicas agree, are the values finite?");
+    CLI::App* command = program.add_subcommand("verify", "Is every element there, are the bytes those that were written, do replicas agree, are the values finite?");
     addSourceArguments(*command, arguments->source);
     command->add_flag("--quick", arguments->options.quick, "Completeness only: no values are read");
     addThreadsOption(*command, arguments->threads);

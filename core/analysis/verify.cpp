@@ -1,5 +1,6 @@
 #include "core/analysis/verify.h"
 
+#include "core/analysis/container_check.h"
 #include "core/base/text.h"
 #include "core/encoding/tensor_reader.h"
 #include "core/model/coverage.h"
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <map>
 
@@ -226,6 +228,11 @@ Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const Ver
     std::uint64_t total = 0;
     for (std::size_t i = 0; i < count; ++i)
         total += checkpoint->bytesOf(idAt<TensorId>(i));
+    std::optional<ContainerCheck> containers;
+    if (!options.quick) {
+        SHARDLENS_ASSIGN(containers, ContainerCheck::prepare(*checkpoint, job));
+        total += containers->totalBytes();
+    }
     const auto copies = moduleCopies(*checkpoint);
     for (std::size_t i = 0; i < count; ++i)
         total += copies[i] ? checkpoint->bytesOf(idAt<TensorId>(i)) : 0; // masters are read again, beside their copies
@@ -253,9 +260,13 @@ Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const Ver
         }));
     }
     VerifyReport report;
+    report.findings = checkpoint->findings();
+    if (containers) {
+        SHARDLENS_ASSIGN(std::vector<Finding> harmed, containers->run(*checkpoint, executor, job));
+        report.findings.insert(report.findings.end(), std::make_move_iterator(harmed.begin()), std::make_move_iterator(harmed.end()));
+    }
     report.tensorsChecked = count;
     report.bytesRead = verifier.bytesRead();
-    report.findings = checkpoint->findings();
     gather(*checkpoint, found, report.findings);
     std::stable_sort(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
     return report;

@@ -22,7 +22,7 @@ struct VerifyReport {
 };
 
 // Is every element there (union of regions), do overlapping pieces hold equal bytes, are parameters finite, is a module copy the rounded master
-// ("stale-module-copy")? A tensor that cannot be read is a finding, not a failure.
+// ("stale-module-copy"), are the bytes of archives those that their checksums were made of ("checksum")? A tensor that cannot be read is a finding, not a failure.
 [[nodiscard]] Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const VerifyOptions& options, Executor& executor, JobContext& job);
 
 } // namespace shardlens

@@ -123,7 +123,7 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
     SHARDLENS_ASSIGN(const OutputTensors selected, planTensors(plan.source, plan.request, job));
     SHARDLENS_TRY(checkFindings(*plan.source, selected));
-    SHARDLENS_TRY(checkDTypes(selected, choice.kind));
+    SHARDLENS_TRY(checkDTypes(*plan.source, selected, choice.kind));
     for (const OutputTensor& tensor : selected.tensors)
         plan.results.push_back({tensor.name, tensor.source, tensor.dtype});
     plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);

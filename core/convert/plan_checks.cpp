@@ -120,10 +120,13 @@ Status checkFindings(const Checkpoint& source, const OutputTensors& selected)
     return {};
 }
 
-Status checkDTypes(const OutputTensors& selected, OutputKind kind)
+Status checkDTypes(const Checkpoint& source, const OutputTensors& selected, OutputKind kind)
 {
     for (const OutputTensor& tensor : selected.tensors) {
         const DTypeInfo& dtype = info(tensor.dtype);
+        if (source.tensor(tensor.source).sparsePart)
+            return Error{ErrorCode::Refused, fmt::format("{} is a part of a sparse tensor, which {} cannot hold; leave it out with --exclude{}", printable(tensor.name), formatIdOf(kind),
+                                                         kind == OutputKind::Torch ? ", or keep the whole tree with --select all" : "")};
         const bool known = kind == OutputKind::Safetensors ? dtype.inSafetensors : !dtype.torchName.empty() && dtype.kind != DTypeKind::Quantized;
         if (known)
             continue;

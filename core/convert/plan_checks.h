@@ -22,7 +22,7 @@ struct OutputChoice {
 [[nodiscard]] Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest& request);
 // Refused where the source has an error that the selected tensors cannot be told apart from: a missing or damaged file, an index that is wrong.
 [[nodiscard]] Status checkFindings(const Checkpoint& source, const OutputTensors& selected);
-// Refused, by name, for a dtype that the output has no name for.
-[[nodiscard]] Status checkDTypes(const OutputTensors& selected, OutputKind kind);
+// Refused, by name, for a dtype that the output has no name for, and for parts of sparse tensors.
+[[nodiscard]] Status checkDTypes(const Checkpoint& source, const OutputTensors& selected, OutputKind kind);
 
 } // namespace shardlens

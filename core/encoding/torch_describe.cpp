@@ -108,6 +108,11 @@ private:
 
     void describeTensor(MetaNode& out, Value value)
     {
+        if (const auto layout = TorchFile::sparseLayoutOf(value)) {
+            const auto shape = TorchFile::sparseShapeOf(value);
+            leaf(out, MetaNode::Kind::Tensor, fmt::format("sparse {} {}", *layout, shape ? shapeText(*shape) : ""), "tensor");
+            return;
+        }
         const auto tensor = m_file.tensorOf(value);
         if (!tensor) {
             leaf(out, MetaNode::Kind::Opaque, tensor.error().text(), "tensor");

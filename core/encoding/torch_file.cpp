@@ -51,16 +51,16 @@ Result<TorchFile> TorchFile::open(std::shared_ptr<const ByteSource> source, JobC
             return Error{ErrorCode::Unsupported, decoy.what};
     auto impl = std::make_unique<Impl>();
     if (start.starts_with("PK")) {
-        SHARDLENS_ASSIGN(impl->content, openTorchZip(std::move(source), job));
+        SHARDLENS_ASSIGN(impl->content, openTorchZip(std::move(source), TorchInside::File, job));
     } else {
-        SHARDLENS_ASSIGN(impl->content, openTorchLegacy(std::move(source), job));
+        SHARDLENS_ASSIGN(impl->content, openTorchLegacy(std::move(source), TorchInside::File, job));
     }
     return TorchFile(std::move(impl));
 }
 
 TorchFile::Container TorchFile::container() const
 {
-    return m_impl->content.isLegacy ? Container::Legacy : Container::Zip;
+    return m_impl->content.kind;
 }
 
 pickle::Value TorchFile::root() const
@@ -91,6 +91,30 @@ bool TorchFile::isTensor(pickle::Value value)
 Result<TorchTensor> TorchFile::tensorOf(pickle::Value value) const
 {
     return rebuildTensor(m_impl->content, value);
+}
+
+std::optional<std::string_view> TorchFile::sparseLayoutOf(pickle::Value value)
+{
+    return sparseLayout(value);
+}
+
+Result<std::vector<TorchSparsePart>> TorchFile::sparsePartsOf(pickle::Value value)
+{
+    return sparseParts(value);
+}
+
+Result<Shape> TorchFile::sparseShapeOf(pickle::Value value)
+{
+    return sparseShape(value);
+}
+
+std::optional<bool> TorchFile::isScriptState(pickle::Value object, std::string_view attribute) const
+{
+    const pickle::Value type = object.callable();
+    const auto known = m_impl->content.scriptClasses.find(fmt::format("{}.{}", type.globalModule(), type.globalName()));
+    if (known == m_impl->content.scriptClasses.end())
+        return std::nullopt;
+    return known->second.contains(std::string(attribute));
 }
 
 Result<TorchStoragePart> TorchFile::storageOf(pickle::Value persistentId) const

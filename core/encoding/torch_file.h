@@ -22,6 +22,9 @@ struct TorchStorage {
     std::uint64_t sizeBytes = 0;   // decoded
     std::uint64_t storedBytes = 0; // compressed length where deflated, else sizeBytes
     bool deflated = false;
+    std::string record;            // its name in the archive, from the root on: "data/0"; empty where the container has no names
+    // Where its bytes stand in the file in no form that can be read at an offset (text of old pickles): the bytes; `offset` is 0 then.
+    std::shared_ptr<const std::vector<std::byte>> decoded;
 };
 
 // A tensor of a torch file: a view on a storage (formats/pytorch.md §4).
@@ -41,20 +44,33 @@ struct TorchStoragePart {
     std::size_t storage = 0; // index into TorchFile::storages()
     std::uint64_t offsetBytes = 0;
     std::uint64_t sizeBytes = 0;
+    std::optional<DType> dtype; // of the storage's class; empty: untyped
 };
 
 // A finding of the container that is no reason to refuse: for people.
 struct TorchNote {
-    std::string code; // "repacked", "header-mismatch", "slack"
+    std::string code; // "repacked", "header-mismatch", "record-size"
     std::string text;
+    bool isWarning = false;
 };
 
-// One file written by torch.save: the zip container or the legacy stream. Opening reads directory and pickle, no storage.
+// A part of a sparse tensor, under the name of torch's own accessor (formats/pytorch.md §3.4).
+struct TorchSparsePart {
+    std::string_view name; // "indices", "values", "crow_indices" …
+    pickle::Value value;   // a dense tensor
+};
+
+// One file written by torch.save, torch.jit.save or pickle.dump. Opening reads directory and pickle, no storage.
 class TorchFile {
 public:
-    enum class Container : std::uint8_t { Zip, Legacy };
+    enum class Container : std::uint8_t {
+        Zip,
+        Legacy,      // the stream of pickles before PyTorch 1.6
+        TorchScript, // the zip of torch.jit.save
+        Pickle,      // a bare pickle: every storage is a torch file inside it (formats/pytorch.md §3.5)
+    };
 
-    // Errors are fragments without the file's name: Corrupt with the record or offset, Unsupported for TorchScript, tar, 7z, LFS pointers …, said what they are.
+    // Errors are fragments without the file's name: Corrupt with the record or offset, Unsupported for tar, 7z, LFS pointers …, said what they are.
     [[nodiscard]] static Result<TorchFile> open(std::shared_ptr<const ByteSource> source, JobContext& job);
     TorchFile(TorchFile&&) noexcept;
     TorchFile& operator=(TorchFile&&) noexcept;
@@ -70,7 +86,15 @@ public:
     [[nodiscard]] static bool isTensor(pickle::Value value);
     // The tensor of such a value. Corrupt: "view leaves its storage", "storage 0: 24 B needed, the record has 20"; Unsupported: sparse, quantized with per-channel scales, nested …
     [[nodiscard]] Result<TorchTensor> tensorOf(pickle::Value value) const;
-    // The storage of a persistent id ("storage", class, key, location, count[, view]). Corrupt where it is none, or not in the file.
+    // "COO", "CSR" … where such a value is a sparse tensor; nullopt where it is dense.
+    [[nodiscard]] static std::optional<std::string_view> sparseLayoutOf(pickle::Value value);
+    // Its parts, and the shape of the whole. Corrupt where a part is no dense tensor; the value must be sparse.
+    [[nodiscard]] static Result<std::vector<TorchSparsePart>> sparsePartsOf(pickle::Value value);
+    [[nodiscard]] static Result<Shape> sparseShapeOf(pickle::Value value);
+    // TorchScript: whether an attribute of an object is a parameter or buffer of its class, as the archive's code says; nullopt where the code does not say.
+    [[nodiscard]] std::optional<bool> isScriptState(pickle::Value object, std::string_view attribute) const;
+    // The storage of a persistent id ("storage", class, key, location, count[, view]) or of a call of torch.storage._load_from_bytes.
+    // Corrupt where it is none, or not in the file.
     [[nodiscard]] Result<TorchStoragePart> storageOf(pickle::Value persistentId) const;
 
 private:

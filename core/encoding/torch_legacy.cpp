@@ -21,8 +21,8 @@ constexpr std::int64_t kProtocolVersion = 1001;
 using Graph = std::shared_ptr<const pickle::Graph>;
 
 struct Pickles {
-    std::shared_ptr<const std::vector<std::byte>> bytes;
     Graph object;
+    bool isBare = false; // the first pickle is the object, and nothing comes after it
     Graph keys;
     std::uint64_t end = 0;
 };
@@ -38,10 +38,13 @@ bool isMagic(const pickle::Value& value, const std::vector<std::byte>& head)
 Result<Pickles> parseIn(std::shared_ptr<const std::vector<std::byte>> bytes, const JobContext& job)
 {
     Pickles out;
-    out.bytes = bytes;
     SHARDLENS_ASSIGN(const Graph magic, pickle::Graph::parse(bytes, 0, &job));
-    if (!isMagic(magic->root(), *bytes))
-        return Error{ErrorCode::Unsupported, "a bare pickle that torch.save did not write; looked for a zip archive or the legacy magic number"};
+    if (!isMagic(magic->root(), *bytes)) {
+        out.object = magic;
+        out.isBare = true;
+        out.end = magic->end();
+        return out;
+    }
     SHARDLENS_ASSIGN(const Graph protocol, pickle::Graph::parse(bytes, magic->end(), &job));
     if (protocol->root().asInt() != kProtocolVersion)
         return Error{ErrorCode::Unsupported, fmt::format("legacy protocol {}, and {} is known", protocol->root().asInt().value_or(-1), kProtocolVersion)};
@@ -99,7 +102,7 @@ Status addStorages(TorchContainer& out, const ByteSource& source, const Pickles&
             return Error{ErrorCode::Corrupt, fmt::format("storage {}: {} elements declared, {} B left; the file is truncated", printable(key), groupedText(count), groupedText(left))};
         const std::uint64_t bytes = count * known->second;
         out.storageByKey.emplace(key, out.storages.size());
-        out.storages.push_back({at, bytes, bytes, false});
+        out.storages.push_back({at, bytes, bytes, false, {}, nullptr});
         at += bytes;
     }
     if (at != source.size())
@@ -115,15 +118,23 @@ bool isTar(const ByteSource& source)
 
 } // namespace
 
-Result<TorchContainer> openTorchLegacy(std::shared_ptr<const ByteSource> source, JobContext& job)
+Result<TorchContainer> openTorchLegacy(std::shared_ptr<const ByteSource> source, TorchInside inside, JobContext& job)
 {
     if (isTar(*source))
         return Error{ErrorCode::Unsupported, "a tar archive, perhaps of PyTorch 0.1, which is not read"};
     SHARDLENS_ASSIGN(const Pickles pickles, parsePickles(*source, job));
     TorchContainer out;
-    out.isLegacy = true;
+    out.kind = pickles.isBare ? TorchFile::Container::Pickle : TorchFile::Container::Legacy;
     out.graph = pickles.object;
-    SHARDLENS_TRY(addStorages(out, *source, pickles));
+    out.pickleOffset = 0; // the window that was parsed begins with the file
+    if (!pickles.isBare)
+        SHARDLENS_TRY(addStorages(out, *source, pickles));
+    if (inside == TorchInside::File)
+        SHARDLENS_TRY(addNestedStorages(out, source, job));
+    if (pickles.isBare && out.storages.empty())
+        return Error{ErrorCode::Unsupported, "a pickle without tensors that torch.save did not write; looked for a zip archive, the legacy magic number and tensors inside"};
+    if (pickles.isBare && pickles.end != source->size())
+        out.notes.push_back({"trailing-bytes", fmt::format("{} B after the pickle", groupedText(source->size() - pickles.end)), true});
     return out;
 }
 

@@ -13,14 +13,10 @@ CheckpointBuilder::Placement TorchPieces::placementOf(const TorchTensor& tensor,
         return {nowhere, 0, holder, tensor.flags};
     }
     const TorchStorage& storage = m_torch->storages()[tensor.storage];
-    if (!storage.deflated)
-        return {m_builder->streamOf(m_file), storage.offset + tensor.offsetBytes, holder, tensor.flags};
-    const auto known = m_deflated.find(tensor.storage);
-    const StreamId stream = known != m_deflated.end()
-                                ? known->second
-                                : m_builder->addStream({Stream::Kind::Deflated, m_file, storage.offset, storage.storedBytes, storage.sizeBytes});
-    m_deflated.emplace(tensor.storage, stream);
-    return {stream, tensor.offsetBytes, holder, tensor.flags};
+    auto known = m_placements.find(tensor.storage);
+    if (known == m_placements.end())
+        known = m_placements.emplace(tensor.storage, storagePlacement(*m_builder, m_file, storage, holder)).first;
+    return {known->second.stream, known->second.offset + tensor.offsetBytes, holder, tensor.flags};
 }
 
 Status TorchPieces::addWhole(TensorId id, const TorchTensor& tensor, HolderId holder)
@@ -33,11 +29,21 @@ Status TorchPieces::addWhole(TensorId id, const TorchTensor& tensor, HolderId ho
     return m_builder->addPiece(id, BoxView{origin, units}, placement, tensor.strides);
 }
 
+CheckpointBuilder::Placement storagePlacement(CheckpointBuilder& builder, FileId file, const TorchStorage& storage, HolderId holder)
+{
+    if (storage.decoded)
+        return {builder.addInline(file, *storage.decoded), 0, holder, {}};
+    if (storage.deflated)
+        return {builder.addStream({Stream::Kind::Deflated, file, storage.offset, storage.storedBytes, storage.sizeBytes}), 0, holder, {}};
+    return {builder.streamOf(file), storage.offset, holder, {}};
+}
+
 void addContainerSpans(CheckpointBuilder& builder, FileId file, const TorchFile& torch)
 {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> stored; // offset, length
     for (const TorchStorage& storage : torch.storages())
-        stored.emplace_back(storage.offset, storage.storedBytes);
+        if (!storage.decoded)
+            stored.emplace_back(storage.offset, storage.storedBytes);
     std::sort(stored.begin(), stored.end());
     stored.emplace_back(builder.file(file).size, 0);
     std::uint64_t at = 0;

@@ -22,9 +22,11 @@ private:
     CheckpointBuilder* m_builder;
     FileId m_file;
     const TorchFile* m_torch;
-    std::unordered_map<std::size_t, StreamId> m_deflated; // by storage
+    std::unordered_map<std::size_t, CheckpointBuilder::Placement> m_placements; // by storage, its first byte
 };
 
+// Where the first byte of a storage lies. A storage that is compressed or decoded gets a stream of its own with every call.
+[[nodiscard]] CheckpointBuilder::Placement storagePlacement(CheckpointBuilder& builder, FileId file, const TorchStorage& storage, HolderId holder);
 // Marks what is no storage of the file (pickles, records' headers, the directory) as Header spans.
 void addContainerSpans(CheckpointBuilder& builder, FileId file, const TorchFile& torch);
 

@@ -87,8 +87,17 @@ struct StorageReference {
     std::uint64_t bytes = 0;      // that the id claims
 };
 
+Result<StorageReference> nestedStorageOf(const TorchNestedStorage& nested)
+{
+    if (!nested.readable)
+        return Error{ErrorCode::Unsupported, nested.problem};
+    return StorageReference{nested.part.storage, nested.part.dtype, nested.part.offsetBytes, nested.part.sizeBytes};
+}
+
 Result<StorageReference> storageOf(const TorchContainer& container, Value reference)
 {
+    if (const auto nested = container.nested.find(reference.index()); nested != container.nested.end() && reference.graph() == container.graph.get())
+        return nestedStorageOf(nested->second);
     const Value id = reference.persistentId(); // ("storage", class, key, location, count[, view])
     const auto key = id.at(2).asText();
     const auto count = id.at(4).asInt();
@@ -239,7 +248,66 @@ Result<TorchTensor> metaTensor(Value arguments) // dtype, size, stride, requires
     return out;
 }
 
+struct SparseLayout {
+    std::string_view torchName; // "torch.sparse_coo" without "torch."
+    std::string_view name;
+    std::array<std::string_view, 3> parts; // in the order of the call's data; the shape comes after them
+    std::size_t partCount;
+};
+constexpr std::array<SparseLayout, 5> kLayouts{{{"sparse_coo", "COO", {"indices", "values", ""}, 2},
+                                                {"sparse_csr", "CSR", {"crow_indices", "col_indices", "values"}, 3},
+                                                {"sparse_csc", "CSC", {"ccol_indices", "row_indices", "values"}, 3},
+                                                {"sparse_bsr", "BSR", {"crow_indices", "col_indices", "values"}, 3},
+                                                {"sparse_bsc", "BSC", {"ccol_indices", "row_indices", "values"}, 3}}};
+
+// (layout, data): the layout as torch.serialization._get_layout("torch.sparse_coo"), or as the bare name torch.sparse_coo.
+const SparseLayout* layoutOf(Value layout)
+{
+    std::string_view name = layout.globalName();
+    if (layout.isCallOf("torch.serialization", "_get_layout")) {
+        name = layout.args().at(0).asText().value_or("");
+        if (name.starts_with("torch."))
+            name.remove_prefix(std::string_view("torch.").size());
+    }
+    for (const SparseLayout& known : kLayouts)
+        if (known.torchName == name)
+            return &known;
+    return nullptr;
+}
+
 } // namespace
+
+std::optional<std::string_view> sparseLayout(Value value)
+{
+    const Rebuild rebuild = value.kind() == pickle::Kind::Reduce ? unwrapped(value) : Rebuild{};
+    if (rebuild.call != Call::Sparse)
+        return std::nullopt;
+    const SparseLayout* layout = layoutOf(rebuild.arguments.at(0));
+    return layout != nullptr ? layout->name : "unknown";
+}
+
+Result<std::vector<TorchSparsePart>> sparseParts(Value value)
+{
+    const Rebuild rebuild = unwrapped(value);
+    const SparseLayout* layout = layoutOf(rebuild.arguments.at(0));
+    if (layout == nullptr)
+        return Error{ErrorCode::Unsupported, "a sparse tensor of a layout that is not known"};
+    const Value data = rebuild.arguments.at(1);
+    std::vector<TorchSparsePart> out;
+    for (std::size_t i = 0; i < layout->partCount; ++i) {
+        if (!isTensorCall(data.at(i)) || sparseLayout(data.at(i)))
+            return Error{ErrorCode::Corrupt, fmt::format("a sparse tensor without {}", layout->parts[i])};
+        out.push_back({layout->parts[i], data.at(i)});
+    }
+    return out;
+}
+
+Result<Shape> sparseShape(Value value)
+{
+    const Rebuild rebuild = unwrapped(value);
+    const SparseLayout* layout = layoutOf(rebuild.arguments.at(0));
+    return numbersOf(rebuild.arguments.at(1).at(layout != nullptr ? layout->partCount : 0), "shape");
+}
 
 bool isTensorCall(Value value)
 {
@@ -249,8 +317,16 @@ bool isTensorCall(Value value)
 Result<TorchStoragePart> storagePart(const TorchContainer& container, Value persistentId)
 {
     SHARDLENS_ASSIGN(const StorageReference found, storageOf(container, persistentId));
-    const bool isView = persistentId.persistentId().at(5).size() == 3;
-    return TorchStoragePart{found.index, found.viewOffset, isView ? found.bytes : container.storages[found.index].sizeBytes};
+    const bool isWhole = persistentId.kind() == pickle::Kind::PersistentId && persistentId.persistentId().at(5).size() != 3;
+    return TorchStoragePart{found.index, found.viewOffset, isWhole ? container.storages[found.index].sizeBytes : found.bytes, found.dtype};
+}
+
+std::optional<TorchStoragePart> claimedBytes(const TorchContainer& container, Value persistentId)
+{
+    const auto found = storageOf(container, persistentId);
+    if (!found)
+        return std::nullopt;
+    return TorchStoragePart{found->index, found->viewOffset, found->bytes, found->dtype};
 }
 
 Result<TorchTensor> rebuildTensor(const TorchContainer& container, Value value)
@@ -265,7 +341,7 @@ Result<TorchTensor> rebuildTensor(const TorchContainer& container, Value value)
             return Error{ErrorCode::Unsupported, "a tensor quantized per channel"};
         return stridedTensor(container, {Call::TensorV2, rebuild.arguments, rebuild.name});
     case Call::Meta: return metaTensor(rebuild.arguments);
-    case Call::Sparse: return Error{ErrorCode::Unsupported, "a sparse tensor; its parts are read in a later version"};
+    case Call::Sparse: return Error{ErrorCode::Unsupported, "a sparse tensor, where a dense one belongs"};
     case Call::None:
     case Call::Parameter:
     case Call::TypedWrapper:

@@ -53,6 +53,11 @@ bool isAttributeCall(Value call)
     return call.kind() == Kind::Reduce && call.callable().kind() == Kind::Global && nameNow(call.callable()) == GlobalName{"builtins", "getattr"};
 }
 
+bool isNestedStorage(Value call)
+{
+    return call.kind() == Kind::Reduce && call.callable().kind() == Kind::Global && nameNow(call.callable()) == GlobalName{"torch.storage", "_load_from_bytes"};
+}
+
 bool namesUnknown(Value value)
 {
     return value.kind() == Kind::Global && levelOfGlobal(value).level == kUnknown;
@@ -133,6 +138,8 @@ TorchTree::Fate TorchTree::fateOfAttribute(const std::shared_ptr<const TorchFile
 TorchTree::Fate TorchTree::fateOfCall(const std::shared_ptr<const TorchFile>& file, Value call)
 {
     const Value callable = call.callable();
+    if (isNestedStorage(call))
+        return fateOfNested(file, call);
     if (isAttributeCall(call))
         return fateOfAttribute(file, call);
     if (isAttributeCall(callable))
@@ -162,6 +169,21 @@ TorchTree::Fate TorchTree::fateOf(const std::shared_ptr<const TorchFile>& file, 
     case Kind::PersistentId: return fateOfStorage(file, value);
     default: return {};
     }
+}
+
+// A storage inside the pickle becomes one of the archive.
+TorchTree::Fate TorchTree::fateOfNested(const std::shared_ptr<const TorchFile>& file, Value call)
+{
+    const auto part = file->storageOf(call);
+    if (!part)
+        return refuse(fmt::format("the pickle loads a torch file inside itself at offset {}: {}", groupedText(call.callable().globalOffset()), part.error().message()));
+    const std::string_view type = part->dtype ? storageClassOf(*part->dtype) : std::string_view{};
+    const std::uint64_t cell = type.empty() ? 1 : info(*part->dtype).bytesPerBlock;
+    const std::size_t number = m_storageNumber(*file, *part);
+    return {Fate::Kind::Replace, m_graph.persistentId(m_graph.tuple({m_graph.text("storage"),
+                                                                     m_graph.global(type.empty() ? "torch.storage" : "torch", type.empty() ? "UntypedStorage" : type),
+                                                                     m_graph.text(std::to_string(number)), m_graph.text("cpu"),
+                                                                     m_graph.integer(static_cast<std::int64_t>(part->sizeBytes / cell))}))};
 }
 
 TorchTree::Fate TorchTree::fateOfStorage(const std::shared_ptr<const TorchFile>& file, Value value)

@@ -27,7 +27,7 @@ public:
 
     // The tree of another file from `from` on. `decide`, where given, is asked first; Copy goes on to the rules here. Objects of unknown classes (level 3 of
     // formats/pickle-safety.md §6) are left out and listed, unless they are kept. Refused with the file's offset: imports of levels 4 and 5, calls of what
-    // is no name, attributes but those of known enumerations, torch files inside pickles.
+    // is no name, attributes but those of known enumerations, torch files inside pickles that are no storage.
     [[nodiscard]] Result<pickle::Value> import(const std::shared_ptr<const TorchFile>& file, pickle::Value from, const pickle::GraphBuilder::Decide& decide = {});
     // Classes of objects that were left out, each once.
     [[nodiscard]] const std::vector<std::string>& leftOut() const { return m_leftOut; }
@@ -40,6 +40,7 @@ private:
     [[nodiscard]] Fate fateOf(const std::shared_ptr<const TorchFile>& file, pickle::Value value);
     [[nodiscard]] Fate fateOfCall(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
     [[nodiscard]] Fate fateOfAttribute(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
+    [[nodiscard]] Fate fateOfNested(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
     [[nodiscard]] Fate fateOfStorage(const std::shared_ptr<const TorchFile>& file, pickle::Value id);
     // A part that is judged by the rules, inside a decision about what holds it.
     [[nodiscard]] pickle::Value judged(const std::shared_ptr<const TorchFile>& file, pickle::Value value);

@@ -1,5 +1,6 @@
 #include "core/base/text.h"
 #include "core/encoding/torch_container.h"
+#include "core/encoding/torch_rebuild.h"
 #include "core/encoding/zip.h"
 
 #include <fmt/format.h>
@@ -13,6 +14,7 @@ namespace {
 constexpr std::uint64_t kMaxPickleBytes = 512ull << 20; // decoded: a million tensors take less than half of it
 constexpr std::uint64_t kBombSlack = 64ull << 20;
 constexpr std::uint64_t kMaxSmallRecord = 4096;
+constexpr std::size_t kOversizedSaid = 4;
 
 Error unsupported(std::string text)
 {
@@ -28,8 +30,6 @@ Result<std::string> rootOf(const ZipArchive& archive)
                 return &member;
         return nullptr;
     };
-    if (endsIn("/constants.pkl") != nullptr)
-        return unsupported("a TorchScript archive; reading it follows in a later version");
     if (const ZipMember* pickle = endsIn("/data.pkl"))
         return pickle->name.substr(0, pickle->name.size() - std::string_view("data.pkl").size());
     if (endsIn(".npy") != nullptr)
@@ -55,8 +55,9 @@ Result<std::string> smallText(const ZipArchive& archive, const std::string& name
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::string& folder, JobContext& job)
+Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::string& root, JobContext& job)
 {
+    const std::string folder = root + "data/";
     bool repacked = false;
     for (const ZipMember& member : archive.members()) {
         if (!member.name.starts_with(folder) || member.name.size() == folder.size() || archive.find(member.name) != &member)
@@ -71,16 +72,38 @@ Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::st
         if (!deflated && member.storedBytes != member.sizeBytes)
             return Error{ErrorCode::Corrupt, fmt::format("{} is stored with {} B and says {} B", printable(member.name), groupedText(member.storedBytes), groupedText(member.sizeBytes))};
         out.storageByKey.emplace(member.name.substr(folder.size()), out.storages.size());
-        out.storages.push_back({offset, member.sizeBytes, member.storedBytes, deflated});
+        out.storages.push_back({offset, member.sizeBytes, member.storedBytes, deflated, member.name.substr(root.size()), nullptr});
     }
     if (repacked)
         out.notes.push_back({"repacked", "some members are compressed, which torch.save never does: the archive was packed again by another tool"});
     return {};
 }
 
+// Records that hold more than the pickle says: PyTorch since 2.13 refuses them, and what is behind the values is nobody's.
+void addOversized(TorchContainer& out)
+{
+    std::vector<char> said(out.storages.size(), 0);
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < out.graph->nodeCount(); ++i) {
+        const pickle::Value value = out.graph->nodeAt(i);
+        const auto claimed = value.kind() == pickle::Kind::PersistentId ? claimedBytes(out, value) : std::nullopt;
+        if (!claimed || claimed->sizeBytes >= out.storages[claimed->storage].sizeBytes || said[claimed->storage] != 0)
+            continue;
+        said[claimed->storage] = 1;
+        const TorchStorage& storage = out.storages[claimed->storage];
+        if (++count <= kOversizedSaid)
+            out.notes.push_back({"record-size",
+                                 fmt::format("{} has {} B, and the pickle says {} B: PyTorch 2.13 refuses such a file, older releases read it", printable(storage.record),
+                                             groupedText(storage.sizeBytes), groupedText(claimed->sizeBytes)),
+                                 true});
+    }
+    if (count > kOversizedSaid)
+        out.notes.push_back({"record-size", fmt::format("{} more records are longer than the pickle says", groupedText(count - kOversizedSaid)), true});
+}
+
 } // namespace
 
-Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, JobContext& job)
+Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, TorchInside inside, JobContext& job)
 {
     SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*source, &job));
     TorchContainer out;
@@ -89,7 +112,7 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, Jo
     SHARDLENS_ASSIGN(const std::string root, rootOf(archive));
     SHARDLENS_ASSIGN(const std::string byteOrder, smallText(archive, root + "byteorder"));
     out.bigEndian = byteOrder.starts_with("big");
-    SHARDLENS_TRY(addStorages(out, archive, root + "data/", job));
+    SHARDLENS_TRY(addStorages(out, archive, root, job));
     const ZipMember* pickle = archive.find(root + "data.pkl");
     // a member that decompresses to far more than the file is no pickle of tensors that the file holds
     SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, std::min(kMaxPickleBytes, kBombSlack + source->size())));
@@ -97,6 +120,17 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, Jo
     if (!graph)
         return graph.takeError().within(printable(pickle->name));
     out.graph = graph.take();
+    addOversized(out);
+    if (inside == TorchInside::Pickle)
+        return out;
+    if (pickle->method == 0) {
+        SHARDLENS_ASSIGN(out.pickleOffset, archive.dataOffset(*pickle));
+    }
+    SHARDLENS_TRY(addNestedStorages(out, source, job));
+    if (archive.find(root + "constants.pkl") != nullptr) {
+        out.kind = TorchFile::Container::TorchScript;
+        SHARDLENS_TRY(addScriptClasses(out, archive, root));
+    }
     return out;
 }
 

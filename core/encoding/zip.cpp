@@ -230,7 +230,7 @@ Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t o
                           offset + kLocalHeaderBytes + nameBytes + loadLe16(head.data() + 28)};
 }
 
-Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most)
+Status inflateInto(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most, const std::function<Status(std::span<const std::byte>)>& visit)
 {
     constexpr std::size_t kStep = 64u << 10;
     if (offset > source.size() || storedBytes > source.size() - offset)
@@ -240,8 +240,8 @@ Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint
         return Error{ErrorCode::LimitExceeded, "no memory to decompress"};
     const std::unique_ptr<z_stream, decltype(&inflateEnd)> keeper(&stream, &inflateEnd);
     std::vector<std::byte> in(kStep);
-    std::vector<std::byte> out;
-    for (int answer = Z_OK; answer == Z_OK && out.size() < most;) {
+    std::vector<std::byte> out(kStep);
+    for (int answer = Z_OK; answer == Z_OK && most > 0;) {
         if (stream.avail_in == 0) {
             const std::size_t count = std::min<std::uint64_t>(kStep, storedBytes);
             if (count == 0)
@@ -252,16 +252,26 @@ Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint
             stream.next_in = reinterpret_cast<Bytef*>(in.data());
             stream.avail_in = static_cast<uInt>(count);
         }
-        const std::size_t had = out.size();
-        out.resize(std::min<std::uint64_t>(had + kStep, most));
-        stream.next_out = reinterpret_cast<Bytef*>(out.data() + had);
-        stream.avail_out = static_cast<uInt>(out.size() - had);
+        const std::size_t room = std::min<std::uint64_t>(kStep, most);
+        stream.next_out = reinterpret_cast<Bytef*>(out.data());
+        stream.avail_out = static_cast<uInt>(room);
         answer = inflate(&stream, Z_NO_FLUSH);
-        out.resize(out.size() - stream.avail_out);
         if (answer != Z_OK && answer != Z_STREAM_END && answer != Z_BUF_ERROR)
             return corrupt("data that do not decompress");
         answer = answer == Z_BUF_ERROR ? Z_OK : answer;
+        most -= room - stream.avail_out;
+        SHARDLENS_TRY(visit(std::span<const std::byte>(out).first(room - stream.avail_out)));
     }
+    return {};
+}
+
+Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most)
+{
+    std::vector<std::byte> out;
+    SHARDLENS_TRY(inflateInto(source, offset, storedBytes, most, [&](std::span<const std::byte> bytes) -> Status {
+        out.insert(out.end(), bytes.begin(), bytes.end());
+        return {};
+    }));
     return out;
 }
 

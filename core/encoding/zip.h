@@ -5,7 +5,9 @@
 #include "core/job/job_context.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,6 +36,10 @@ struct ZipLocalHeader {
 };
 [[nodiscard]] Result<ZipLocalHeader> readLocalHeader(const ByteSource& source, std::uint64_t offset);
 
+// Decodes what deflate made of [offset, offset + storedBytes) and hands it on in order, in runs of at most 64 KiB, up to `most` bytes. Ends with the first
+// status of `visit` that is none. Corrupt where the data break off or do not decompress.
+Status inflateInto(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most,
+                   const std::function<Status(std::span<const std::byte>)>& visit);
 // The first bytes of what deflate made of [offset, offset + storedBytes): at most `most`. Takes memory for what really comes out only.
 [[nodiscard]] Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint64_t offset, std::uint64_t storedBytes, std::uint64_t most);
 

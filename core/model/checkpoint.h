@@ -39,6 +39,7 @@ struct Tensor {
     Combine combine = Combine::Exclusive;
     bool moduleCopy = false; // this is what the module itself held (frozen parameters, buffers, plain files: weight and module copy in one)
     Shape shape;
+    bool sparsePart = false; // "NAME.indices", "NAME.values" …: a part of a sparse tensor, no tensor of the model's own
 };
 
 // A name that a checkpoint records for a parameter that it stores under another one (tied weights).

@@ -301,6 +301,14 @@ Value Value::persistentId() const
     return kind() == Kind::PersistentId ? Value{m_graph, node().a} : Value{};
 }
 
+std::optional<std::size_t> Graph::offsetOf(Value bytes) const
+{
+    const auto span = bytes.graph() == this ? bytes.asBytes() : std::nullopt;
+    if (!span || span->empty() || span->data() < m_input->data() || span->data() >= m_input->data() + m_input->size())
+        return std::nullopt;
+    return static_cast<std::size_t>(span->data() - m_input->data());
+}
+
 std::string latin1(std::string_view utf8)
 {
     std::string out;

@@ -130,6 +130,8 @@ public:
     [[nodiscard]] std::size_t end() const { return m_end; }
     [[nodiscard]] std::size_t nodeCount() const { return m_nodes.size(); }
     [[nodiscard]] Value nodeAt(std::size_t index) const { return {this, static_cast<std::uint32_t>(index)}; }
+    // Where the bytes of a Bytes value begin in the input; nullopt where they were decoded from something else, or the value is of another kind.
+    [[nodiscard]] std::optional<std::size_t> offsetOf(Value bytes) const;
 
 private:
     friend class Machine;

@@ -81,9 +81,7 @@ Status addStorages(Run& run, const RankFile& file, Reshard& reshard)
         const TorchStorage& storage = storages[i];
         const ParameterId parameter = run.builder.parameter(fmt::format("{}: storage {}", run.builder.file(file.id).name, i));
         const TensorId id = run.builder.addTensor({parameter, role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
-        const StreamId stream = storage.deflated ? run.builder.addStream({Stream::Kind::Deflated, file.id, storage.offset, storage.storedBytes, storage.sizeBytes})
-                                                 : run.builder.streamOf(file.id);
-        SHARDLENS_TRY(run.builder.addWhole(id, {stream, storage.deflated ? 0 : storage.offset, run.anyRank(), {}}));
+        SHARDLENS_TRY(run.builder.addWhole(id, storagePlacement(run.builder, file.id, storage, run.anyRank())));
         reshard.storages.emplace(std::pair{file.torch.get(), i}, id);
     }
     return {};

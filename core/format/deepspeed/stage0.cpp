@@ -80,7 +80,7 @@ private:
     {
         const std::uint64_t cell = info(tensor.dtype).bytesPerBlock;
         const TorchStorage& storage = m_run.model.torch->storages()[tensor.storage];
-        if (storage.deflated)
+        if (storage.deflated || storage.decoded)
             return Error{ErrorCode::Unsupported, "masters in a compressed archive cannot be matched to names"};
         SHARDLENS_ASSIGN(const auto file, FileSource::open(m_run.builder.file(m_run.model.id).path));
         return readBytes(*file, storage.offset + tensor.offsetBytes + at * cell, count * cell, 1u << 20);

@@ -24,8 +24,7 @@ Result<CheckpointPtr> storagesOf(const CheckpointPtr& source, OpenedFile& opened
     for (std::size_t i = 0; i < file.storages().size(); ++i) {
         const TorchStorage& storage = file.storages()[i];
         const TensorId tensor = builder.addTensor({builder.parameter(fmt::format("storage {}", i)), role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
-        const StreamId stream = storage.deflated ? builder.addStream({Stream::Kind::Deflated, id, storage.offset, storage.storedBytes, storage.sizeBytes}) : builder.streamOf(id);
-        SHARDLENS_TRY(builder.addWhole(tensor, {stream, storage.deflated ? 0 : storage.offset, builder.holder({}), {}}));
+        SHARDLENS_TRY(builder.addWhole(tensor, storagePlacement(builder, id, storage, builder.holder({}))));
     }
     return std::move(builder).finish();
 }
@@ -43,9 +42,9 @@ Status checkNothingLost(const TorchTree& tree, std::size_t before, std::size_t a
 {
     if (after >= before)
         return {};
-    return Error{ErrorCode::Refused, fmt::format("{} lie in objects of unknown classes ({}) and would be lost with them; --keep-objects writes these as they are, "
+    return Error{ErrorCode::Refused, fmt::format("{} {} in objects of unknown classes ({}) and would be lost with them; --keep-objects writes these as they are, "
                                                  "and --select weights takes the tensors alone",
-                                                 plural(before - after, "tensor", "tensors"), leftOutOf(tree))};
+                                                 plural(before - after, "tensor", "tensors"), before - after == 1 ? "lies" : "lie", leftOutOf(tree))};
 }
 
 void addNotes(const TorchTree& tree, std::size_t tensors, Target& out)
@@ -67,6 +66,8 @@ Result<std::optional<Target>> keepTree(const CheckpointPtr& source, const Target
     const std::string path = source->file(idAt<FileId>(0)).path;
     SHARDLENS_ASSIGN(OpenedFile opened, openFile(path, source->file(idAt<FileId>(0)).name));
     SHARDLENS_ASSIGN(TorchFile torchFile, TorchFile::open(opened.source, job));
+    if (torchFile.container() == TorchFile::Container::TorchScript)
+        return Error{ErrorCode::Refused, "a TorchScript archive holds code, which is not written; --select weights takes its parameters and buffers"};
     const auto file = std::make_shared<const TorchFile>(std::move(torchFile));
     Target out;
     SHARDLENS_ASSIGN(out.payload, storagesOf(source, opened, *file));

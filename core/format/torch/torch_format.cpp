@@ -6,6 +6,7 @@
 #include "core/format/sharded_folder.h"
 #include "core/format/torch/optimizer_branch.h"
 #include "core/format/torch/torch_tree.h"
+#include "core/format/torch/view_slack.h"
 #include "core/layout/branches.h"
 
 #include <fmt/format.h>
@@ -69,6 +70,17 @@ Branches branchesOf(Value root, const std::vector<TreeLeaf>& leaves)
     return out;
 }
 
+const char* containerText(TorchFile::Container container)
+{
+    switch (container) {
+    case TorchFile::Container::Zip: return "torch zip";
+    case TorchFile::Container::Legacy: return "torch legacy";
+    case TorchFile::Container::TorchScript: return "TorchScript";
+    case TorchFile::Container::Pickle: return "bare pickle";
+    }
+    return "";
+}
+
 class Reader {
 public:
     Reader(CheckpointBuilder& builder, IndexCheck& index) : m_builder(builder), m_index(index) {}
@@ -77,16 +89,19 @@ public:
     {
         SHARDLENS_ASSIGN(OpenedFile opened, openFile(path, name));
         SHARDLENS_ASSIGN(const TorchFile torch, TorchFile::open(opened.source, job));
-        opened.row.container = torch.container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
+        opened.row.container = containerText(torch.container());
+        if (torch.container() == TorchFile::Container::TorchScript)
+            m_builder.setFormat("torch", "TorchScript");
         const FileId file = m_builder.addFile(opened.row);
         addContainerSpans(m_builder, file, torch);
         for (const TorchNote& note : torch.notes())
-            find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), file);
-        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root(), job));
+            find(note.isWarning ? Severity::Warning : Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), file);
+        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root(), job, &torch));
         m_builder.file(file).holds = plural(leaves.size(), "tensor", "tensors");
         m_builder.addMetadata({file, describe(torch)});
         SHARDLENS_TRY(addAll(torch, file, name, leaves, job));
         sayShared(file);
+        addViewSlack(m_builder, file, torch, leaves);
         return {};
     }
 
@@ -108,22 +123,40 @@ private:
                 ofOptimizer.push_back(&leaf);
                 continue;
             }
-            const bool isWeight = branches.model.empty() || leaf.branch == branches.model;
+            const bool isWeight = !leaf.isAttribute && (branches.model.empty() || leaf.branch == branches.model);
             const bool cutsBranch = isWeight && !branches.model.empty();
             const std::string name = cutsBranch ? leaf.name.substr(std::min(leaf.name.size(), branches.model.size() + 1)) : leaf.name;
             if (!isWeight || m_index.accepts(name, fileName, file))
-                SHARDLENS_TRY(addOne(torch, pieces, file, name, leaf.value, isWeight));
+                SHARDLENS_TRY(addLeaf(torch, pieces, file, name, leaf.value, isWeight));
         }
         if (branches.optimizer.empty())
             return {};
         SHARDLENS_ASSIGN(const auto taken, addOptimizer(m_builder, file, torch, torch.root().find(branches.optimizer)));
         for (const TreeLeaf* leaf : ofOptimizer)
             if (!taken.contains(leaf->value.index()))
-                SHARDLENS_TRY(addOne(torch, pieces, file, leaf->name, leaf->value, false));
+                SHARDLENS_TRY(addLeaf(torch, pieces, file, leaf->name, leaf->value, false));
         return {};
     }
 
-    Status addOne(const TorchFile& torch, TorchPieces& pieces, FileId file, const std::string& name, Value value, bool isWeight)
+    // A sparse tensor is shown as its parts (conformance/README.md).
+    Status addLeaf(const TorchFile& torch, TorchPieces& pieces, FileId file, const std::string& name, Value value, bool isWeight)
+    {
+        const auto layout = TorchFile::sparseLayoutOf(value);
+        if (!layout)
+            return addOne(torch, pieces, file, name, value, isWeight, false);
+        const auto parts = TorchFile::sparsePartsOf(value);
+        const auto shape = TorchFile::sparseShapeOf(value);
+        if (!parts || !shape) {
+            find(Severity::Error, "unsupported-tensor", fmt::format("{} cannot be read: {}.", printable(name), (parts ? shape.error() : parts.error()).text()), file);
+            return {};
+        }
+        find(Severity::Info, "sparse-tensor", fmt::format("{} is a sparse tensor ({} {}); its parts are shown.", printable(name), *layout, shapeText(*shape)), file);
+        for (const TorchSparsePart& part : *parts)
+            SHARDLENS_TRY(addOne(torch, pieces, file, fmt::format("{}.{}", name, part.name), part.value, isWeight, true));
+        return {};
+    }
+
+    Status addOne(const TorchFile& torch, TorchPieces& pieces, FileId file, const std::string& name, Value value, bool isWeight, bool isSparsePart)
     {
         auto tensor = torch.tensorOf(value);
         if (!tensor && tensor.error().code() == ErrorCode::Unsupported) {
@@ -139,7 +172,7 @@ private:
             return {};
         }
         const RoleId role = isWeight ? m_builder.role(RoleKind::Weight, "weight") : m_builder.role(RoleKind::Other, "other");
-        const TensorId id = m_builder.addTensor({m_builder.parameter(name), role, tensor->dtype, Combine::Exclusive, isWeight, tensor->shape});
+        const TensorId id = m_builder.addTensor({m_builder.parameter(name), role, tensor->dtype, Combine::Exclusive, isWeight, tensor->shape, isSparsePart});
         return pieces.addWhole(id, *tensor, m_builder.holder({}));
     }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <unordered_set>
+#include <utility>
 
 namespace shardlens::torch {
 namespace {
@@ -35,7 +36,7 @@ bool isContainer(Value value)
 
 class Walker {
 public:
-    explicit Walker(const JobContext& job) : m_job(job) {}
+    Walker(const JobContext& job, const TorchFile* script) : m_job(job), m_script(script) {}
 
     Result<std::vector<TreeLeaf>> run(Value root)
     {
@@ -54,7 +55,7 @@ private:
             m_nameBytes += m_pathBytes + m_path.size() + (m_path.empty() ? 0 : m_path.front().size());
             if (m_nameBytes > kMaxNameBytes)
                 return Error{ErrorCode::LimitExceeded, fmt::format("names of more than {} in all", sizeText(kMaxNameBytes))};
-            m_leaves.push_back({joined(), m_path.empty() ? "" : m_path.front(), value});
+            m_leaves.push_back({joined(), m_path.empty() ? "" : m_path.front(), value, m_isAttribute});
             return {};
         }
         if (m_path.size() >= kMaxDepth)
@@ -93,7 +94,23 @@ private:
             SHARDLENS_TRY(attributes(state.at(1)));
             state = state.at(0);
         }
-        return state.isMapping() ? attributes(state) : Status{};
+        return state.isMapping() ? scriptAttributes(value, state) : Status{};
+    }
+
+    // Objects of TorchScript say which attributes are parameters and buffers; what lies below the others is no state either, except other modules.
+    Status scriptAttributes(Value object, Value state)
+    {
+        if (m_script == nullptr)
+            return attributes(state);
+        for (std::size_t i = 0; i < state.size(); ++i) {
+            const auto isState = m_script->isScriptState(object, state.keyAt(i).asText().value_or(""));
+            const bool isPlain = isState && !*isState && !m_script->isScriptState(state.valueAt(i), "");
+            const bool wasPlain = std::exchange(m_isAttribute, isPlain);
+            const Status status = underKey(state.keyAt(i), state.valueAt(i));
+            m_isAttribute = wasPlain;
+            SHARDLENS_TRY(status);
+        }
+        return {};
     }
 
     Status attributes(Value state)
@@ -152,6 +169,8 @@ private:
     [[nodiscard]] std::string joined() const { return fmt::format("{}", fmt::join(m_path, ".")); }
 
     const JobContext& m_job;
+    const TorchFile* m_script;
+    bool m_isAttribute = false;
     std::vector<std::string> m_path;
     std::size_t m_pathBytes = 0;
     std::unordered_set<std::uint32_t> m_open; // on the way from the root to here
@@ -176,9 +195,9 @@ std::string keyText(Value key)
     return key.isNone() ? "None" : fmt::format("key{}", key.index());
 }
 
-Result<std::vector<TreeLeaf>> tensorsOf(Value root, const JobContext& job)
+Result<std::vector<TreeLeaf>> tensorsOf(Value root, const JobContext& job, const TorchFile* script)
 {
-    return Walker(job).run(root);
+    return Walker(job, script).run(root);
 }
 
 } // namespace shardlens::torch

@@ -13,11 +13,13 @@ struct TreeLeaf {
     std::string name;   // path joined with '.'
     std::string branch; // first part of the path; empty at the root
     pickle::Value value;
+    bool isAttribute = false; // TorchScript: neither parameter nor buffer of its module
 };
 
 // Every tensor below `root`, in the order of the file. Modules count as their state_dict. Cycles end where they close; LimitExceeded beyond
 // 128 levels, 20 million containers and a billion values visited, keys of 64 KiB or 256 MiB of names.
-[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root, const JobContext& job);
+[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root, const JobContext& job, const TorchFile* script = nullptr);
+// `script`: the archive whose code tells the state of modules from their other attributes; null where there is none.
 // str(key) as Python gives it for text, numbers and None.
 [[nodiscard]] std::string keyText(pickle::Value key);
 

@@ -1,0 +1,271 @@
+#include "core/analysis/container_check.h"
+
+#include "core/base/text.h"
+#include "core/encoding/zip.h"
+#include "core/io/byte_source.h"
+#include "core/io/checksum.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace shardlens {
+
+struct CheckedMember {
+    std::string name; // without the archive's root
+    std::uint64_t offset = 0;
+    std::uint64_t storedBytes = 0;
+    std::uint64_t sizeBytes = 0;
+    std::uint32_t expected = 0;
+    bool deflated = false;
+};
+
+struct CheckedArchive {
+    FileId file{};
+    std::string path;
+    bool hasChecksums = false;
+    std::vector<CheckedMember> members;
+};
+
+// What one thread does: a run of a stored member, or a deflated one as a whole.
+struct CheckedPart {
+    std::size_t archive = 0;
+    std::size_t member = 0;
+    std::uint64_t begin = 0; // in the member's bytes
+    std::uint64_t length = 0;
+    std::uint32_t sum = 0;
+    std::string problem; // why there is no sum
+};
+
+namespace {
+
+constexpr std::size_t kReadBytes = 1u << 20;
+constexpr std::size_t kTensorsNamed = 4;
+constexpr std::uint64_t kMembersSaid = 8;       // of one file
+constexpr std::uint64_t kMembersSaidInAll = 64; // each is looked for among all pieces
+
+bool startsAsZip(const ByteSource& source)
+{
+    std::array<std::byte, 2> head{};
+    return source.size() >= head.size() && source.readAt(0, head) && head[0] == std::byte{'P'} && head[1] == std::byte{'K'};
+}
+
+std::string withoutRoot(const std::string& name)
+{
+    return name.substr(name.find('/') + 1); // all of it where there is none
+}
+
+// Nothing where a header cannot be read: opening the checkpoint or reading its tensors says that.
+std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const JobContext& job)
+{
+    const auto source = FileSource::open(path);
+    if (!source || !startsAsZip(**source))
+        return std::nullopt;
+    const auto zip = ZipArchive::open(**source, &job);
+    if (!zip)
+        return std::nullopt;
+    CheckedArchive out{file, path, false, {}};
+    for (const ZipMember& member : zip->members()) {
+        const auto offset = zip->dataOffset(member);
+        if (!offset || member.encrypted || (member.method != 0 && member.method != 8) || member.sizeBytes == 0)
+            continue;
+        out.hasChecksums = out.hasChecksums || member.crc32 != 0;
+        out.members.push_back({withoutRoot(member.name), *offset, member.storedBytes, member.sizeBytes, member.crc32, member.method == 8});
+    }
+    return out;
+}
+
+Status sumPart(const ByteSource& source, const CheckedMember& member, CheckedPart& part, JobContext& job)
+{
+    const auto count = [&](std::size_t bytes) {
+        job.progress().bytesRead.fetch_add(bytes, std::memory_order_relaxed);
+        job.advance(bytes);
+        return job.poll();
+    };
+    if (member.deflated) {
+        std::uint64_t made = 0;
+        SHARDLENS_TRY(inflateInto(source, member.offset, member.storedBytes, member.sizeBytes, [&](std::span<const std::byte> bytes) {
+            part.sum = crc32Of(bytes, part.sum);
+            made += bytes.size();
+            return job.poll();
+        }));
+        if (made != member.sizeBytes)
+            return Error{ErrorCode::Corrupt, fmt::format("it decompresses to {} B, and its size is {} B", groupedText(made), groupedText(member.sizeBytes))};
+        return count(member.storedBytes);
+    }
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(kReadBytes, part.length));
+    for (std::uint64_t at = 0; at < part.length; at += buffer.size()) {
+        const std::span<std::byte> bytes = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), part.length - at));
+        SHARDLENS_TRY(source.readAt(member.offset + part.begin + at, bytes));
+        part.sum = crc32Of(bytes, part.sum);
+        SHARDLENS_TRY(count(bytes.size()));
+    }
+    return {};
+}
+
+// The tensors with a piece that begins in the member's bytes.
+std::set<TensorId> tensorsOn(const Checkpoint& checkpoint, FileId file, const CheckedMember& member)
+{
+    std::set<TensorId> out;
+    const PieceStore& pieces = checkpoint.pieces();
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const Piece piece = pieces.at(idAt<PieceId>(i));
+        const Stream& stream = checkpoint.stream(piece.source.stream);
+        if (stream.file != file || stream.kind == Stream::Kind::Inline || stream.kind == Stream::Kind::Missing)
+            continue;
+        const std::uint64_t at = stream.kind == Stream::Kind::Deflated ? stream.offset : piece.source.offset;
+        if (at >= member.offset && at - member.offset < member.storedBytes)
+            out.insert(pieces.tensorOf(piece.id));
+    }
+    return out;
+}
+
+std::string namesOf(const Checkpoint& checkpoint, const std::set<TensorId>& tensors)
+{
+    std::string out;
+    std::size_t count = 0;
+    for (const TensorId tensor : tensors)
+        if (count++ < kTensorsNamed)
+            out += (out.empty() ? "" : ", ") + printable(checkpoint.fullName(tensor));
+    return tensors.size() > kTensorsNamed ? fmt::format("{} and {} more", out, groupedText(tensors.size() - kTensorsNamed)) : out;
+}
+
+// What is wrong with a member, by the sums of its parts; empty where nothing is.
+std::string problemOf(const CheckedMember& member, std::span<const CheckedPart> parts)
+{
+    std::uint32_t sum = 0;
+    for (const CheckedPart& part : parts) {
+        if (!part.problem.empty())
+            return part.problem;
+        sum = crc32Joined(sum, part.sum, part.length);
+    }
+    if (member.deflated)
+        sum = parts.front().sum; // its length is that of the compressed bytes, and it is one part
+    if (sum == member.expected)
+        return {};
+    return fmt::format("the checksum (CRC-32) of its bytes is {:08x}, and {:08x} was written with them: they have changed since", sum, member.expected);
+}
+
+// Few findings a file, however many members are harmed: the first with the tensors on them, then a count.
+class HarmLog {
+public:
+    explicit HarmLog(const Checkpoint& checkpoint) : m_checkpoint(checkpoint) {}
+
+    void add(const CheckedArchive& archive, const CheckedMember& member, const std::string& problem)
+    {
+        const File& file = m_checkpoint.file(archive.file);
+        if (++m_ofFile[archive.file] > kMembersSaid || m_said == kMembersSaidInAll)
+            return;
+        ++m_said;
+        const auto tensors = tensorsOn(m_checkpoint, archive.file, member);
+        const std::string names = tensors.empty() ? "" : fmt::format(" ({})", namesOf(m_checkpoint, tensors));
+        m_findings.push_back({Severity::Warning, "checksum", fmt::format("{}: {}{}: {}.", printable(file.name), printable(member.name), names, problem),
+                              tensors.size() == 1 ? *tensors.begin() : kNoTensor, archive.file, file.rank});
+    }
+
+    std::vector<Finding> take()
+    {
+        std::uint64_t harmed = 0;
+        for (const auto& [file, count] : m_ofFile)
+            harmed += count;
+        if (harmed > m_said)
+            m_findings.push_back({Severity::Warning, "checksum", fmt::format("{} more members of archives have wrong checksums.", groupedText(harmed - m_said)), kNoTensor, kNoFile,
+                                  std::nullopt});
+        return std::move(m_findings);
+    }
+
+private:
+    const Checkpoint& m_checkpoint;
+    std::map<FileId, std::uint64_t> m_ofFile;
+    std::uint64_t m_said = 0;
+    std::vector<Finding> m_findings;
+};
+
+void addWithoutChecksums(const Checkpoint& checkpoint, const std::vector<CheckedArchive>& archives, std::vector<Finding>& out)
+{
+    std::string example;
+    std::size_t count = 0;
+    for (const CheckedArchive& archive : archives)
+        if (!archive.hasChecksums && !archive.members.empty() && count++ == 0)
+            example = printable(checkpoint.file(archive.file).name);
+    if (count != 0)
+        out.push_back({Severity::Info, "no-checksums",
+                       fmt::format("{}{} written without checksums, so bytes that changed cannot be noticed.", example,
+                                   count == 1 ? " was" : fmt::format(" and {} were", plural(count - 1, "other file", "other files"))),
+                       kNoTensor, kNoFile, std::nullopt});
+}
+
+} // namespace
+
+struct ContainerCheck::Impl {
+    std::vector<CheckedArchive> archives;
+    std::vector<CheckedPart> parts;
+    std::uint64_t total = 0;
+};
+
+ContainerCheck::ContainerCheck(std::unique_ptr<Impl> impl) : m_impl(std::move(impl)) {}
+ContainerCheck::ContainerCheck(ContainerCheck&&) noexcept = default;
+ContainerCheck& ContainerCheck::operator=(ContainerCheck&&) noexcept = default;
+ContainerCheck::~ContainerCheck() = default;
+
+std::uint64_t ContainerCheck::totalBytes() const
+{
+    return m_impl->total;
+}
+
+Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, JobContext& job, std::uint64_t partBytes)
+{
+    auto impl = std::make_unique<Impl>();
+    for (std::size_t i = 0; i < checkpoint.files().size(); ++i) {
+        SHARDLENS_TRY(job.poll());
+        const File& file = checkpoint.files()[i];
+        auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, job) : std::nullopt;
+        if (!archive)
+            continue;
+        for (std::size_t m = 0; archive->hasChecksums && m < archive->members.size(); ++m) {
+            const CheckedMember& member = archive->members[m];
+            impl->total += member.storedBytes;
+            const std::uint64_t step = member.deflated ? member.storedBytes : partBytes;
+            for (std::uint64_t at = 0; at < member.storedBytes; at += step)
+                impl->parts.push_back({impl->archives.size(), m, at, std::min(step, member.storedBytes - at), 0, {}});
+        }
+        impl->archives.push_back(std::move(*archive));
+    }
+    return ContainerCheck(std::move(impl));
+}
+
+Result<std::vector<Finding>> ContainerCheck::run(const Checkpoint& checkpoint, Executor& executor, JobContext& job) const
+{
+    std::vector<CheckedPart> parts = m_impl->parts;
+    SHARDLENS_TRY(executor.forEach(parts.size(), [&](std::size_t i) -> Status {
+        CheckedPart& part = parts[i];
+        const CheckedArchive& archive = m_impl->archives[part.archive];
+        const auto source = FileSource::open(archive.path);
+        Status summed = source ? sumPart(**source, archive.members[part.member], part, job) : Status(source.error());
+        if (summed || summed.error().code() == ErrorCode::Cancelled)
+            return summed;
+        part.problem = summed.error().text();
+        return {};
+    }));
+    HarmLog log(checkpoint);
+    for (std::size_t first = 0, last = 0; first < parts.size(); first = last) {
+        while (last < parts.size() && parts[last].archive == parts[first].archive && parts[last].member == parts[first].member)
+            ++last;
+        const CheckedArchive& archive = m_impl->archives[parts[first].archive];
+        const CheckedMember& member = archive.members[parts[first].member];
+        if (const std::string problem = problemOf(member, std::span(parts).subspan(first, last - first)); !problem.empty())
+            log.add(archive, member, problem);
+    }
+    std::vector<Finding> out = log.take();
+    addWithoutChecksums(checkpoint, m_impl->archives, out);
+    return out;
+}
+
+} // namespace shardlens
