@@ -186,6 +186,13 @@ void writeOptimizerFile(const ZeroTestRun& run, const std::vector<Group>& groups
         storages.push_back(storageOf(run, vector, 0, full)); // the master is a prefix view of a longer storage
         masters.push_back(flatTensor(storages.size() - 1, full, vector.stored));
         std::vector<std::pair<std::string, Py>> state{{"step", Py{std::int64_t{7}}}};
+        if (run.stepTensors) {
+            storages.push_back({4, [](std::uint64_t offset, std::span<std::byte> out) {
+                                    const float seven = 7;
+                                    std::memcpy(out.data(), reinterpret_cast<const std::byte*>(&seven) + offset, out.size());
+                                }});
+            state.front().second = Py{Py::Tensor{"FloatStorage", storages.size() - 1, 1, 0, {}, {}}};
+        }
         for (int s = 1; s < kStates; ++s) {
             storages.push_back(storageOf(run, vector, s, full));
             state.emplace_back(s == 1 ? "exp_avg" : "exp_avg_sq", flatTensor(storages.size() - 1, full, full));
@@ -208,7 +215,7 @@ void writeOptimizerFile(const ZeroTestRun& run, const std::vector<Group>& groups
                         {"base_optimizer_state", base},
                         {"single_partition_of_fp32_groups", Py{std::move(masters)}},
                         {"param_alignment_paddings", Py{std::move(gaps)}}});
-    const Py config = pyDict({{"zero_optimization", pyDict({{"stage", Py{std::int64_t{run.stage}}}})}});
+    const Py config = pyDict({{"zero_optimization", pyDict({{"stage", Py{std::int64_t{run.stage}}}, {"sub_group_size", Py{static_cast<std::int64_t>(run.subGroupSize)}}})}});
     writeTorchFile(path, pyDict({{"optimizer_state_dict", state}, {"ds_config", config}, {"ds_version", Py{std::string("0.0-test")}}}), storages);
 }
 

@@ -41,6 +41,8 @@ public:
 
     // A storage of `values` elements of `dtype` filled by the runs, and the 1-D or shaped tensor that is all of it.
     [[nodiscard]] Result<pickle::Value> tensor(DType dtype, const Shape& shape, std::vector<TargetRun> runs, bool requiresGrad = false);
+    // A dense tensor of the source on a storage of its own. What optimizers count with must not be shared: importing one tensor twice would make both one.
+    [[nodiscard]] Result<pickle::Value> copyOf(const TorchFile& file, const TorchTensor& tensor);
     // Another tensor on the storage that the last call of tensor() made, of the same shape.
     [[nodiscard]] std::size_t lastStorage() const { return m_file.storages.size() - 1; }
 

@@ -47,6 +47,15 @@ Result<Value> FileMaker::tensor(DType dtype, const Shape& shape, std::vector<Tar
     return made;
 }
 
+Result<Value> FileMaker::copyOf(const TorchFile& file, const TorchTensor& from)
+{
+    const std::uint64_t bytes = bytesOf(from.dtype, elementCount(from.shape).value_or(0)).value_or(0);
+    std::vector<TargetRun> runs;
+    if (bytes != 0)
+        runs.push_back({m_reshard->storages.at({&file, from.storage}), DType::U8, from.offsetBytes, bytes, 0});
+    return tensor(from.dtype, from.shape, std::move(runs));
+}
+
 Result<Value> FileMaker::config(const std::shared_ptr<const TorchFile>& file, Value config)
 {
     const Value zero = config.find("zero_optimization");

@@ -130,12 +130,11 @@ Result<Value> OptimizerFile::stateOf(const TrainedGroup& group, const std::vecto
     for (std::size_t i = 0; i < group.state.size(); ++i) {
         const Value value = group.state.valueAt(i);
         const std::string name(group.state.keyAt(i).asText().value_or(""));
-        bool isVector = false;
+        std::optional<TorchTensor> tensor;
         if (TorchFile::isTensor(value)) {
-            SHARDLENS_ASSIGN(const TorchTensor tensor, m_source->tensorOf(value));
-            isVector = !tensor.shape.empty();
+            SHARDLENS_ASSIGN(tensor, m_source->tensorOf(value));
         }
-        if (isVector && first < last) {
+        if (tensor && !tensor->shape.empty() && first < last) {
             for (std::size_t p = first; p < last; ++p)
                 if (!group.parameters[p].tensors->states.contains(name))
                     return Error{ErrorCode::Refused, fmt::format("the optimizer state {} of {} is no vector that can be cut: it belongs to ranks, not to parameters",
@@ -145,7 +144,8 @@ Result<Value> OptimizerFile::stateOf(const TrainedGroup& group, const std::vecto
             continue;
         }
         SHARDLENS_ASSIGN(const Value key, imported(group.state.keyAt(i)));
-        SHARDLENS_ASSIGN(const Value taken, imported(value));
+        const bool isOwn = tensor && tensor->contiguous && !tensor->noData && tensor->flags.plain();
+        SHARDLENS_ASSIGN(const Value taken, isOwn ? m_maker.copyOf(*m_source, *tensor) : imported(value));
         graph().set(out, key, taken);
     }
     return out;

@@ -1,10 +1,12 @@
 #include "core/base/text.h"
+#include "core/encoding/torch_file.h"
 #include "tests/core/convert/convert_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <set>
 
 // Runs that are cut for another number of ranks or another stage, against the same run written so from the start by the test writer.
 namespace shardlens::test {
@@ -83,6 +85,34 @@ INSTANTIATE_TEST_SUITE_P(Runs, ResumeTest,
                          [](const auto& row) {
                              return fmt::format("Stage{}On{}ToStage{}On{}", row.param.stage, row.param.world, row.param.targetStage, row.param.targetWorld);
                          });
+
+// An optimizer counts its steps in place: states that shared a counter would count for each other.
+TEST_F(ConvertTest, EveryStateOfAResumedRunHasItsOwnStepCounter)
+{
+    ZeroTestRun run = someRun(3, 2);
+    run.stepTensors = true;
+    run.write(path("from"), "global_step1");
+    const auto source = opened(path("from"));
+    ASSERT_TRUE(source);
+    ConvertRequest wanted = request("out", "deepspeed");
+    wanted.source = path("from");
+    wanted.dp = 3;
+    ASSERT_EQ(convert(*source, wanted), "");
+    const auto bytes = FileSource::open(path("out/global_step1/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"));
+    ASSERT_TRUE(bytes) << bytes.error().text();
+    JobContext job;
+    const auto file = TorchFile::open(*bytes, job);
+    ASSERT_TRUE(file) << file.error().text();
+    const pickle::Value states = file->root().find("optimizer_state_dict").find("optimizer_state_dict").find("state");
+    ASSERT_GT(states.size(), 2u);
+    std::set<std::size_t> storages;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        const auto step = file->tensorOf(states.valueAt(i).find("step"));
+        ASSERT_TRUE(step) << step.error().text();
+        storages.insert(step->storage);
+    }
+    EXPECT_EQ(storages.size(), states.size());
+}
 
 class ResumeRefusals : public ConvertTest {
 protected:
