@@ -127,6 +127,9 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
     for (TargetTextFile& file : target.textFiles)
         planner.addText(std::move(file));
     planner.finish();
+    plan.leftOut = std::move(target.leftOut);
+    plan.layoutBefore = std::move(target.before);
+    plan.layoutAfter = std::move(target.after);
     for (const TargetResult& result : target.results)
         plan.results.push_back({result.name, result.tensor, result.dtype});
     for (TargetNote& note : target.notes)

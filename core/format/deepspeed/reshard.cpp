@@ -124,8 +124,9 @@ void addNotes(const Reshard& reshard, const std::set<std::string>& leftOut, cons
         out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
     if (!random.empty())
         out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joined(random))});
+    out.leftOut = joined(leftOut);
     if (!leftOut.empty())
-        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", joined(leftOut))});
+        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
     out.notes.push_back({Kind::Info, "Configuration",
                          fmt::format("The copies of ds_config say stage {}. The batch sizes in the configuration that you resume with are yours to change.", reshard.zeroStage)});
 }
@@ -181,6 +182,8 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));
     addResults(reshard, *source, out);
+    out.before = TargetLayout{titleOf(run.stage), run.world};
+    out.after = TargetLayout{titleOf(reshard.stage), reshard.world};
     out.payload = std::move(reshard.payload);
     return out;
 }
