@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct PlannedFile {
     std::vector<PlannedTensor> tensors; // ascending by offset
     std::vector<PlannedRecord> records; // of an archive, ascending by offset
     std::size_t tensorCount = 0;        // that the file holds, whole or in part
+    std::optional<std::uint32_t> rank;  // whose file it is, in a run
 };
 
 // A tensor that reading the output must find, and what it must be equal to.

@@ -87,6 +87,7 @@ Status TargetPlanner::addTorch(TargetTorchFile file)
     if (!planned)
         return planned.takeError().within(printable(file.name));
     planned->tensorCount = file.tensors;
+    planned->rank = file.rank;
     m_plan.files.push_back(planned.take());
     return {};
 }

@@ -40,6 +40,7 @@ struct TargetTorchFile {
     std::vector<TargetStorage> storages;
     bool bigEndian = false;
     std::size_t tensors = 0; // that it holds, whole or in part; for people
+    std::optional<std::uint32_t> rank; // whose file it is, in a run
 };
 
 struct TargetTextFile {

@@ -217,7 +217,7 @@ TEST_F(ResumeGoalTest, WhatTheGoalDoesNotTakeIsHiddenAndNotAskedFor)
     }
     EXPECT_TRUE(control<QSpinBox>(*convert, "Data-parallel ranks")->isVisible());
     EXPECT_FALSE(control<QCheckBox>(*convert, "Keep objects of unknown classes")->isEnabled()); // the sample has none
-    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("nothing is left out"));
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("every object of the source is written again"));
     const ConvertRequest request = requestOf(convert->draft());
     EXPECT_FALSE(request.dtype);
     EXPECT_TRUE(request.include.empty());
@@ -239,7 +239,7 @@ TEST_F(ResumeGoalTest, ThePlanSaysWhatBecomesOfTheRanksAndWhatIsDropped)
     ASSERT_NE(convert, nullptr);
     convert->setGoal(QStringLiteral("deepspeed"));
     control<QSpinBox>(*convert, "Data-parallel ranks")->setValue(2);
-    EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("run-on-2"))) << convert->draft().target.toStdString();
+    EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("run-dp2"))) << convert->draft().target.toStdString();
     ASSERT_TRUE(planned(*convert));
     const std::string texts = shownTexts(*convert->planStep());
     EXPECT_THAT(texts, HasSubstr("on 3 ranks becomes"));

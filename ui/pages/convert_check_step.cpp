@@ -126,7 +126,7 @@ void ConvertCheckStep::addRun(const SourceOutlook* outlook)
     if (outlook == nullptr)
         addLine(Verdict::Pending, tr("Looking whether training can go on from this checkpoint."));
     else if (!outlook->run.refusal.isEmpty())
-        addLine(Verdict::Bad, tr("Training cannot go on from this checkpoint. %1", "a sentence").arg(outlook->run.refusal));
+        addLine(Verdict::Bad, tr("Training cannot go on from this checkpoint: %1", "reason").arg(outlook->run.refusal));
     else
         addLine(Verdict::Good, tr("Training can go on: %1, with optimizer states and counters.").arg(layoutText(*outlook->run.before)));
 }
@@ -193,7 +193,7 @@ QString ConvertCheckStep::summary(const JobDraft& draft, const StepFacts& facts)
     if (!facts.source->completeFor(contentsOf(draft)))
         return tr("Not whole");
     if (makesRun(draft) && facts.outlook && !facts.outlook->run.refusal.isEmpty())
-        return tr("Not to be resumed");
+        return tr("Cannot be continued");
     const std::size_t warnings = countOf(*facts.checkpoint, Severity::Warning);
     if (warnings == 0)
         return tr("Complete");

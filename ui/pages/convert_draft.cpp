@@ -100,12 +100,12 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
         request.maxShardBytes = draft.maxShardBytes;
 }
 
-// What tells the target's name from the source's: "-safetensors", "-on-6-zero3".
+// What tells the target's name from the source's: "-safetensors", "-dp6-zero3".
 QString suffixOf(const JobDraft& draft)
 {
     QString suffix;
     if (makesRun(draft) && draft.dp)
-        suffix += QStringLiteral("-on-%1").arg(*draft.dp);
+        suffix += QStringLiteral("-dp%1").arg(*draft.dp);
     if (makesRun(draft) && draft.zeroStage)
         suffix += QStringLiteral("-zero%1").arg(*draft.zeroStage);
     return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;

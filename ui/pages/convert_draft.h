@@ -96,7 +96,7 @@ struct JobDraft {
 [[nodiscard]] bool namesFile(const QString& target);
 // The job that the draft stands for, without the choices that its goal does not offer. Defaults stay defaults, so that its command line is short.
 [[nodiscard]] ConvertRequest requestOf(const JobDraft& draft);
-// Beside the source: "<title>-safetensors" or "<title>-on-6", with a number where that exists.
+// Beside the source: "<title>-safetensors" or "<title>-dp6", with a number where that exists.
 [[nodiscard]] QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint);
 // Gives the target the ending that goes with the goal, or takes it away.
 [[nodiscard]] QString withEnding(QString target, const JobDraft& draft);

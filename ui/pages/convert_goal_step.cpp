@@ -32,7 +32,7 @@ GoalCard::GoalCard(std::string format, const QString& title, const QString& sent
     setAutoExclusive(true);
     setFocusPolicy(Qt::StrongFocus);
     setAttribute(Qt::WA_Hover);
-    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Minimum);
     policy.setHeightForWidth(true);
     setSizePolicy(policy);
     setAccessibleName(title);
@@ -79,17 +79,21 @@ int GoalCard::sizeRoom() const
     return m_size.isEmpty() ? theme.px(16) : QFontMetrics(theme.font(TextStyle::Title)).horizontalAdvance(m_size) + theme.px(32);
 }
 
-int GoalCard::sentenceHeight(int width) const
+GoalCard::Heights GoalCard::heightsAt(int width) const
 {
     const Theme& theme = Theme::current();
     const int room = std::max(theme.px(80), width - theme.px(kTextLeft) - sizeRoom());
-    return QFontMetrics(theme.font(TextStyle::Body)).boundingRect(QRect(0, 0, room, 0), Qt::TextWordWrap, m_sentence).height();
+    const auto wrapped = [&](TextStyle style, const QString& words) {
+        return QFontMetrics(theme.font(style)).boundingRect(QRect(0, 0, room, 0), Qt::TextWordWrap, words).height();
+    };
+    return {wrapped(TextStyle::Strong, text()), m_sentence.isEmpty() ? 0 : wrapped(TextStyle::Body, m_sentence)};
 }
 
 int GoalCard::heightForWidth(int width) const
 {
     const Theme& theme = Theme::current();
-    return std::max(theme.px(72), QFontMetrics(theme.font(TextStyle::Strong)).height() + sentenceHeight(width) + theme.px(32));
+    const Heights needed = heightsAt(width);
+    return std::max(theme.px(72), needed.title + needed.sentence + theme.px(32));
 }
 
 void GoalCard::keyPressEvent(QKeyEvent* event)
@@ -128,20 +132,19 @@ void GoalCard::paintEvent(QPaintEvent*)
     painter.drawText(QRect(left + room, 0, width() - left - room - theme.px(16), height()), Qt::AlignRight | Qt::AlignVCenter, m_size);
     painter.setFont(theme.font(TextStyle::Strong));
     painter.setPen(theme.colour(isEnabled() ? Token::Text : Token::Text2));
-    const int line = painter.fontMetrics().height();
-    const int sentence = sentenceHeight(width());
-    const int top = (height() - line - sentence) / 2;
-    painter.drawText(QRect(left, top, room, line), Qt::AlignVCenter, painter.fontMetrics().elidedText(text(), Qt::ElideRight, room));
+    const Heights needed = heightsAt(width());
+    const int top = (height() - needed.title - needed.sentence) / 2;
+    painter.drawText(QRect(left, top, room, needed.title), Qt::TextWordWrap, text());
     painter.setFont(theme.font(TextStyle::Body));
     painter.setPen(theme.colour(Token::Text2));
-    painter.drawText(QRect(left, top + line, room, sentence), Qt::TextWordWrap, m_sentence);
+    painter.drawText(QRect(left, top + needed.title, room, needed.sentence), Qt::TextWordWrap, m_sentence);
 }
 
 ConvertGoalStep::ConvertGoalStep(QWidget* parent) : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
 {
     add(new GoalCard("safetensors", tr("One model for inference: safetensors"), tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
     add(new GoalCard("torch", tr("One model for inference: torch files"), torchSentence(false)));
-    add(new GoalCard("deepspeed", tr("Resume on other ranks: DeepSpeed"), {}));
+    add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
     auto* more = new QHBoxLayout;
     m_jobFile = new QPushButton(tr("Open job file…"));
     m_jobFile->setToolTip(tr("Takes the choices of a job that was saved before"));
@@ -190,7 +193,7 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
     if (can == nullptr)
         run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
     else if (!can->refusal.isEmpty())
-        run->setSentence(tr("Not from this checkpoint. %1", "a sentence").arg(can->refusal));
+        run->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
         run->setSentence(tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1.").arg(layoutText(*can->before)));
 }
@@ -203,7 +206,7 @@ GoalCard* ConvertGoalStep::card(const std::string& format) const
 
 QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts&) const
 {
-    return makesRun(draft) ? tr("Resume on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
+    return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
 }
 
 QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts) const

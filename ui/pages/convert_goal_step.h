@@ -10,7 +10,7 @@ class QPushButton;
 
 namespace shardlens::ui {
 
-// A goal as a card that is chosen like a radio button: title, sentence, and the size that the result will have. The sentence wraps.
+// A goal as a card that is chosen like a radio button: title, sentence, and the size that the result will have. Its texts wrap.
 class GoalCard : public QAbstractButton {
     Q_OBJECT
 public:
@@ -27,8 +27,13 @@ protected:
     void keyPressEvent(QKeyEvent* event) override; // Enter chooses, as Space does
 
 private:
+    struct Heights { // of the wrapped texts
+        int title;
+        int sentence;
+    };
+
     [[nodiscard]] int sizeRoom() const;
-    [[nodiscard]] int sentenceHeight(int width) const;
+    [[nodiscard]] Heights heightsAt(int width) const;
     void describe();
 
     std::string m_format;

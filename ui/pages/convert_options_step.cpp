@@ -198,7 +198,7 @@ void ConvertOptionsStep::loadContents()
 
 QString ConvertOptionsStep::noteOf(Select select, const ContentFacts& found) const
 {
-    const QString size = tr("%1, %2 tensors").arg(text(sizeText(found.bytesAs(std::nullopt, draft().format))), text(groupedText(found.tensorsInResult())));
+    const QString size = tr("%1, %2", "size, tensors").arg(text(sizeText(found.bytesAs(std::nullopt, draft().format))), text(plural(found.tensorsInResult(), "tensor", "tensors")));
     if (select == Select::Weights && m_facts.source->hasMaster)
         return tr("%1; the optimizer's own copy, more exact than the module copy").arg(size);
     if (select == Select::All && draft().sourceIsTree && draft().format == "torch")

@@ -22,6 +22,12 @@ QString layoutText(const TargetLayout& layout)
     return QCoreApplication::translate("ConvertPage", "%1 on %2", "stage, ranks").arg(QString::fromStdString(layout.title), ranks);
 }
 
+QString changeText(const TargetLayout& before, const TargetLayout& after)
+{
+    return before == after ? QCoreApplication::translate("ConvertPage", "%1, as before", "layout").arg(layoutText(before))
+                           : QCoreApplication::translate("ConvertPage", "%1 becomes %2", "layouts").arg(layoutText(before), layoutText(after));
+}
+
 Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop)
 {
     ConvertRequest request;

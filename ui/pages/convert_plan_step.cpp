@@ -130,13 +130,15 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
         cards->addWidget(card, 1);
         return card->body();
     };
-    addCard(tr("Reads and writes"))->addWidget(m_reads = new FactGrid);
-    addCard(tr("Space and memory"))->addWidget(m_space = new FactGrid);
+    QVBoxLayout* reads = addCard(tr("Reads and writes"));
+    reads->addWidget(m_reads = new FactGrid);
+    QVBoxLayout* space = addCard(tr("Space and memory"));
+    space->addWidget(m_space = new FactGrid);
     QVBoxLayout* time = addCard(tr("Time"));
     time->addWidget(m_time = new TextLabel({}, TextStyle::Figure, Token::Text));
     time->addWidget(m_times = new FactGrid);
-    for (QWidget* grid : {static_cast<QWidget*>(m_reads), static_cast<QWidget*>(m_space), static_cast<QWidget*>(m_times)})
-        static_cast<QVBoxLayout*>(grid->parentWidget()->layout())->addStretch();
+    for (QVBoxLayout* card : {reads, space, time})
+        card->addStretch();
     rows->addLayout(cards);
     auto* changes = new Card(tr("What changes, line by line"));
     auto* copy = new Link(tr("Copy as text"));
@@ -194,7 +196,8 @@ QString ConvertPlanStep::sentence() const
     const QString files = JobTexts::files(plan.files.size());
     const QString tensors = text(groupedText(plan.tensorCount()));
     if (plan.layoutBefore && plan.layoutAfter)
-        return tr("%1 becomes %2: %3 with %4 tensors.", "layouts, files").arg(layoutText(*plan.layoutBefore), layoutText(*plan.layoutAfter), files, tensors);
+        return tr("%1: %2 with %3 tensors%4.", "layouts, files, what is done to values")
+            .arg(changeText(*plan.layoutBefore, *plan.layoutAfter), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
     return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
                                    : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
 }

@@ -90,8 +90,7 @@ void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
     const Outlook* run = facts.run.get();
     const bool refused = run != nullptr && !run->refusal.isEmpty();
     m_size->setText(run == nullptr ? tr("being worked out") : refused ? tr("cannot be written") : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
-    const bool complete = run != nullptr && run->before && run->after;
-    m_result.setReason(refused ? run->refusal : complete ? tr("%1 becomes %2", "layouts").arg(layoutText(*run->before), layoutText(*run->after)) : QString(), refused);
+    m_result.setReason(refused ? run->refusal : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after) : QString(), refused);
 }
 
 void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)
@@ -102,12 +101,12 @@ void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& fa
     m_keep->setEnabled(some || draft.keepObjects); // what a job file asks for can be taken back
     if (source == nullptr)
         m_objects.setReason({});
-    else if (draft.keepObjects)
+    else if (draft.keepObjects && some)
         m_objects.setReason(tr("written as they are: loading the files in Python runs code of their classes, as it does with the source"));
     else if (!source->refusal.isEmpty() && !makesRun(draft))
         m_objects.setReason(source->refusal, true);
     else
-        m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut) : tr("the source holds none: nothing is left out"));
+        m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut) : tr("nothing to choose: every object of the source is written again"));
 }
 
 void ConvertWholeOptions::take(JobDraft& draft) const
@@ -130,7 +129,7 @@ QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& fac
     if (ranks == 0 || stage.isEmpty())
         return {};
     const QString count = ranks == 1 ? tr("1 rank") : tr("%1 ranks").arg(QString::fromStdString(groupedText(ranks)));
-    return tr("%1, %2, %3 memory", "ranks, stage, size").arg(count, stage, QString::fromStdString(sizeText(draft.memoryLimit)));
+    return tr("%1, %2", "ranks, stage").arg(count, stage);
 }
 
 QString ConvertWholeOptions::obstacle(const JobDraft& draft, const StepFacts& facts)

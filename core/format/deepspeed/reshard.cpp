@@ -142,12 +142,14 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
         SHARDLENS_TRY(job.poll());
         const std::string name = isStage3 ? fmt::format("zero_pp_rank_{}_mp_rank_00_model_states.pt", rank) : std::string("mp_rank_00_model_states.pt");
         SHARDLENS_ASSIGN(auto file, modelFile(reshard, rank, fmt::format("{}/{}", tag, name), leftOut, random));
+        file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
     for (std::uint32_t rank = 0; rank < reshard.world; ++rank) {
         SHARDLENS_TRY(job.poll());
         const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_00_optim_states.pt", tag, folder.optimizerPrefix, rank);
         SHARDLENS_ASSIGN(auto file, optimizerFile(reshard, rank, name, leftOut));
+        file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
     out.textFiles.push_back({"latest", tag});
