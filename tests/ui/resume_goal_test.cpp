@@ -29,7 +29,6 @@ namespace {
 using shardlens::test::Py;
 using shardlens::test::pyDict;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 class ResumeGoalTest : public WindowTest {
 protected:
@@ -131,6 +130,25 @@ TEST_F(ResumeGoalTest, IsOfferedForARunAndSaysHowItIsDividedNow)
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("sample-deepspeed"))) << convert->draft().target.toStdString();
 }
 
+TEST_F(ResumeGoalTest, TheOverviewOffersItForARunOnly)
+{
+    const auto offer = [this] {
+        for (auto* button : m_window->currentWorkspace()->currentPage()->findChildren<QAbstractButton*>())
+            if (button->text() == QLatin1String("Continue on other ranks") && button->isVisible())
+                return button;
+        return static_cast<QAbstractButton*>(nullptr);
+    };
+    open(nestedFile(), QStringLiteral("overview"));
+    EXPECT_EQ(offer(), nullptr);
+    open(samplePath(), QStringLiteral("overview"));
+    ASSERT_TRUE(waitFor([&] { return offer() != nullptr; }));
+    offer()->click();
+    auto* convert = page<ConvertPage>();
+    ASSERT_NE(convert, nullptr);
+    EXPECT_EQ(convert->draft().format, "deepspeed");
+    ASSERT_TRUE(waitFor([&] { return convert->nextButton()->isEnabled(); }));
+}
+
 TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForATorchFile)
 {
     ConvertPage* convert = convertPage(nestedFile());
@@ -144,6 +162,10 @@ TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForATorchFile)
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), HasSubstr("nothing to resume from"));
     pictures("goal-refused");
+    convert->goTo(ConvertPage::Options); // by the list of steps
+    EXPECT_FALSE(control<QSpinBox>(*convert, "Data-parallel ranks")->isEnabled());
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("nothing to resume from"));
+    pictures("options-refused");
 }
 
 TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForARunThatLacksARank)
@@ -347,6 +369,7 @@ INSTANTIATE_TEST_SUITE_P(
     Jobs, JobFilesThatAreNotTakenOver,
     testing::Values(BadJob{"NoJson", "{", "no JSON"}, BadJob{"AnotherGoal", R"({"shardlens_job":1,"source":"a","target":"b","to":"gguf"})", "no goal of this page makes gguf"},
                     BadJob{"SeveralPatterns", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","include":["x","y"]})", "2 patterns"},
+                    BadJob{"AnotherTag", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","tag":"global_step9"})", "the tag global_step9"},
                     BadJob{"DTypeOfARun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","dtype":"BF16"})", "dtype"},
                     BadJob{"RanksOfAModel", R"({"shardlens_job":1,"source":"a","target":"b","to":"safetensors","dp":2})", "dp"}),
     [](const auto& row) { return row.param.name; });

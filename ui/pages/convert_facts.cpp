@@ -28,9 +28,9 @@ void ConvertFacts::lookAtRun(const TargetOptions& options)
     m_options = options;
     m_run.cancel();
     m_facts.run.reset();
-    if (!m_facts.outlook || !m_facts.outlook->run.refusal.isEmpty())
+    if (!m_facts.outlook)
         return;
-    if (!options.dp && !options.zeroStage && !options.keepObjects) {
+    if (!m_facts.outlook->run.refusal.isEmpty() || (!options.dp && !options.zeroStage && !options.keepObjects)) {
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }

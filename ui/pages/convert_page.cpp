@@ -133,6 +133,8 @@ void ConvertPage::adoptDocument()
     m_facts->setScan(document()->safety()->report());
     if (checkpoint) {
         m_draft.source = checkpoint->path();
+        if (m_draft.tag != checkpoint->subtitle())
+            m_draft.tag.reset(); // `latest` names another one now
         if (!m_draft.targetChosen)
             propose();
         const QString subtitle = QString::fromStdString(checkpoint->subtitle());

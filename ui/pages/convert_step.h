@@ -15,7 +15,7 @@ struct StepFacts {
     CheckpointPtr checkpoint;
     std::shared_ptr<const SourceFacts> source;
     std::shared_ptr<const SourceOutlook> outlook; // what can be taken as a whole, with nothing chosen
-    OutlookPtr run; // of a run as the draft wants it; where nothing is chosen, that of `outlook`
+    OutlookPtr run; // of a run as the draft wants it; where nothing is chosen or can be, that of `outlook`
     std::shared_ptr<const ScanReport> scan; // of the pickles; the other checks do not wait for it
 };
 

@@ -24,12 +24,12 @@ QString stageName(const TargetLayout& layout)
 }
 
 // What another stage changes in the files and in training.
-QString stageReason(const QString& now, std::optional<std::uint32_t> chosen)
+QString stageReason(const QString& now, const QString& then, std::optional<std::uint32_t> chosen)
 {
     if (!chosen)
         return now.isEmpty() ? QString() : ConvertWholeOptions::tr("because the source is %1").arg(now);
     const bool wasThree = now == QLatin1String("ZeRO-3");
-    if (now == QStringLiteral("ZeRO-%1").arg(*chosen))
+    if (now == then)
         return ConvertWholeOptions::tr("as the source");
     if (*chosen == kLastStage)
         return ConvertWholeOptions::tr("%1 now; parameters are divided too: a model file for every rank, and no module copies").arg(now);
@@ -82,12 +82,15 @@ void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
     m_dp->setValue(static_cast<int>(draft.dp.value_or(std::max(1u, m_sourceRanks))));
     m_zeroStage->setItemText(0, now.isEmpty() ? tr("As the source") : tr("As the source: %1").arg(now));
     m_zeroStage->setCurrentIndex(draft.zeroStage ? std::max(0, m_zeroStage->findData(*draft.zeroStage)) : 0);
+    m_dp->setEnabled(known);
+    m_zeroStage->setEnabled(known);
     const bool same = !draft.dp || *draft.dp == m_sourceRanks;
     m_ranks.setReason(!known ? QString()
                       : same ? tr("data parallel, as many as the source has")
                              : tr("data parallel; the source has %1, and every rank gets a share of its own").arg(QString::fromStdString(groupedText(m_sourceRanks))));
-    m_stage.setReason(stageReason(now, draft.zeroStage));
     const Outlook* run = facts.run.get();
+    const QString asked = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now;
+    m_stage.setReason(stageReason(now, run != nullptr && run->after ? stageName(*run->after) : asked, draft.zeroStage));
     const bool refused = run != nullptr && !run->refusal.isEmpty();
     m_size->setText(run == nullptr ? tr("being worked out") : refused ? tr("cannot be written") : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
     m_result.setReason(refused ? run->refusal : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after) : QString(), refused);
