@@ -99,14 +99,15 @@ void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
 void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)
 {
     const Outlook* source = !facts.outlook ? nullptr : makesRun(draft) ? &facts.outlook->run : facts.outlook->tree ? &*facts.outlook->tree : nullptr;
-    const bool some = source != nullptr && (!source->leftOut.isEmpty() || !source->refusal.isEmpty());
+    const bool lost = source != nullptr && !makesRun(draft) && !source->refusal.isEmpty(); // a tree may be refused for what it would lose
+    const bool some = source != nullptr && (lost || !source->leftOut.isEmpty());
     m_keep->setChecked(draft.keepObjects);
     m_keep->setEnabled(some || draft.keepObjects); // what a job file asks for can be taken back
-    if (source == nullptr)
+    if (source == nullptr || (!source->refusal.isEmpty() && !lost))
         m_objects.setReason({});
     else if (draft.keepObjects && some)
         m_objects.setReason(tr("written as they are: loading the files in Python runs code of their classes, as it does with the source"));
-    else if (!source->refusal.isEmpty() && !makesRun(draft))
+    else if (lost)
         m_objects.setReason(source->refusal, true);
     else
         m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut) : tr("nothing to choose: every object of the source is written again"));

@@ -223,6 +223,7 @@ QBoxLayout* OverviewPage::buildFoot()
     m_toSafetensors = new GoalButton(QStringLiteral("export"), tr("One model for inference"));
     m_toTorch = new GoalButton(QStringLiteral("file"), tr("One torch file"));
     m_toRun = new GoalButton(QStringLiteral("convert"), tr("Continue on other ranks"));
+    m_toRun->hide(); // until the source is known to be a run
     auto* look = new GoalButton(QStringLiteral("tensors"), tr("Look at the tensors"));
     look->setNote(tr("names, shapes, values, and who holds which part"));
     connect(m_toSafetensors, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("safetensors")); });
