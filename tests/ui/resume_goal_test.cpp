@@ -64,8 +64,10 @@ protected:
             for (std::size_t i = 0; i < out.size(); ++i)
                 out[i] = static_cast<std::byte>((offset + i) % 61);
         };
-        shardlens::test::writeTorchFile(path, pyDict({{"model", pyDict({{"weight", weight}})}, {"optimizer", pyDict({{"moment", moment}})}, {"epoch", Py{std::int64_t{3}}}}),
-                                        {{24, bytes}, {24, bytes}});
+        shardlens::test::writeTorchFile(
+            path,
+            pyDict({{"model", pyDict({{"weight", weight}})}, {"optimizer", pyDict({{"moment", moment}})}, {"epoch", Py{std::int64_t{3}}}}),
+            {{24, bytes}, {24, bytes}});
         return QString::fromStdString(path);
     }
 
@@ -213,8 +215,8 @@ TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
     EXPECT_EQ(request.dp, 5u);
     EXPECT_EQ(request.zeroStage, 3u);
     EXPECT_TRUE(request.keepObjects);
-    EXPECT_EQ(convert->copyText(false).toStdString(),
-              "shardlens convert " + m_folder.file("run") + " " + m_folder.file("out") + " --to deepspeed --dp 5 --zero-stage 3 --keep-objects --verify");
+    EXPECT_EQ(convert->copyText(false).toStdString(), "shardlens convert " + m_folder.file("run") + " " + m_folder.file("out") +
+                                                          " --to deepspeed --dp 5 --zero-stage 3 --keep-objects --verify");
     const std::string texts = shownTexts(*convert->optionsStep());
     EXPECT_THAT(texts, HasSubstr("the source has 3"));
     EXPECT_THAT(texts, HasSubstr("on 3 ranks becomes DeepSpeed ZeRO-3 on 5 ranks"));
@@ -371,11 +373,13 @@ TEST_P(JobFilesThatAreNotTakenOver, SayWhyAndChangeNothing)
 
 INSTANTIATE_TEST_SUITE_P(
     Jobs, JobFilesThatAreNotTakenOver,
-    testing::Values(BadJob{"NoJson", "{", "no JSON"}, BadJob{"AnotherGoal", R"({"shardlens_job":1,"source":"a","target":"b","to":"gguf"})", "no goal of this page makes gguf"},
-                    BadJob{"SeveralPatterns", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","include":["x","y"]})", "2 patterns"},
-                    BadJob{"AnotherTag", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","tag":"global_step9"})", "the tag global_step9"},
-                    BadJob{"DTypeOfARun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","dtype":"BF16"})", "dtype"},
-                    BadJob{"RanksOfAModel", R"({"shardlens_job":1,"source":"a","target":"b","to":"safetensors","dp":2})", "dp"}),
+    testing::Values(
+        BadJob{"NoJson", "{", "no JSON"},
+        BadJob{"AnotherGoal", R"({"shardlens_job":1,"source":"a","target":"b","to":"gguf"})", "no goal of this page makes gguf"},
+        BadJob{"SeveralPatterns", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","include":["x","y"]})", "2 patterns"},
+        BadJob{"AnotherTag", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","tag":"global_step9"})", "the tag global_step9"},
+        BadJob{"DTypeOfARun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","dtype":"BF16"})", "dtype"},
+        BadJob{"RanksOfAModel", R"({"shardlens_job":1,"source":"a","target":"b","to":"safetensors","dp":2})", "dp"}),
     [](const auto& row) { return row.param.name; });
 
 TEST_F(ResumeGoalTest, EverythingOfATorchTreeIsProposedAsOneFileAndRuns)
@@ -426,6 +430,9 @@ TEST_F(ResumeGoalTest, TabPassesThroughTheRowsOfTheGoal)
     EXPECT_EQ(convert->draft().zeroStage, 1u);
     QTest::keyClick(stage, Qt::Key_Escape); // the draft is kept
     EXPECT_EQ(convert->draft().zeroStage, 1u);
+    ASSERT_TRUE(waitFor([&] { return convert->nextButton()->isEnabled(); }));
+    QTest::keyClick(convert->nextButton(), Qt::Key_Return);
+    EXPECT_EQ(convert->step(), ConvertPage::Plan);
 }
 
 } // namespace

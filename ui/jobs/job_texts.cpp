@@ -46,7 +46,8 @@ QString runTitle(const QString& source, const ConvertRequest& request)
     if (!request.dp && !request.zeroStage)
         return source.isEmpty() ? title : JobTexts::tr("%1 to %2", "source, format").arg(source, QStringLiteral("deepspeed"));
     if (request.dp)
-        title = *request.dp == 1 ? JobTexts::tr("%1 on 1 rank").arg(title) : JobTexts::tr("%1 on %2 ranks").arg(title, QString::fromStdString(groupedText(*request.dp)));
+        title = *request.dp == 1 ? JobTexts::tr("%1 on 1 rank").arg(title)
+                                 : JobTexts::tr("%1 on %2 ranks").arg(title, QString::fromStdString(groupedText(*request.dp)));
     return request.zeroStage ? JobTexts::tr("%1, ZeRO-%2").arg(title).arg(*request.zeroStage) : title;
 }
 

@@ -95,7 +95,8 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
     addFiles(*facts.checkpoint, *facts.source);
     addPickles(*facts.source, facts.scan.get());
     addFindings(*facts.checkpoint);
-    m_moduleOnly->setVisible(!takesWhole(draft) && draft.select != Select::Module && !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module));
+    const bool moduleHelps = !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module);
+    m_moduleOnly->setVisible(!takesWhole(draft) && draft.select != Select::Module && moduleHelps);
 }
 
 void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts& source)
@@ -114,8 +115,9 @@ void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts&
         incomplete(source.weights, tr("Weights"), contentsOf(draft) == Select::Module ? Verdict::Note : Verdict::Bad);
     else
         addLine(Verdict::Good, tr("Every element of %1 weights has a source.").arg(counted(source.weights.tensors)));
+    const bool wanted = contentsOf(draft) == Select::Optimizer || contentsOf(draft) == Select::All;
     if (source.optimizer.incomplete > 0)
-        incomplete(source.optimizer, tr("Optimizer"), contentsOf(draft) == Select::Optimizer || contentsOf(draft) == Select::All ? Verdict::Bad : Verdict::Note);
+        incomplete(source.optimizer, tr("Optimizer"), wanted ? Verdict::Bad : Verdict::Note);
     if (source.completeFor(Select::Module) && source.weights.incomplete > 0)
         addLine(Verdict::Good, tr("The module copy is whole: %1 tensors.").arg(counted(source.module.tensors)));
 }

@@ -34,7 +34,8 @@ void ConvertFacts::lookAtRun(const TargetOptions& options)
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }
-    m_run.start([checkpoint = m_facts.checkpoint, options](std::stop_token stop) { return std::make_shared<const Outlook>(runOutlook(checkpoint, options, stop)); },
+    const CheckpointPtr checkpoint = m_facts.checkpoint;
+    m_run.start([checkpoint, options](std::stop_token stop) { return std::make_shared<const Outlook>(runOutlook(checkpoint, options, stop)); },
                 [this](OutlookPtr run) {
                     m_facts.run = std::move(run);
                     emit known();

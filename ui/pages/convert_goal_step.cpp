@@ -18,8 +18,9 @@ constexpr int kTextLeft = 48; // design pixels
 
 QString torchSentence(bool wholeTree)
 {
-    return wholeTree ? ConvertGoalStep::tr("The source's whole tree in one file, as torch.save writes it: tensors, nesting and plain values.")
-                     : ConvertGoalStep::tr("Tensors only, as torch.save writes them; torch.load(…, weights_only=True) reads them.");
+    return wholeTree
+               ? ConvertGoalStep::tr("The source's whole tree in one file, as torch.save writes it: tensors, nesting and plain values.")
+               : ConvertGoalStep::tr("Tensors only, as torch.save writes them; torch.load(…, weights_only=True) reads them.");
 }
 
 } // namespace
@@ -140,13 +141,16 @@ void GoalCard::paintEvent(QPaintEvent*)
     painter.drawText(QRect(left, top + needed.title, room, needed.sentence), Qt::TextWordWrap, m_sentence);
 }
 
-ConvertGoalStep::ConvertGoalStep(QWidget* parent) : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
+ConvertGoalStep::ConvertGoalStep(QWidget* parent)
+    : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
 {
-    add(new GoalCard("safetensors", tr("One model for inference: safetensors"), tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
+    add(new GoalCard("safetensors", tr("One model for inference: safetensors"),
+                     tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
     add(new GoalCard("torch", tr("One model for inference: torch files"), torchSentence(false)));
     add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
     auto* more = new QHBoxLayout;
     m_jobFile = new QPushButton(tr("Open job file…"));
+    m_jobFile->setAutoDefault(true); // Enter presses it
     m_jobFile->setToolTip(tr("Takes the choices of a job that was saved before"));
     connect(m_jobFile, &QPushButton::clicked, this, &ConvertGoalStep::openJobFile);
     more->addWidget(m_jobFile);
@@ -180,7 +184,9 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
         if (card->format() == "deepspeed")
             loadRun(facts);
         else
-            card->setSize(facts.source ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format()))) : QString());
+            card->setSize(facts.source
+                              ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format())))
+                              : QString());
     }
 }
 
@@ -195,7 +201,8 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
     else if (!can->refusal.isEmpty())
         run->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        run->setSentence(tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1.").arg(layoutText(*can->before)));
+        run->setSentence(tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1.")
+                             .arg(layoutText(*can->before)));
 }
 
 GoalCard* ConvertGoalStep::card(const std::string& format) const

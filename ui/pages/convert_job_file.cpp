@@ -91,10 +91,13 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
         return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
     if (request.tag && *request.tag != source.subtitle())
-        return Error{ErrorCode::Refused, fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
+        return Error{ErrorCode::Refused,
+                     fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
     for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}})
         if (patterns->size() > 1)
-            return Error{ErrorCode::Refused, fmt::format("{} holds {} patterns, and this page has a field for one; `shardlens run` takes them all", name, patterns->size())};
+            return Error{ErrorCode::Refused,
+                         fmt::format("{} holds {} patterns, and this page has a field for one; `shardlens run` takes them all", name,
+                                     patterns->size())};
     draft.target = QString::fromStdString(request.target);
     draft.targetChosen = true;
     draft.tag = request.tag;

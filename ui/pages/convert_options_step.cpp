@@ -192,13 +192,16 @@ void ConvertOptionsStep::loadContents()
         }
         const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster);
         content.button->setEnabled(there);
-        content.row.setReason(there ? noteOf(content.select, found) : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
+        content.row.setReason(there                                 ? noteOf(content.select, found)
+                              : content.select == Select::Optimizer ? tr("the source holds no optimizer states")
+                                                                    : tr("the source holds one copy of the weights"));
     }
 }
 
 QString ConvertOptionsStep::noteOf(Select select, const ContentFacts& found) const
 {
-    const QString size = tr("%1, %2", "size, tensors").arg(text(sizeText(found.bytesAs(std::nullopt, draft().format))), text(plural(found.tensorsInResult(), "tensor", "tensors")));
+    const QString bytes = text(sizeText(found.bytesAs(std::nullopt, draft().format)));
+    const QString size = tr("%1, %2", "size, tensors").arg(bytes, text(plural(found.tensorsInResult(), "tensor", "tensors")));
     if (select == Select::Weights && m_facts.source->hasMaster)
         return tr("%1; the optimizer's own copy, more exact than the module copy").arg(size);
     if (select == Select::All && draft().sourceIsTree && draft().format == "torch")
@@ -217,12 +220,18 @@ void ConvertOptionsStep::loadReasons()
     else if (!draft().dtype)
         m_dtypeRow.setReason(stored.isEmpty() ? QString() : tr("because the source is %1: every byte is copied").arg(stored));
     else if (found != nullptr)
-        m_dtypeRow.setReason(tr("%1 in all; values beyond its range become infinite, and the report counts them").arg(text(sizeText(found->bytesAs(draft().dtype, draft().format)))));
-    m_maxShardRow.setReason(tree ? tr("a tree is one file") : draft().oneFile ? tr("the target is one file") : sizeIn(m_maxShard) == 0 ? tr("a size such as 5GB or 512MiB is needed")
-                            : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there") : QString());
+        m_dtypeRow.setReason(tr("%1 in all; values beyond its range become infinite, and the report counts them")
+                                 .arg(text(sizeText(found->bytesAs(draft().dtype, draft().format)))));
+    m_maxShardRow.setReason(tree                                          ? tr("a tree is one file")
+                            : draft().oneFile                             ? tr("the target is one file")
+                            : sizeIn(m_maxShard) == 0                     ? tr("a size such as 5GB or 512MiB is needed")
+                            : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there")
+                                                                          : QString());
     m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
     const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
-    m_threadsRow.setReason(makesRun(draft()) ? tr("on the CPU: a GPU would not help here") : casts ? tr("on the CPU: casts keep up with the disk") : tr("on the CPU: a GPU would not help here, every byte is copied"));
+    m_threadsRow.setReason(makesRun(draft()) ? tr("on the CPU: a GPU would not help here")
+                           : casts           ? tr("on the CPU: casts keep up with the disk")
+                                             : tr("on the CPU: a GPU would not help here, every byte is copied"));
     loadPatternReasons();
 }
 

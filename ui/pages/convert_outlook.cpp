@@ -12,20 +12,23 @@
 namespace shardlens::ui {
 namespace {
 
-constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max() / 2; // how much memory the job may have is another step's question
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max() / 2; // how much memory the job may have is asked elsewhere
 
 } // namespace
 
 QString layoutText(const TargetLayout& layout)
 {
-    const QString ranks = layout.ranks == 1 ? QCoreApplication::translate("ConvertPage", "1 rank") : QCoreApplication::translate("ConvertPage", "%1 ranks").arg(QString::fromStdString(groupedText(layout.ranks)));
+    const QString ranks =
+        layout.ranks == 1 ? QCoreApplication::translate("ConvertPage", "1 rank")
+                          : QCoreApplication::translate("ConvertPage", "%1 ranks").arg(QString::fromStdString(groupedText(layout.ranks)));
     return QCoreApplication::translate("ConvertPage", "%1 on %2", "stage, ranks").arg(QString::fromStdString(layout.title), ranks);
 }
 
 QString changeText(const TargetLayout& before, const TargetLayout& after)
 {
-    return before == after ? QCoreApplication::translate("ConvertPage", "%1, as before", "layout").arg(layoutText(before))
-                           : QCoreApplication::translate("ConvertPage", "%1 becomes %2", "layouts").arg(layoutText(before), layoutText(after));
+    return before == after
+               ? QCoreApplication::translate("ConvertPage", "%1, as before", "layout").arg(layoutText(before))
+               : QCoreApplication::translate("ConvertPage", "%1 becomes %2", "layouts").arg(layoutText(before), layoutText(after));
 }
 
 Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop)

@@ -106,6 +106,7 @@ QWidget* ConvertPage::makeFooter()
     row->addWidget(m_target, 1);
     const auto add = [&](const QString& label, void (ConvertPage::*pressed)()) {
         auto* button = new QPushButton(label);
+        button->setAutoDefault(true); // Enter presses it, as Space does
         connect(button, &QPushButton::clicked, this, pressed);
         row->addWidget(button);
         return button;
@@ -376,8 +377,9 @@ void ConvertPage::chooseJobFile()
 void ConvertPage::openJobFile(const QString& path)
 {
     const auto request = readJobFile(path);
-    const auto draft = !request ? Result<JobDraft>(request.error()) : !facts().checkpoint ? Result<JobDraft>(Error{ErrorCode::NotFound, "no checkpoint is open"})
-                                                                                          : draftOf(*request, m_draft, *facts().checkpoint);
+    const auto draft = !request              ? Result<JobDraft>(request.error())
+                       : !facts().checkpoint ? Result<JobDraft>(Error{ErrorCode::NotFound, "no checkpoint is open"})
+                                             : draftOf(*request, m_draft, *facts().checkpoint);
     if (!draft) {
         say(false, tr("The job file was not taken over."), QString::fromStdString(draft.error().sentence()));
         return;
@@ -390,7 +392,8 @@ void ConvertPage::openJobFile(const QString& path)
     if (asked == QFileInfo(QString::fromStdString(m_draft.source)).canonicalFilePath())
         say(true, tr("The choices of the job file were taken over."), {});
     else
-        say(true, tr("The choices of the job file were taken over."), tr("It is about %1; the source here stays %2.").arg(QString::fromStdString(request->source), QString::fromStdString(m_draft.source)));
+        say(true, tr("The choices of the job file were taken over."),
+            tr("It is about %1; the source here stays %2.").arg(QString::fromStdString(request->source), QString::fromStdString(m_draft.source)));
 }
 
 void ConvertPage::saveJobFile()

@@ -87,18 +87,27 @@ void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
     const bool same = !draft.dp || *draft.dp == m_sourceRanks;
     m_ranks.setReason(!known ? QString()
                       : same ? tr("data parallel, as many as the source has")
-                             : tr("data parallel; the source has %1, and every rank gets a share of its own").arg(QString::fromStdString(groupedText(m_sourceRanks))));
+                             : tr("data parallel; the source has %1, and every rank gets a share of its own")
+                                   .arg(QString::fromStdString(groupedText(m_sourceRanks))));
     const Outlook* run = facts.run.get();
     const QString asked = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now;
     m_stage.setReason(stageReason(now, run != nullptr && run->after ? stageName(*run->after) : asked, draft.zeroStage));
     const bool refused = run != nullptr && !run->refusal.isEmpty();
-    m_size->setText(run == nullptr ? tr("being worked out") : refused ? tr("cannot be written") : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
-    m_result.setReason(refused ? run->refusal : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after) : QString(), refused);
+    m_size->setText(run == nullptr ? tr("being worked out")
+                    : refused      ? tr("cannot be written")
+                              : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
+    m_result.setReason(refused                                       ? run->refusal
+                       : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after)
+                                                                     : QString(),
+                       refused);
 }
 
 void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)
 {
-    const Outlook* source = !facts.outlook ? nullptr : makesRun(draft) ? &facts.outlook->run : facts.outlook->tree ? &*facts.outlook->tree : nullptr;
+    const Outlook* source = !facts.outlook        ? nullptr
+                            : makesRun(draft)     ? &facts.outlook->run
+                            : facts.outlook->tree ? &*facts.outlook->tree
+                                                  : nullptr;
     const bool lost = source != nullptr && !makesRun(draft) && !source->refusal.isEmpty(); // a tree may be refused for what it would lose
     const bool some = source != nullptr && (lost || !source->leftOut.isEmpty());
     m_keep->setChecked(draft.keepObjects);
@@ -110,7 +119,8 @@ void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& fa
     else if (lost)
         m_objects.setReason(source->refusal, true);
     else
-        m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut) : tr("nothing to choose: every object of the source is written again"));
+        m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut)
+                                 : tr("nothing to choose: every object of the source is written again"));
 }
 
 void ConvertWholeOptions::take(JobDraft& draft) const
