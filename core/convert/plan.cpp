@@ -154,10 +154,9 @@ std::size_t Plan::tensorCount() const
     return results.size();
 }
 
-Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
+Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
 {
     SHARDLENS_ASSIGN(const OutputChoice choice, chooseOutput(*source, request));
-    SHARDLENS_TRY(checkTarget(*source, request));
     Plan plan;
     plan.request = filledIn(request, choice);
     plan.formatId = choice.formatId;
@@ -169,10 +168,18 @@ Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request,
         return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --select all --to torch of a torch file: elsewhere no objects are written"};
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
-    addReplaced(plan);
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
     SHARDLENS_TRY(planMemory(plan));
+    return plan;
+}
+
+Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
+{
+    SHARDLENS_TRY(chooseOutput(*source, request));
+    SHARDLENS_TRY(checkTarget(*source, request));
+    SHARDLENS_ASSIGN(Plan plan, planContents(std::move(source), request, job));
+    addReplaced(plan);
     return plan;
 }
 

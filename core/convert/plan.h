@@ -1,11 +1,13 @@
 #pragma once
 
 #include "core/convert/request.h"
+#include "core/format/target.h"
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,7 @@ struct PlannedFile {
     std::vector<PlannedTensor> tensors; // ascending by offset
     std::vector<PlannedRecord> records; // of an archive, ascending by offset
     std::size_t tensorCount = 0;        // that the file holds, whole or in part
+    std::optional<std::uint32_t> rank;  // whose file it is, in a run
 };
 
 // A tensor that reading the output must find, and what it must be equal to.
@@ -74,6 +77,9 @@ struct Plan {
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;
+    std::string leftOut; // classes of objects that are left out for want of keepObjects, for people
+    std::optional<TargetLayout> layoutBefore; // where a run becomes a run on other ranks
+    std::optional<TargetLayout> layoutAfter;
     std::uint64_t bytesToRead = 0;
     std::uint64_t bytesToWrite = 0;
     std::uint64_t blockBytes = 0;      // of output that one thread handles at a time
@@ -87,6 +93,8 @@ struct Plan {
 // Checks the request against the opened source and lays out the files. Refused, before anything is touched: a hole (with tensor, region, rank and missing file),
 // nothing selected, a dtype the target cannot hold, a target that exists (without overwrite) or lies inside the source, too small a memory limit.
 [[nodiscard]] Result<Plan> planConversion(CheckpointPtr source, const ConvertRequest& request, JobContext& job);
+// The same without a look at the target's place, of which the name alone counts: for who wants to know the result before a place is chosen.
+[[nodiscard]] Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, JobContext& job);
 // What of planConversion()'s checks looks at the target's place: asked again before writing.
 [[nodiscard]] Status checkTarget(const Checkpoint& source, const ConvertRequest& request);
 // The plan for people and tests, a line each: what is read and written, the files with their sizes, what changes.

@@ -87,6 +87,7 @@ Status TargetPlanner::addTorch(TargetTorchFile file)
     if (!planned)
         return planned.takeError().within(printable(file.name));
     planned->tensorCount = file.tensors;
+    planned->rank = file.rank;
     m_plan.files.push_back(planned.take());
     return {};
 }
@@ -127,6 +128,9 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
     for (TargetTextFile& file : target.textFiles)
         planner.addText(std::move(file));
     planner.finish();
+    plan.leftOut = std::move(target.leftOut);
+    plan.layoutBefore = std::move(target.before);
+    plan.layoutAfter = std::move(target.after);
     for (const TargetResult& result : target.results)
         plan.results.push_back({result.name, result.tensor, result.dtype});
     for (TargetNote& note : target.notes)

@@ -40,6 +40,7 @@ struct TargetTorchFile {
     std::vector<TargetStorage> storages;
     bool bigEndian = false;
     std::size_t tensors = 0; // that it holds, whole or in part; for people
+    std::optional<std::uint32_t> rank; // whose file it is, in a run
 };
 
 struct TargetTextFile {
@@ -62,6 +63,14 @@ struct TargetNote {
     std::string text;
 };
 
+// How a run is divided.
+struct TargetLayout {
+    std::string title;       // "DeepSpeed ZeRO-2"
+    std::uint32_t ranks = 1; // data parallel
+
+    auto operator<=>(const TargetLayout&) const = default;
+};
+
 // Files to write, before any byte of a tensor was read. The payload's files and tensors begin with those of the source, under the same numbers.
 struct Target {
     CheckpointPtr payload;
@@ -69,6 +78,9 @@ struct Target {
     std::vector<TargetTextFile> textFiles;
     std::vector<TargetResult> results;
     std::vector<TargetNote> notes;
+    std::string leftOut;                // classes of the objects that keepObjects would have kept: "train.Config, amp.Scaler"; for people
+    std::optional<TargetLayout> before; // of the source and of the result, where they are runs
+    std::optional<TargetLayout> after;
 };
 
 } // namespace shardlens

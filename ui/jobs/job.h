@@ -27,6 +27,7 @@ struct JobFile {
     QString name;
     std::uint64_t sizeBytes = 0; // 0: not known
     std::vector<FileStretch> stretches; // ascending
+    std::optional<std::uint32_t> rank = std::nullopt; // whose file it is, in a run
 };
 
 // What the window hands to the queue.

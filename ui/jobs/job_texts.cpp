@@ -39,6 +39,18 @@ bool isFault(int signal)
     return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGILL || signal == SIGFPE;
 }
 
+// "run on 6 ranks, ZeRO-2": what is not as in the source.
+QString runTitle(const QString& source, const ConvertRequest& request)
+{
+    QString title = source.isEmpty() ? QStringLiteral("deepspeed") : source;
+    if (!request.dp && !request.zeroStage)
+        return source.isEmpty() ? title : JobTexts::tr("%1 to %2", "source, format").arg(source, QStringLiteral("deepspeed"));
+    if (request.dp)
+        title = *request.dp == 1 ? JobTexts::tr("%1 on 1 rank").arg(title)
+                                 : JobTexts::tr("%1 on %2 ranks").arg(title, QString::fromStdString(groupedText(*request.dp)));
+    return request.zeroStage ? JobTexts::tr("%1, ZeRO-%2").arg(title).arg(*request.zeroStage) : title;
+}
+
 } // namespace
 
 QString JobTexts::titleOf(const ConvertRequest& request, const QString& formatId)
@@ -46,6 +58,8 @@ QString JobTexts::titleOf(const ConvertRequest& request, const QString& formatId
     const QString what = request.dtype ? QString::fromUtf8(nameOf(*request.dtype).data(), static_cast<qsizetype>(nameOf(*request.dtype).size())) : QString();
     const QString form = what.isEmpty() ? formatId : tr("%1 %2", "dtype, format").arg(what, formatId);
     const QString source = QString::fromStdString(printable(std::filesystem::path(request.source).lexically_normal().filename().string()));
+    if (request.to == "deepspeed")
+        return runTitle(source, request);
     QString title = source.isEmpty() ? form : tr("%1 to %2", "source, format").arg(source, form);
     switch (chosen(request)) {
     case Select::Weights: return title;

@@ -90,10 +90,13 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
         return;
     }
     addCompleteness(draft, *facts.source);
+    if (makesRun(draft))
+        addRun(facts.outlook.get());
     addFiles(*facts.checkpoint, *facts.source);
     addPickles(*facts.source, facts.scan.get());
     addFindings(*facts.checkpoint);
-    m_moduleOnly->setVisible(draft.select != Select::Module && !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module));
+    const bool moduleHelps = !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module);
+    m_moduleOnly->setVisible(!takesWhole(draft) && draft.select != Select::Module && moduleHelps);
 }
 
 void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts& source)
@@ -109,13 +112,25 @@ void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts&
         return;
     }
     if (source.weights.incomplete > 0)
-        incomplete(source.weights, tr("Weights"), draft.select == Select::Module ? Verdict::Note : Verdict::Bad);
+        incomplete(source.weights, tr("Weights"), contentsOf(draft) == Select::Module ? Verdict::Note : Verdict::Bad);
     else
         addLine(Verdict::Good, tr("Every element of %1 weights has a source.").arg(counted(source.weights.tensors)));
+    const bool wanted = contentsOf(draft) == Select::Optimizer || contentsOf(draft) == Select::All;
     if (source.optimizer.incomplete > 0)
-        incomplete(source.optimizer, tr("Optimizer"), draft.select == Select::Optimizer ? Verdict::Bad : Verdict::Note);
+        incomplete(source.optimizer, tr("Optimizer"), wanted ? Verdict::Bad : Verdict::Note);
     if (source.completeFor(Select::Module) && source.weights.incomplete > 0)
         addLine(Verdict::Good, tr("The module copy is whole: %1 tensors.").arg(counted(source.module.tensors)));
+}
+
+// What the plan would refuse is said here already.
+void ConvertCheckStep::addRun(const SourceOutlook* outlook)
+{
+    if (outlook == nullptr)
+        addLine(Verdict::Pending, tr("Looking whether training can go on from this checkpoint."));
+    else if (!outlook->run.refusal.isEmpty())
+        addLine(Verdict::Bad, tr("Training cannot go on from this checkpoint: %1", "reason").arg(outlook->run.refusal));
+    else
+        addLine(Verdict::Good, tr("Training can go on: %1, with optimizer states and counters.").arg(layoutText(*outlook->run.before)));
 }
 
 void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts& source)
@@ -177,8 +192,10 @@ QString ConvertCheckStep::summary(const JobDraft& draft, const StepFacts& facts)
 {
     if (!facts.checkpoint || !facts.source)
         return {};
-    if (!facts.source->completeFor(draft.select))
+    if (!facts.source->completeFor(contentsOf(draft)))
         return tr("Not whole");
+    if (makesRun(draft) && facts.outlook && !facts.outlook->run.refusal.isEmpty())
+        return tr("Cannot be continued");
     const std::size_t warnings = countOf(*facts.checkpoint, Severity::Warning);
     if (warnings == 0)
         return tr("Complete");
@@ -189,9 +206,9 @@ QString ConvertCheckStep::obstacle(const JobDraft& draft, const StepFacts& facts
 {
     if (!facts.source)
         return tr("The source is still being checked.");
-    if (facts.source->of(draft.select).incomplete > 0)
+    if (facts.source->of(contentsOf(draft)).incomplete > 0)
         return tr("Elements of what would be written have no source.");
-    return {};
+    return makesRun(draft) && facts.outlook ? facts.outlook->run.refusal : QString();
 }
 
 } // namespace shardlens::ui

@@ -3,6 +3,7 @@
 #include "core/layout/selection.h"
 #include "core/model/coverage.h"
 
+#include <QCoreApplication>
 #include <QFileInfo>
 
 #include <algorithm>
@@ -87,6 +88,29 @@ void lookAtFiles(const Checkpoint& checkpoint, SourceFacts& facts)
     }
 }
 
+// Choices for results that are put together tensor by tensor.
+void addPicking(const JobDraft& draft, ConvertRequest& request)
+{
+    request.dtype = draft.dtype;
+    if (!draft.include.isEmpty())
+        request.include.push_back(draft.include.toStdString());
+    if (!draft.exclude.isEmpty())
+        request.exclude.push_back(draft.exclude.toStdString());
+    if (!draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
+        request.maxShardBytes = draft.maxShardBytes;
+}
+
+// What tells the target's name from the source's: "-safetensors", "-dp6-zero3".
+QString suffixOf(const JobDraft& draft)
+{
+    QString suffix;
+    if (makesRun(draft) && draft.dp)
+        suffix += QStringLiteral("-dp%1").arg(*draft.dp);
+    if (makesRun(draft) && draft.zeroStage)
+        suffix += QStringLiteral("-zero%1").arg(*draft.zeroStage);
+    return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;
+}
+
 } // namespace
 
 std::uint64_t ContentFacts::bytesAs(std::optional<DType> cast, const std::string& format) const
@@ -125,6 +149,41 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
     return facts;
 }
 
+bool makesRun(const JobDraft& draft)
+{
+    return draft.format == "deepspeed";
+}
+
+bool keepsTree(const JobDraft& draft)
+{
+    return draft.sourceIsTree && draft.format == "torch" && draft.select == Select::All;
+}
+
+bool takesWhole(const JobDraft& draft)
+{
+    return makesRun(draft) || keepsTree(draft);
+}
+
+bool makesOneFile(const JobDraft& draft)
+{
+    return keepsTree(draft) || (draft.oneFile && !makesRun(draft));
+}
+
+Select contentsOf(const JobDraft& draft)
+{
+    return makesRun(draft) ? Select::All : draft.select;
+}
+
+QString problemOfTarget(const JobDraft& draft)
+{
+    const bool isFile = namesFile(draft.target);
+    if (makesRun(draft) && isFile)
+        return QCoreApplication::translate("ConvertPage", "A run is a folder of files, and the target's name says one file: take its ending away.");
+    if (keepsTree(draft) && !isFile)
+        return QCoreApplication::translate("ConvertPage", "Everything of this source is one torch file: end the target's name in .pt.");
+    return {};
+}
+
 QString endingOf(const std::string& format)
 {
     return format == "torch" ? QStringLiteral(".pt") : QStringLiteral(".safetensors");
@@ -141,16 +200,20 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.source = draft.source;
     request.target = draft.target.toStdString();
     request.to = draft.format;
-    request.select = draft.select;
-    request.dtype = draft.dtype;
-    if (!draft.include.isEmpty())
-        request.include.push_back(draft.include.toStdString());
-    if (!draft.exclude.isEmpty())
-        request.exclude.push_back(draft.exclude.toStdString());
-    if (!draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
-        request.maxShardBytes = draft.maxShardBytes;
+    request.tag = draft.tag;
+    if (makesRun(draft)) {
+        request.dp = draft.dp;
+        request.zeroStage = draft.zeroStage;
+    } else {
+        request.select = draft.select;
+    }
+    if (takesWhole(draft))
+        request.keepObjects = draft.keepObjects;
+    else
+        addPicking(draft, request);
     request.memoryLimit = draft.memoryLimit;
     request.threads = draft.threads;
+    request.device = draft.device;
     request.verify = draft.verify;
     request.overwrite = draft.overwrite;
     return request;
@@ -161,7 +224,7 @@ QString withEnding(QString target, const JobDraft& draft)
     for (const char* ending : kFileEndings)
         if (target.endsWith(QLatin1String(ending)))
             target.chop(static_cast<qsizetype>(std::char_traits<char>::length(ending)));
-    return draft.oneFile ? target + endingOf(draft.format) : target;
+    return makesOneFile(draft) ? target + endingOf(draft.format) : target;
 }
 
 QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
@@ -170,7 +233,7 @@ QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
     QString name = QString::fromStdString(checkpoint.title());
     name = withEnding(QFileInfo(name).fileName(), draft);
     name = name.isEmpty() ? QStringLiteral("model") : QFileInfo(name).completeBaseName();
-    name += QLatin1Char('-') + QString::fromStdString(draft.format);
+    name += suffixOf(draft);
     const QString folder = QFileInfo(QString::fromStdString(checkpoint.folder())).absoluteFilePath();
     // A tag's folder lies in the run's folder, and the target must lie outside both.
     QString parent = source.absolutePath();

@@ -67,21 +67,38 @@ struct JobDraft {
     QString exclude;
     bool verify = true;
     bool overwrite = false;
+    std::optional<std::uint32_t> dp;        // of a run to train on with; nothing: the source's ranks
+    std::optional<std::uint32_t> zeroStage; // nothing: the source's
+    bool keepObjects = false;
+    bool sourceIsTree = false;        // one torch file with nesting: everything of it goes into one torch file as it is
+    std::optional<std::string> tag;   // of a job document; this page chooses none
+    std::string device = "auto";      // likewise
     QString target;
     bool targetChosen = false; // by the user; else it follows the other choices
 
     auto operator<=>(const JobDraft&) const = default;
 };
 
+// The goal is a run that an engine resumes: all of the source, on ranks.
+[[nodiscard]] bool makesRun(const JobDraft& draft);
+// The result is the source's whole tree.
+[[nodiscard]] bool keepsTree(const JobDraft& draft);
+// Either: nothing is picked from the source, nothing is cast or split, and objects that are no tensors are written too.
+[[nodiscard]] bool takesWhole(const JobDraft& draft);
+[[nodiscard]] bool makesOneFile(const JobDraft& draft);
+// The contents that the goal takes: a run is everything, whatever was chosen for another goal.
+[[nodiscard]] Select contentsOf(const JobDraft& draft);
+// Why the target's name cannot be that of the result: a file where a folder is made, or the other way round. Empty: it can.
+[[nodiscard]] QString problemOfTarget(const JobDraft& draft);
 // ".safetensors" or ".pt".
 [[nodiscard]] QString endingOf(const std::string& format);
 // True where the name makes the target one file.
 [[nodiscard]] bool namesFile(const QString& target);
-// The job that the draft stands for. Defaults stay defaults, so that its command line is short.
+// The job that the draft stands for, without the choices that its goal does not offer. Defaults stay defaults, so that its command line is short.
 [[nodiscard]] ConvertRequest requestOf(const JobDraft& draft);
-// Beside the source: "<title>-safetensors", with a number where that exists.
+// Beside the source: "<title>-safetensors" or "<title>-dp6", with a number where that exists.
 [[nodiscard]] QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint);
-// Gives the target the ending that goes with `oneFile` and `format`.
+// Gives the target the ending that goes with the goal, or takes it away.
 [[nodiscard]] QString withEnding(QString target, const JobDraft& draft);
 
 } // namespace shardlens::ui

@@ -3,10 +3,27 @@
 #include "core/base/text.h"
 #include "ui/theme/theme.h"
 
+#include <QHBoxLayout>
+#include <QKeyEvent>
 #include <QPainter>
+#include <QPushButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace shardlens::ui {
+namespace {
+
+constexpr int kTextLeft = 48; // design pixels
+
+QString torchSentence(bool wholeTree)
+{
+    return wholeTree
+               ? ConvertGoalStep::tr("The source's whole tree in one file, as torch.save writes it: tensors, nesting and plain values.")
+               : ConvertGoalStep::tr("Tensors only, as torch.save writes them; torch.load(…, weights_only=True) reads them.");
+}
+
+} // namespace
 
 GoalCard::GoalCard(std::string format, const QString& title, const QString& sentence, QWidget* parent)
     : QAbstractButton(parent), m_format(std::move(format)), m_sentence(sentence)
@@ -16,9 +33,11 @@ GoalCard::GoalCard(std::string format, const QString& title, const QString& sent
     setAutoExclusive(true);
     setFocusPolicy(Qt::StrongFocus);
     setAttribute(Qt::WA_Hover);
-    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Minimum);
+    policy.setHeightForWidth(true);
+    setSizePolicy(policy);
     setAccessibleName(title);
-    setAccessibleDescription(sentence);
+    describe();
     connect(&Theme::current(), &Theme::changed, this, [this] {
         updateGeometry();
         update();
@@ -27,14 +46,63 @@ GoalCard::GoalCard(std::string format, const QString& title, const QString& sent
 
 void GoalCard::setSize(const QString& size)
 {
+    if (size == m_size)
+        return;
     m_size = size;
-    setAccessibleDescription(size.isEmpty() ? m_sentence : m_sentence + QLatin1Char(' ') + size);
+    describe();
+    updateGeometry();
     update();
+}
+
+void GoalCard::setSentence(const QString& sentence)
+{
+    if (sentence == m_sentence)
+        return;
+    m_sentence = sentence;
+    describe();
+    updateGeometry();
+    update();
+}
+
+void GoalCard::describe()
+{
+    setAccessibleDescription(m_size.isEmpty() ? m_sentence : m_sentence + QLatin1Char(' ') + m_size);
 }
 
 QSize GoalCard::sizeHint() const
 {
-    return {Theme::current().px(480), Theme::current().px(72)};
+    return {Theme::current().px(480), heightForWidth(Theme::current().px(480))};
+}
+
+int GoalCard::sizeRoom() const
+{
+    const Theme& theme = Theme::current();
+    return m_size.isEmpty() ? theme.px(16) : QFontMetrics(theme.font(TextStyle::Title)).horizontalAdvance(m_size) + theme.px(32);
+}
+
+GoalCard::Heights GoalCard::heightsAt(int width) const
+{
+    const Theme& theme = Theme::current();
+    const int room = std::max(theme.px(80), width - theme.px(kTextLeft) - sizeRoom());
+    const auto wrapped = [&](TextStyle style, const QString& words) {
+        return QFontMetrics(theme.font(style)).boundingRect(QRect(0, 0, room, 0), Qt::TextWordWrap, words).height();
+    };
+    return {wrapped(TextStyle::Strong, text()), m_sentence.isEmpty() ? 0 : wrapped(TextStyle::Body, m_sentence)};
+}
+
+int GoalCard::heightForWidth(int width) const
+{
+    const Theme& theme = Theme::current();
+    const Heights needed = heightsAt(width);
+    return std::max(theme.px(72), needed.title + needed.sentence + theme.px(32));
+}
+
+void GoalCard::keyPressEvent(QKeyEvent* event)
+{
+    if (event->key() == Qt::Key_Return || event->key() == Qt::Key_Enter)
+        click();
+    else
+        QAbstractButton::keyPressEvent(event);
 }
 
 void GoalCard::paintEvent(QPaintEvent*)
@@ -42,38 +110,52 @@ void GoalCard::paintEvent(QPaintEvent*)
     const Theme& theme = Theme::current();
     QPainter painter(this);
     painter.setRenderHint(QPainter::Antialiasing);
-    const bool strong = hasFocus() || isChecked();
-    painter.setPen(QPen(theme.colour(strong ? Token::Accent : underMouse() ? Token::BorderStrong : Token::Border), hasFocus() ? 2 : 1));
-    painter.setBrush(theme.colour(isChecked() ? Token::AccentWeak : Token::Surface));
+    const bool strong = hasFocus() || (isChecked() && isEnabled());
+    const bool hovered = isEnabled() && underMouse();
+    painter.setPen(QPen(theme.colour(strong ? Token::Accent : hovered ? Token::BorderStrong : Token::Border), hasFocus() ? 2 : 1));
+    painter.setBrush(theme.colour(!isEnabled() ? Token::Sunken : isChecked() ? Token::AccentWeak : Token::Surface));
     painter.drawRoundedRect(QRectF(rect()).adjusted(1, 1, -1, -1), theme.px(6), theme.px(6));
     const double mark = theme.px(16);
     const QRectF circle(theme.px(16), (height() - mark) / 2, mark, mark);
-    painter.setPen(QPen(theme.colour(isChecked() ? Token::Accent : Token::BorderStrong), 1.5));
+    const Token ring = !isEnabled() ? Token::Border : isChecked() ? Token::Accent : Token::BorderStrong;
+    painter.setPen(QPen(theme.colour(ring), 1.5));
     painter.setBrush(theme.colour(Token::Surface));
     painter.drawEllipse(circle);
     if (isChecked()) {
         painter.setPen(Qt::NoPen);
-        painter.setBrush(theme.colour(Token::Accent));
+        painter.setBrush(theme.colour(isEnabled() ? Token::Accent : Token::BorderStrong));
         painter.drawEllipse(circle.adjusted(theme.px(4), theme.px(4), -theme.px(4), -theme.px(4)));
     }
-    const int left = theme.px(48);
+    const int left = theme.px(kTextLeft);
+    const int room = width() - left - sizeRoom();
     painter.setFont(theme.font(TextStyle::Title));
-    const int sizeRoom = painter.fontMetrics().horizontalAdvance(m_size) + theme.px(32);
     painter.setPen(theme.colour(Token::Text));
-    const int line = painter.fontMetrics().height();
-    painter.drawText(QRect(width() - sizeRoom, 0, sizeRoom - theme.px(16), height()), Qt::AlignRight | Qt::AlignVCenter, m_size);
+    painter.drawText(QRect(left + room, 0, width() - left - room - theme.px(16), height()), Qt::AlignRight | Qt::AlignVCenter, m_size);
     painter.setFont(theme.font(TextStyle::Strong));
-    const int room = width() - left - sizeRoom;
-    painter.drawText(QRect(left, height() / 2 - line, room, line), Qt::AlignVCenter, painter.fontMetrics().elidedText(text(), Qt::ElideRight, room));
+    painter.setPen(theme.colour(isEnabled() ? Token::Text : Token::Text2));
+    const Heights needed = heightsAt(width());
+    const int top = (height() - needed.title - needed.sentence) / 2;
+    painter.drawText(QRect(left, top, room, needed.title), Qt::TextWordWrap, text());
     painter.setFont(theme.font(TextStyle::Body));
     painter.setPen(theme.colour(Token::Text2));
-    painter.drawText(QRect(left, height() / 2, room, line), Qt::AlignVCenter, painter.fontMetrics().elidedText(m_sentence, Qt::ElideRight, room));
+    painter.drawText(QRect(left, top + needed.title, room, needed.sentence), Qt::TextWordWrap, m_sentence);
 }
 
-ConvertGoalStep::ConvertGoalStep(QWidget* parent) : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
+ConvertGoalStep::ConvertGoalStep(QWidget* parent)
+    : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
 {
-    add(new GoalCard("safetensors", tr("One model for inference: safetensors"), tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
-    add(new GoalCard("torch", tr("One model for inference: torch files"), tr("Tensors only, as torch.save writes them; torch.load(…, weights_only=True) reads them.")));
+    add(new GoalCard("safetensors", tr("One model for inference: safetensors"),
+                     tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
+    add(new GoalCard("torch", tr("One model for inference: torch files"), torchSentence(false)));
+    add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
+    auto* more = new QHBoxLayout;
+    m_jobFile = new QPushButton(tr("Open job file…"));
+    m_jobFile->setAutoDefault(true); // Enter presses it
+    m_jobFile->setToolTip(tr("Takes the choices of a job that was saved before"));
+    connect(m_jobFile, &QPushButton::clicked, this, &ConvertGoalStep::openJobFile);
+    more->addWidget(m_jobFile);
+    more->addStretch();
+    body()->addLayout(more);
     body()->addStretch();
 }
 
@@ -93,16 +175,52 @@ void ConvertGoalStep::add(GoalCard* card)
 void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
 {
     keep(draft);
+    m_jobFile->setEnabled(facts.outlook != nullptr);
     for (GoalCard* card : m_cards) {
         const QSignalBlocker quiet(card);
         card->setChecked(card->format() == draft.format);
-        card->setSize(facts.source ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format()))) : QString());
+        if (card->format() == "torch")
+            card->setSentence(torchSentence(keepsTree(draft)));
+        if (card->format() == "deepspeed")
+            loadRun(facts);
+        else
+            card->setSize(facts.source
+                              ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format())))
+                              : QString());
     }
+}
+
+void ConvertGoalStep::loadRun(const StepFacts& facts)
+{
+    GoalCard* run = card("deepspeed");
+    const Outlook* can = facts.outlook ? &facts.outlook->run : nullptr;
+    run->setEnabled(can != nullptr && can->refusal.isEmpty());
+    run->setSize(facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
+    if (can == nullptr)
+        run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
+    else if (!can->refusal.isEmpty())
+        run->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
+    else
+        run->setSentence(tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1.")
+                             .arg(layoutText(*can->before)));
+}
+
+GoalCard* ConvertGoalStep::card(const std::string& format) const
+{
+    const auto found = std::find_if(m_cards.begin(), m_cards.end(), [&](const GoalCard* card) { return card->format() == format; });
+    return found == m_cards.end() ? nullptr : *found;
 }
 
 QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts&) const
 {
-    return draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
+    return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
+}
+
+QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts) const
+{
+    if (!makesRun(draft))
+        return {};
+    return !facts.outlook ? tr("Looking whether training can go on from this checkpoint.") : facts.outlook->run.refusal;
 }
 
 } // namespace shardlens::ui

@@ -3,12 +3,11 @@
 #include "core/base/regex.h"
 #include "core/base/text.h"
 #include "core/job/executor.h"
-#include "ui/jobs/parts.h"
+#include "ui/pages/convert_whole_options.h"
 #include "ui/widgets/text_label.h"
 
 #include <QCheckBox>
 #include <QComboBox>
-#include <QGridLayout>
 #include <QLineEdit>
 #include <QRadioButton>
 #include <QSpinBox>
@@ -69,13 +68,10 @@ QComboBox* sizeBox()
 
 ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What goes in?"), tr("Every default has its reason beside it."), parent)
 {
-    auto* grid = new QGridLayout;
-    grid->setHorizontalSpacing(Theme::current().px(16));
-    grid->setVerticalSpacing(Theme::current().px(8));
-    grid->setColumnMinimumWidth(0, Theme::current().px(128));
-    grid->setColumnStretch(2, 1);
-    body()->addLayout(grid);
+    OptionGrid grid(body());
     makeContents(grid);
+    m_whole = new ConvertWholeOptions(grid, this);
+    connect(m_whole, &ConvertWholeOptions::edited, this, &ConvertOptionsStep::take);
     makePrecision(grid);
     makeSizes(grid);
     makeChecks(grid);
@@ -83,83 +79,65 @@ ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What g
     body()->addStretch();
 }
 
-TextLabel* ConvertOptionsStep::addRow(QGridLayout* grid, const QString& label, QWidget* control)
-{
-    const int row = grid->rowCount();
-    grid->addWidget(new TextLabel(label, TextStyle::Body, Token::Text3), row, 0);
-    grid->addWidget(control, row, 1);
-    auto* reason = new TextLabel({}, TextStyle::Body, Token::Text2);
-    reason->setWordWrap(true);
-    grid->addWidget(reason, row, 2);
-    control->setMinimumWidth(Theme::current().px(232));
-    if (control->accessibleName().isEmpty())
-        control->setAccessibleName(label);
-    return reason;
-}
-
-void ConvertOptionsStep::makeContents(QGridLayout* grid)
+void ConvertOptionsStep::makeContents(OptionGrid& grid)
 {
     constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer, Select::All};
     for (std::size_t i = 0; i < kSelects.size(); ++i) {
         auto* button = new QRadioButton;
         connect(button, &QRadioButton::toggled, this, &ConvertOptionsStep::take);
-        m_contents[i] = {kSelects[i], button, addRow(grid, i == 0 ? tr("Contents") : QString(), button)};
+        m_contents[i] = {kSelects[i], button, grid.add(i == 0 ? tr("Contents") : QString(), button)};
     }
 }
 
-void ConvertOptionsStep::makePrecision(QGridLayout* grid)
+void ConvertOptionsStep::makePrecision(OptionGrid& grid)
 {
     m_dtype = new QComboBox;
     m_dtype->addItem(tr("As stored"));
     for (const DType dtype : {DType::F32, DType::BF16, DType::F16})
         m_dtype->addItem(dtypeText(dtype), static_cast<int>(dtype));
     connect(m_dtype, &QComboBox::currentIndexChanged, this, &ConvertOptionsStep::take);
-    m_dtypeReason = addRow(grid, tr("Precision"), m_dtype);
+    m_dtypeRow = grid.add(tr("Precision"), m_dtype);
 }
 
-void ConvertOptionsStep::makeSizes(QGridLayout* grid)
+void ConvertOptionsStep::makeSizes(OptionGrid& grid)
 {
     m_maxShard = sizeBox();
     m_maxShard->addItem(tr("One file"), QVariant::fromValue<qulonglong>(0));
     for (const std::uint64_t size : {2 * kGB, kDefaultShardBytes, 10 * kGB, 50 * kGB})
         m_maxShard->addItem(QStringLiteral("%1 GB").arg(size / kGB), QVariant::fromValue<qulonglong>(size));
-    m_maxShardReason = addRow(grid, tr("Largest file"), m_maxShard);
+    m_maxShardRow = grid.add(tr("Largest file"), m_maxShard);
     m_memory = sizeBox();
     for (const std::uint64_t size : {256 * kMiB, 512 * kMiB, 1024 * kMiB, 2048 * kMiB, 4096 * kMiB})
         m_memory->addItem(text(sizeText(size)), QVariant::fromValue<qulonglong>(size));
-    m_memoryReason = addRow(grid, tr("Memory at most"), m_memory);
+    m_memoryRow = grid.add(tr("Memory at most"), m_memory);
     for (QComboBox* box : {m_maxShard, m_memory})
         connect(box, &QComboBox::currentTextChanged, this, &ConvertOptionsStep::take);
 }
 
-void ConvertOptionsStep::makeChecks(QGridLayout* grid)
+void ConvertOptionsStep::makeChecks(OptionGrid& grid)
 {
     m_verify = new QCheckBox(tr("Verify after writing"));
-    addRow(grid, tr("Check"), m_verify)->setText(tr("The result is read back and compared with the source before it gets its name."));
+    grid.add(tr("Check"), m_verify).setReason(tr("The result is read back and compared with the source before it gets its name."));
     m_overwrite = new QCheckBox(tr("Replace it"));
-    addRow(grid, tr("Target exists"), m_overwrite)->setText(tr("Names are exchanged at the end; until then the old one stays. Only a checkpoint or a model file is replaced."));
+    grid.add(tr("Target exists"), m_overwrite).setReason(tr("Names are exchanged at the end; until then the old one stays. Only a checkpoint or a model file is replaced."));
     for (QCheckBox* box : {m_verify, m_overwrite})
         connect(box, &QCheckBox::toggled, this, &ConvertOptionsStep::take);
 }
 
-void ConvertOptionsStep::makeMore(QGridLayout* grid)
+void ConvertOptionsStep::makeMore(OptionGrid& grid)
 {
-    auto* rule = new Ground(Token::Border);
-    rule->setFixedHeight(1);
-    const int row = grid->rowCount();
-    grid->addWidget(rule, row, 0, 1, 3);
-    grid->addWidget(new TextLabel(tr("More"), TextStyle::Strong, Token::Text), row + 1, 0);
+    grid.addHeading(tr("More"));
     m_threads = new QSpinBox;
     m_threads->setRange(0, kMostThreads);
     m_threads->setSpecialValueText(tr("%1, as many as there are").arg(availableThreads()));
     connect(m_threads, &QSpinBox::valueChanged, this, &ConvertOptionsStep::take);
-    m_device = addRow(grid, tr("Threads"), m_threads);
+    m_threadsRow = grid.add(tr("Threads"), m_threads);
     m_include = new QLineEdit;
     m_include->setPlaceholderText(tr("everything"));
-    m_patternReason = addRow(grid, tr("Only names with"), m_include);
+    m_includeRow = grid.add(tr("Only names with"), m_include);
     m_exclude = new QLineEdit;
     m_exclude->setPlaceholderText(tr("nothing"));
-    addRow(grid, tr("Not names with"), m_exclude)->setText(tr("A regular expression, searched in the names, like ^lm_head\\."));
+    m_excludeRow = grid.add(tr("Not names with"), m_exclude);
     for (QLineEdit* field : {m_include, m_exclude}) {
         field->setFont(Theme::current().font(TextStyle::Mono));
         connect(field, &QLineEdit::textChanged, this, &ConvertOptionsStep::take);
@@ -172,16 +150,30 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
     m_facts = facts;
     m_loading = true;
     loadContents();
-    m_dtype->setCurrentIndex(draft.dtype ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
-    showSize(m_maxShard, draft.oneFile ? 0 : draft.maxShardBytes);
+    m_whole->load(draft, facts);
+    const bool cast = draft.dtype && !keepsTree(draft);
+    m_dtype->setCurrentIndex(cast ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
+    showSize(m_maxShard, makesOneFile(draft) ? 0 : draft.maxShardBytes);
     showSize(m_memory, draft.memoryLimit);
     m_threads->setValue(static_cast<int>(draft.threads));
     m_verify->setChecked(draft.verify);
     m_overwrite->setChecked(draft.overwrite);
-    m_include->setText(draft.include);
-    m_exclude->setText(draft.exclude);
+    m_include->setText(keepsTree(draft) ? QString() : draft.include);
+    m_exclude->setText(keepsTree(draft) ? QString() : draft.exclude);
+    loadRows();
     loadReasons();
     m_loading = false;
+}
+
+void ConvertOptionsStep::loadRows()
+{
+    const bool run = makesRun(draft());
+    for (const Content& content : m_contents)
+        content.row.setVisible(!run);
+    for (const OptionRow* row : {&m_dtypeRow, &m_maxShardRow, &m_includeRow, &m_excludeRow}) {
+        row->setVisible(!run);
+        row->control->setEnabled(!keepsTree(draft()));
+    }
 }
 
 void ConvertOptionsStep::loadContents()
@@ -200,38 +192,70 @@ void ConvertOptionsStep::loadContents()
         }
         const bool there = found.tensors > 0 && (content.select != Select::Module || m_facts.source->hasMaster);
         content.button->setEnabled(there);
-        content.note->setText(there ? noteOf(content.select, found) : content.select == Select::Optimizer ? tr("the source holds no optimizer states") : tr("the source holds one copy of the weights"));
+        content.row.setReason(there                                 ? noteOf(content.select, found)
+                              : content.select == Select::Optimizer ? tr("the source holds no optimizer states")
+                                                                    : tr("the source holds one copy of the weights"));
     }
 }
 
 QString ConvertOptionsStep::noteOf(Select select, const ContentFacts& found) const
 {
-    const QString size = tr("%1, %2 tensors").arg(text(sizeText(found.bytesAs(std::nullopt, draft().format))), text(groupedText(found.tensorsInResult())));
+    const QString bytes = text(sizeText(found.bytesAs(std::nullopt, draft().format)));
+    const QString size = tr("%1, %2", "size, tensors").arg(bytes, text(plural(found.tensorsInResult(), "tensor", "tensors")));
     if (select == Select::Weights && m_facts.source->hasMaster)
         return tr("%1; the optimizer's own copy, more exact than the module copy").arg(size);
+    if (select == Select::All && draft().sourceIsTree && draft().format == "torch")
+        return tr("%1; the source's tree as it is, with what is no tensor, in one torch file").arg(size);
     return select == Select::All ? tr("%1; weights, module copies and optimizer states").arg(size) : size;
 }
 
 void ConvertOptionsStep::loadReasons()
 {
     const ContentFacts* found = m_facts.source ? &m_facts.source->of(draft().select) : nullptr;
+    const bool tree = keepsTree(draft());
     const QString stored = found != nullptr && found->dtype ? dtypeText(*found->dtype) : QString();
     m_dtype->setItemText(0, stored.isEmpty() ? tr("As stored") : tr("As stored: %1").arg(stored));
-    if (!draft().dtype)
-        m_dtypeReason->setText(stored.isEmpty() ? QString() : tr("because the source is %1: every byte is copied").arg(stored));
+    if (tree)
+        m_dtypeRow.setReason(tr("everything of a torch file is kept as it is; choose weights to cast them"));
+    else if (!draft().dtype)
+        m_dtypeRow.setReason(stored.isEmpty() ? QString() : tr("because the source is %1: every byte is copied").arg(stored));
     else if (found != nullptr)
-        m_dtypeReason->setText(tr("%1 in all; values beyond its range become infinite, and the report counts them").arg(text(sizeText(found->bytesAs(draft().dtype, draft().format)))));
-    m_maxShardReason->setText(draft().oneFile ? tr("the target is one file") : sizeIn(m_maxShard) == 0 ? tr("a size such as 5GB or 512MiB is needed")
-                              : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there") : QString());
-    m_memoryReason->setText(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
-    m_device->setText(draft().dtype && found != nullptr && draft().dtype != found->dtype ? tr("on the CPU: casts keep up with the disk") : tr("on the CPU: a GPU would not help here, every byte is copied"));
-    const QString problem = problemOf(draft().include) + problemOf(draft().exclude);
-    m_patternReason->setText(problem);
-    m_patternReason->setInk(problem.isEmpty() ? Token::Text2 : Token::Error);
-    m_include->setProperty("invalid", !problemOf(draft().include).isEmpty());
-    m_exclude->setProperty("invalid", !problemOf(draft().exclude).isEmpty());
+        m_dtypeRow.setReason(tr("%1 in all; values beyond its range become infinite, and the report counts them")
+                                 .arg(text(sizeText(found->bytesAs(draft().dtype, draft().format)))));
+    m_maxShardRow.setReason(tree                                          ? tr("a tree is one file")
+                            : draft().oneFile                             ? tr("the target is one file")
+                            : sizeIn(m_maxShard) == 0                     ? tr("a size such as 5GB or 512MiB is needed")
+                            : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there")
+                                                                          : QString());
+    m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
+    const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
+    m_threadsRow.setReason(makesRun(draft()) ? tr("on the CPU: a GPU would not help here")
+                           : casts           ? tr("on the CPU: casts keep up with the disk")
+                                             : tr("on the CPU: a GPU would not help here, every byte is copied"));
+    loadPatternReasons();
+}
+
+void ConvertOptionsStep::loadPatternReasons()
+{
+    const bool tree = keepsTree(draft());
+    const QString problem = tree ? QString() : problemOf(draft().include) + problemOf(draft().exclude);
+    m_includeRow.setReason(tree ? tr("a tree is kept whole") : problem, !problem.isEmpty());
+    m_excludeRow.setReason(tree ? QString() : tr("A regular expression, searched in the names, like ^lm_head\\."));
+    m_include->setProperty("invalid", !tree && !problemOf(draft().include).isEmpty());
+    m_exclude->setProperty("invalid", !tree && !problemOf(draft().exclude).isEmpty());
     for (QLineEdit* field : {m_include, m_exclude})
         field->update();
+}
+
+void ConvertOptionsStep::takePicking(JobDraft& draft) const
+{
+    const QVariant dtype = m_dtype->currentData();
+    draft.dtype = dtype.isValid() ? std::optional(static_cast<DType>(dtype.toInt())) : std::nullopt;
+    draft.oneFile = m_maxShard->currentText() == m_maxShard->itemText(0);
+    if (const std::uint64_t size = sizeIn(m_maxShard); size > 0)
+        draft.maxShardBytes = size;
+    draft.include = m_include->text();
+    draft.exclude = m_exclude->text();
 }
 
 void ConvertOptionsStep::take()
@@ -239,35 +263,43 @@ void ConvertOptionsStep::take()
     if (m_loading)
         return;
     JobDraft next = draft();
-    for (const Content& content : m_contents)
-        if (content.button->isChecked())
-            next.select = content.select;
-    const QVariant dtype = m_dtype->currentData();
-    next.dtype = dtype.isValid() ? std::optional(static_cast<DType>(dtype.toInt())) : std::nullopt;
-    next.oneFile = m_maxShard->currentText() == m_maxShard->itemText(0);
-    if (const std::uint64_t size = sizeIn(m_maxShard); size > 0)
-        next.maxShardBytes = size;
+    const bool wasWhole = takesWhole(next);
+    if (!makesRun(next))
+        for (const Content& content : m_contents)
+            if (content.button->isChecked())
+                next.select = content.select;
+    if (!wasWhole) // else the controls do not show the draft's own choices
+        takePicking(next);
+    if (wasWhole && takesWhole(next))
+        m_whole->take(next);
     if (const std::uint64_t size = sizeIn(m_memory); size > 0)
         next.memoryLimit = size;
     next.threads = static_cast<std::uint32_t>(m_threads->value());
     next.verify = m_verify->isChecked();
     next.overwrite = m_overwrite->isChecked();
-    next.include = m_include->text();
-    next.exclude = m_exclude->text();
     change(next);
+    if (takesWhole(next) != wasWhole) {
+        load(next, m_facts);
+        return;
+    }
+    m_loading = true;
+    m_whole->load(next, m_facts);
+    m_loading = false;
     loadReasons();
 }
 
-QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts&) const
+QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& facts) const
 {
+    if (makesRun(draft))
+        return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
-    const QString dtype = draft.dtype ? dtypeText(*draft.dtype) : tr("as stored");
+    const QString dtype = draft.dtype && !keepsTree(draft) ? dtypeText(*draft.dtype) : tr("as stored");
     return tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
 }
 
-QString ConvertOptionsStep::obstacle(const JobDraft& draft, const StepFacts&) const
+QString ConvertOptionsStep::obstacle(const JobDraft& draft, const StepFacts& facts) const
 {
-    return problemOf(draft.include) + problemOf(draft.exclude);
+    return takesWhole(draft) ? ConvertWholeOptions::obstacle(draft, facts) : problemOf(draft.include) + problemOf(draft.exclude);
 }
 
 } // namespace shardlens::ui

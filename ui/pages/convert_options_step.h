@@ -1,19 +1,19 @@
 #pragma once
 
+#include "ui/pages/convert_option_grid.h"
 #include "ui/pages/convert_step.h"
 
 #include <array>
 
 class QCheckBox;
 class QComboBox;
-class QGridLayout;
 class QLineEdit;
 class QRadioButton;
 class QSpinBox;
 
 namespace shardlens::ui {
 
-class TextLabel;
+class ConvertWholeOptions;
 
 // "What goes in?" Each choice with its size and the reason for its default.
 class ConvertOptionsStep : public ConvertStep {
@@ -28,36 +28,40 @@ private:
     struct Content {
         Select select;
         QRadioButton* button;
-        TextLabel* note;
+        OptionRow row;
     };
 
-    void makeContents(QGridLayout* grid);
-    void makePrecision(QGridLayout* grid);
-    void makeSizes(QGridLayout* grid);
-    void makeChecks(QGridLayout* grid);
-    void makeMore(QGridLayout* grid);
-    // A labelled row; returns where its reason goes.
-    TextLabel* addRow(QGridLayout* grid, const QString& label, QWidget* control);
+    void makeContents(OptionGrid& grid);
+    void makePrecision(OptionGrid& grid);
+    void makeSizes(OptionGrid& grid);
+    void makeChecks(OptionGrid& grid);
+    void makeMore(OptionGrid& grid);
     void loadContents();
+    // Which rows the goal has, and which of them can be changed.
+    void loadRows();
     [[nodiscard]] QString noteOf(Select select, const ContentFacts& found) const;
     void loadReasons();
+    void loadPatternReasons();
     // The user has touched a control: the draft becomes what the controls say.
     void take();
+    void takePicking(JobDraft& draft) const;
 
     std::array<Content, 4> m_contents{};
+    ConvertWholeOptions* m_whole;
     QComboBox* m_dtype;
-    TextLabel* m_dtypeReason;
+    OptionRow m_dtypeRow;
     QComboBox* m_maxShard;
-    TextLabel* m_maxShardReason;
+    OptionRow m_maxShardRow;
     QComboBox* m_memory;
-    TextLabel* m_memoryReason;
+    OptionRow m_memoryRow;
     QSpinBox* m_threads;
-    TextLabel* m_device;
+    OptionRow m_threadsRow;
     QCheckBox* m_verify;
     QCheckBox* m_overwrite;
     QLineEdit* m_include;
+    OptionRow m_includeRow;
     QLineEdit* m_exclude;
-    TextLabel* m_patternReason;
+    OptionRow m_excludeRow;
     StepFacts m_facts;
     bool m_loading = false;
 };

@@ -8,6 +8,7 @@
 #include "ui/models/safety_check.h"
 #include "ui/pages/convert_check_step.h"
 #include "ui/pages/convert_goal_step.h"
+#include "ui/pages/convert_job_file.h"
 #include "ui/pages/convert_options_step.h"
 #include "ui/pages/convert_plan_step.h"
 #include "ui/pages/convert_step_list.h"
@@ -23,10 +24,11 @@
 #include <QLineEdit>
 #include <QPushButton>
 #include <QResizeEvent>
-#include <QSaveFile>
 #include <QSettings>
 #include <QStackedWidget>
 #include <QVBoxLayout>
+
+#include <tuple>
 
 namespace shardlens::ui {
 namespace {
@@ -42,7 +44,7 @@ QStringList stepNames()
 
 } // namespace
 
-ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) : Page(document, parent), m_queue(queue)
+ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) : Page(document, parent), m_queue(queue), m_facts(new ConvertFacts(this))
 {
     auto* columns = new QHBoxLayout(this);
     columns->setContentsMargins(0, 0, 0, 0);
@@ -53,8 +55,10 @@ ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) :
     rows->setSpacing(0);
     m_stack = new QStackedWidget;
     auto* check = new ConvertCheckStep;
+    m_goal = new ConvertGoalStep;
+    m_options = new ConvertOptionsStep;
     m_plan = new ConvertPlanStep;
-    m_steps = {new ConvertGoalStep, check, new ConvertOptionsStep, m_plan};
+    m_steps = {m_goal, check, m_options, m_plan};
     for (ConvertStep* step : m_steps) {
         m_stack->addWidget(step);
         connect(step, &ConvertStep::edited, this, &ConvertPage::take);
@@ -67,16 +71,18 @@ ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) :
     m_replanSoon.setSingleShot(true);
     m_replanSoon.setInterval(kReplanMs);
     connect(&m_replanSoon, &QTimer::timeout, this, &ConvertPage::replan);
+    connect(m_goal, &ConvertGoalStep::openJobFile, this, &ConvertPage::chooseJobFile);
     connect(check, &ConvertCheckStep::checkAgain, document, &Document::load);
     connect(m_list, &ConvertStepList::chosen, this, [this](int index) { goTo(static_cast<Step>(index)); });
     connect(&m_planner, &ConvertPlanner::planned, this, [this](const std::shared_ptr<const PlannedJob>& job) {
         m_plan->showPlan(job, m_queue->measuredRate(job->disk));
         showAll();
     });
+    connect(m_facts, &ConvertFacts::known, this, &ConvertPage::adoptFacts);
     connect(document, &Document::stateChanged, this, &ConvertPage::adoptDocument);
     connect(document->safety(), &SafetyCheck::changed, this, [this, check] {
-        m_facts.scan = this->document()->safety()->report();
-        check->load(m_draft, m_facts);
+        m_facts->setScan(this->document()->safety()->report());
+        check->load(m_draft, facts());
     });
     connect(queue, &JobQueue::changed, this, &ConvertPage::showSteps);
     adoptDocument();
@@ -100,6 +106,7 @@ QWidget* ConvertPage::makeFooter()
     row->addWidget(m_target, 1);
     const auto add = [&](const QString& label, void (ConvertPage::*pressed)()) {
         auto* button = new QPushButton(label);
+        button->setAutoDefault(true); // Enter presses it, as Space does
         connect(button, &QPushButton::clicked, this, pressed);
         row->addWidget(button);
         return button;
@@ -120,33 +127,51 @@ QWidget* ConvertPage::makeFooter()
 // A checkpoint that was opened anew is checked anew; what was chosen stays.
 void ConvertPage::adoptDocument()
 {
-    m_facts = {};
-    m_facts.scan = document()->safety()->report();
-    m_factsRunner.cancel();
+    const CheckpointPtr checkpoint = document()->checkpoint();
     m_planner.cancel();
     m_plan->showPlan(nullptr, std::nullopt);
-    const CheckpointPtr checkpoint = document()->checkpoint();
+    m_facts->lookAt(checkpoint);
+    m_facts->setScan(document()->safety()->report());
     if (checkpoint) {
-        m_facts.checkpoint = checkpoint;
         m_draft.source = checkpoint->path();
+        if (m_draft.tag != checkpoint->subtitle())
+            m_draft.tag.reset(); // `latest` names another one now
         if (!m_draft.targetChosen)
-            m_draft.target = proposedTarget(m_draft, *checkpoint);
+            propose();
         const QString subtitle = QString::fromStdString(checkpoint->subtitle());
         const QString title = QString::fromStdString(checkpoint->title());
         m_list->setSubject(subtitle.isEmpty() ? title : tr("%1, %2", "title, tag").arg(title, subtitle));
-        m_factsRunner.start([checkpoint](std::stop_token stop) { return std::make_shared<const SourceFacts>(factsOf(*checkpoint, stop)); },
-                            [this](std::shared_ptr<const SourceFacts> facts) {
-                                m_facts.source = std::move(facts);
-                                for (ConvertStep* step : m_steps)
-                                    step->load(m_draft, m_facts);
-                                showAll();
-                            });
     }
-    for (ConvertStep* step : m_steps)
-        step->load(m_draft, m_facts);
+    loadSteps();
     showAll();
     if (m_step == Plan)
         replan();
+}
+
+void ConvertPage::adoptFacts()
+{
+    const bool wasTree = keepsTree(m_draft);
+    if (facts().outlook)
+        m_draft.sourceIsTree = facts().outlook->tree.has_value();
+    if (keepsTree(m_draft) != wasTree) {
+        propose();
+        changed();
+    }
+    loadSteps();
+    showAll();
+}
+
+// The target follows the other choices; what the user has chosen keeps its name, with the ending that the goal wants.
+void ConvertPage::propose()
+{
+    m_draft.target = m_draft.targetChosen ? withEnding(m_draft.target, m_draft) : proposedTarget(m_draft, *facts().checkpoint);
+}
+
+void ConvertPage::loadSteps(const QObject* besides)
+{
+    for (ConvertStep* step : m_steps)
+        if (step != besides)
+            step->load(m_draft, facts());
 }
 
 // What the settings say now, unless the user has chosen otherwise on this page.
@@ -168,8 +193,7 @@ void ConvertPage::activate()
     const JobDraft before = m_draft;
     adoptSettings();
     if (m_draft != before) {
-        for (ConvertStep* step : m_steps)
-            step->load(m_draft, m_facts);
+        loadSteps();
         changed();
     }
     if (m_step == Plan) // the target's disk may have changed
@@ -181,11 +205,14 @@ void ConvertPage::take(const JobDraft& draft)
 {
     const JobDraft before = m_draft;
     m_draft = draft;
-    if (m_facts.checkpoint && (draft.format != before.format || draft.oneFile != before.oneFile))
-        m_draft.target = draft.targetChosen ? withEnding(draft.target, m_draft) : proposedTarget(m_draft, *m_facts.checkpoint);
-    for (ConvertStep* step : m_steps)
-        if (step != sender())
-            step->load(m_draft, m_facts);
+    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage); };
+    if (facts().checkpoint && naming(draft) != naming(before))
+        propose();
+    const auto cutting = [](const JobDraft& of) { return std::tuple(of.dp, of.zeroStage, of.keepObjects); };
+    const bool cutAnew = cutting(draft) != cutting(before);
+    if (cutAnew)
+        m_facts->lookAtRun({draft.dp, draft.zeroStage, draft.keepObjects});
+    loadSteps(cutAnew ? nullptr : sender());
     changed();
 }
 
@@ -201,9 +228,9 @@ void ConvertPage::setTarget(const QString& target)
 {
     m_draft.target = target;
     m_draft.targetChosen = !target.isEmpty();
-    m_draft.oneFile = namesFile(target);
-    for (ConvertStep* step : m_steps)
-        step->load(m_draft, m_facts);
+    if (!takesWhole(m_draft))
+        m_draft.oneFile = namesFile(target);
+    loadSteps();
     changed();
 }
 
@@ -219,9 +246,9 @@ void ConvertPage::changed()
 void ConvertPage::replan()
 {
     m_replanSoon.stop();
-    if (!m_facts.checkpoint || m_draft.target.isEmpty())
+    if (!facts().checkpoint || m_draft.target.isEmpty())
         return;
-    m_planner.start(m_facts.checkpoint, requestOf(m_draft));
+    m_planner.start(facts().checkpoint, requestOf(m_draft));
 }
 
 void ConvertPage::goTo(Step step)
@@ -240,15 +267,17 @@ void ConvertPage::goTo(Step step)
 
 QString ConvertPage::obstacle() const
 {
-    if (!m_facts.checkpoint)
+    if (!facts().checkpoint)
         return tr("The checkpoint is not open.");
     if (m_draft.target.isEmpty())
         return tr("A target is needed.");
+    if (const QString problem = problemOfTarget(m_draft); !problem.isEmpty())
+        return problem;
     if (m_step == Plan) {
         const auto& planned = m_plan->planned();
         return !planned ? tr("The plan is being made.") : planned->refusal;
     }
-    return m_steps[m_step]->obstacle(m_draft, m_facts);
+    return m_steps[m_step]->obstacle(m_draft, facts());
 }
 
 void ConvertPage::showAll()
@@ -261,7 +290,7 @@ void ConvertPage::showSteps()
 {
     for (int i = 0; i < Run; ++i) {
         const auto state = i == m_step ? ConvertStepItem::State::Current : i < m_step ? ConvertStepItem::State::Done : ConvertStepItem::State::Ahead;
-        m_list->showStep(i, state, m_steps[static_cast<std::size_t>(i)]->summary(m_draft, m_facts), m_facts.checkpoint != nullptr);
+        m_list->showStep(i, state, m_steps[static_cast<std::size_t>(i)]->summary(m_draft, facts()), facts().checkpoint != nullptr);
     }
     const QString running = !m_job ? QString() : m_job->isActive() ? JobTexts::percent(m_job->share()) : JobTexts::outcome(*m_job);
     m_list->showStep(Run, m_job && m_job->isOver() ? ConvertStepItem::State::Done : ConvertStepItem::State::Ahead, running, !m_job.isNull());
@@ -272,7 +301,7 @@ void ConvertPage::showFooter()
     if (m_target->text() != m_draft.target)
         m_target->setText(m_draft.target);
     const QString why = obstacle();
-    const bool open = m_facts.checkpoint != nullptr;
+    const bool open = facts().checkpoint != nullptr;
     if (!why.isEmpty() && m_next->hasFocus())
         setFocus(); // a disabled button would hand the keyboard to the tab above
     m_next->setText(m_step == Plan ? tr("Start") : tr("Next"));
@@ -332,10 +361,39 @@ Job* ConvertPage::job() const
 
 void ConvertPage::chooseTarget()
 {
-    const QString target = QFileDialog::getSaveFileName(this, m_draft.oneFile ? tr("The file that will be made") : tr("The folder that will be made"), m_draft.target, QString(), nullptr,
+    const QString target = QFileDialog::getSaveFileName(this, makesOneFile(m_draft) ? tr("The file that will be made") : tr("The folder that will be made"), m_draft.target, QString(), nullptr,
                                                         QFileDialog::DontConfirmOverwrite);
     if (!target.isEmpty())
         setTarget(target);
+}
+
+void ConvertPage::chooseJobFile()
+{
+    const QString path = QFileDialog::getOpenFileName(this, tr("Open job file"), QFileInfo(m_draft.target).absolutePath(), tr("Job documents (*.json)"));
+    if (!path.isEmpty())
+        openJobFile(path);
+}
+
+void ConvertPage::openJobFile(const QString& path)
+{
+    const auto request = readJobFile(path);
+    const auto draft = !request              ? Result<JobDraft>(request.error())
+                       : !facts().checkpoint ? Result<JobDraft>(Error{ErrorCode::NotFound, "no checkpoint is open"})
+                                             : draftOf(*request, m_draft, *facts().checkpoint);
+    if (!draft) {
+        say(false, tr("The job file was not taken over."), QString::fromStdString(draft.error().sentence()));
+        return;
+    }
+    m_draft = *draft;
+    m_facts->lookAtRun({draft->dp, draft->zeroStage, draft->keepObjects});
+    loadSteps();
+    changed();
+    const QString asked = QFileInfo(QString::fromStdString(request->source)).canonicalFilePath();
+    if (asked == QFileInfo(QString::fromStdString(m_draft.source)).canonicalFilePath())
+        say(true, tr("The choices of the job file were taken over."), {});
+    else
+        say(true, tr("The choices of the job file were taken over."),
+            tr("It is about %1; the source here stays %2.").arg(QString::fromStdString(request->source), QString::fromStdString(m_draft.source)));
 }
 
 void ConvertPage::saveJobFile()
@@ -343,10 +401,8 @@ void ConvertPage::saveJobFile()
     const QString path = QFileDialog::getSaveFileName(this, tr("Save job file"), m_draft.target + QStringLiteral(".job.json"), tr("Job documents (*.json)"));
     if (path.isEmpty())
         return;
-    QSaveFile file(path);
-    const QByteArray document = QByteArray::fromStdString(requestToJson(requestOf(m_draft)));
-    if (!file.open(QIODevice::WriteOnly) || file.write(document) != document.size() || !file.commit())
-        say(false, tr("The job file was not saved."), tr("%1: %2.", "path, reason").arg(path, file.errorString()));
+    if (const QString problem = writeJobFile(path, requestOf(m_draft)); !problem.isEmpty())
+        say(false, tr("The job file was not saved."), tr("%1: %2.", "path, reason").arg(path, problem));
     else
         say(true, tr("Job file saved."), tr("Run it with: shardlens run %1").arg(path));
 }
@@ -367,7 +423,7 @@ void ConvertPage::copyCommandLine()
 
 QString ConvertPage::copyText(bool) const
 {
-    return m_facts.checkpoint ? QString::fromStdString(commandLineOf(requestOf(m_draft))) : QString();
+    return facts().checkpoint ? QString::fromStdString(commandLineOf(requestOf(m_draft))) : QString();
 }
 
 } // namespace shardlens::ui

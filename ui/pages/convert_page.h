@@ -1,9 +1,8 @@
 #pragma once
 
-#include "ui/models/runner.h"
 #include "ui/pages/convert_draft.h"
+#include "ui/pages/convert_facts.h"
 #include "ui/pages/convert_planner.h"
-#include "ui/pages/convert_step.h"
 #include "ui/pages/page.h"
 
 #include <QPointer>
@@ -20,6 +19,8 @@ class QVBoxLayout;
 namespace shardlens::ui {
 
 class Banner;
+class ConvertGoalStep;
+class ConvertOptionsStep;
 class ConvertPlanStep;
 class ConvertStepList;
 class Job;
@@ -46,10 +47,15 @@ public:
     void setGoal(const QString& format);
     void choose(const QString& what) override { setGoal(what); }
     void setTarget(const QString& target);
+    // Takes the choices of a job document and says so, or why not. The source stays the open checkpoint.
+    void openJobFile(const QString& path);
     // nullptr until the first Start of this tab.
     [[nodiscard]] Job* job() const;
     [[nodiscard]] QPushButton* nextButton() const { return m_next; }
+    [[nodiscard]] ConvertGoalStep* goalStep() const { return m_goal; }
+    [[nodiscard]] ConvertOptionsStep* optionsStep() const { return m_options; }
     [[nodiscard]] const ConvertPlanStep* planStep() const { return m_plan; }
+    [[nodiscard]] const StepFacts& facts() const { return m_facts->now(); }
 
 signals:
     void jobStarted(shardlens::ui::Job* job);
@@ -60,7 +66,10 @@ protected:
 private:
     QWidget* makeFooter();
     void adoptDocument();
+    void adoptFacts();
     void adoptSettings();
+    void propose();
+    void loadSteps(const QObject* besides = nullptr);
     void take(const JobDraft& draft);
     void changed();
     void replan();
@@ -72,6 +81,7 @@ private:
     void back();
     void start();
     void chooseTarget();
+    void chooseJobFile();
     void saveJobFile();
     void copyCommandLine();
     void say(bool good, const QString& what, const QString& rest);
@@ -80,8 +90,7 @@ private:
     JobDraft m_draft;
     std::uint64_t m_settingMemory = kDefaultMemoryLimit; // as the settings said last
     std::uint32_t m_settingThreads = 0;
-    StepFacts m_facts;
-    Runner m_factsRunner;
+    ConvertFacts* m_facts;
     ConvertPlanner m_planner;
     QTimer m_replanSoon;
     Step m_step = Goal;
@@ -89,6 +98,8 @@ private:
     ConvertStepList* m_list;
     QStackedWidget* m_stack;
     std::array<ConvertStep*, Run> m_steps{};
+    ConvertGoalStep* m_goal;
+    ConvertOptionsStep* m_options;
     ConvertPlanStep* m_plan;
     QVBoxLayout* m_bannerPlace;
     QPointer<Banner> m_banner;

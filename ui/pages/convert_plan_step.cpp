@@ -62,6 +62,13 @@ QString castsOf(const Plan& plan)
     return words.join(QStringLiteral(", "));
 }
 
+// "3 before, 2 after"
+QString ranksText(const TargetLayout& before, const TargetLayout& after)
+{
+    const QString now = text(groupedText(before.ranks));
+    return before.ranks == after.ranks ? ConvertPlanStep::tr("%1, as before").arg(now) : ConvertPlanStep::tr("%1 before, %2 after").arg(now, text(groupedText(after.ranks)));
+}
+
 // Source files that a tensor of the plan has pieces in.
 std::size_t filesRead(const PlanPictureModel& picture)
 {
@@ -123,13 +130,15 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
         cards->addWidget(card, 1);
         return card->body();
     };
-    addCard(tr("Reads and writes"))->addWidget(m_reads = new FactGrid);
-    addCard(tr("Space and memory"))->addWidget(m_space = new FactGrid);
+    QVBoxLayout* reads = addCard(tr("Reads and writes"));
+    reads->addWidget(m_reads = new FactGrid);
+    QVBoxLayout* space = addCard(tr("Space and memory"));
+    space->addWidget(m_space = new FactGrid);
     QVBoxLayout* time = addCard(tr("Time"));
     time->addWidget(m_time = new TextLabel({}, TextStyle::Figure, Token::Text));
     time->addWidget(m_times = new FactGrid);
-    for (QWidget* grid : {static_cast<QWidget*>(m_reads), static_cast<QWidget*>(m_space), static_cast<QWidget*>(m_times)})
-        static_cast<QVBoxLayout*>(grid->parentWidget()->layout())->addStretch();
+    for (QVBoxLayout* card : {reads, space, time})
+        card->addStretch();
     rows->addLayout(cards);
     auto* changes = new Card(tr("What changes, line by line"));
     auto* copy = new Link(tr("Copy as text"));
@@ -186,6 +195,9 @@ QString ConvertPlanStep::sentence() const
     const Plan& plan = *m_job->plan;
     const QString files = JobTexts::files(plan.files.size());
     const QString tensors = text(groupedText(plan.tensorCount()));
+    if (plan.layoutBefore && plan.layoutAfter)
+        return tr("%1: %2 with %3 tensors%4.", "layouts, files, what is done to values")
+            .arg(changeText(*plan.layoutBefore, *plan.layoutAfter), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
     return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
                                    : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
 }
@@ -210,11 +222,15 @@ void ConvertPlanStep::showFigures()
 {
     const Plan& plan = *m_job->plan;
     const QString casts = castsOf(plan);
-    m_reads->setFacts({{tr("Reads"), tr("%1 from %2", "size, files").arg(text(sizeText(plan.bytesToRead)), JobTexts::files(m_job->picture ? filesRead(*m_job->picture) : 0))},
-                       {tr("Writes"), tr("%1, %2", "size, files").arg(text(sizeText(plan.bytesToWrite)), JobTexts::files(plan.files.size()))},
-                       {QString(), tr("%1 B").arg(text(groupedText(plan.bytesToWrite)))},
-                       {tr("Arithmetic"), casts.isEmpty() ? tr("none: every byte is copied") : casts},
-                       {tr("Check"), plan.request.verify ? tr("read back and compared") : tr("sizes and structure only")}});
+    std::vector<std::pair<QString, QString>> reads;
+    if (plan.layoutBefore && plan.layoutAfter)
+        reads.emplace_back(tr("Ranks"), ranksText(*plan.layoutBefore, *plan.layoutAfter));
+    reads.emplace_back(tr("Reads"), tr("%1 from %2", "size, files").arg(text(sizeText(plan.bytesToRead)), JobTexts::files(m_job->picture ? filesRead(*m_job->picture) : 0)));
+    reads.emplace_back(tr("Writes"), tr("%1, %2", "size, files").arg(text(sizeText(plan.bytesToWrite)), JobTexts::files(plan.files.size())));
+    reads.emplace_back(QString(), tr("%1 B").arg(text(groupedText(plan.bytesToWrite))));
+    reads.emplace_back(tr("Arithmetic"), casts.isEmpty() ? tr("none: every byte is copied") : casts);
+    reads.emplace_back(tr("Check"), plan.request.verify ? tr("read back and compared") : tr("sizes and structure only"));
+    m_reads->setFacts(reads);
     const std::uint64_t after = m_job->freeBytes ? *m_job->freeBytes - std::min(*m_job->freeBytes, plan.bytesToWrite) : 0;
     m_space->setFacts({{tr("Free now"), m_job->freeBytes ? tr("%1 on %2", "size, disk").arg(text(sizeText(*m_job->freeBytes)), m_job->disk) : tr("not known")},
                        {tr("Free after"), m_job->freeBytes ? text(sizeText(after)) : tr("not known")},

@@ -2,6 +2,7 @@
 
 #include "core/analysis/scan.h"
 #include "ui/pages/convert_draft.h"
+#include "ui/pages/convert_outlook.h"
 
 #include <QScrollArea>
 
@@ -13,6 +14,8 @@ namespace shardlens::ui {
 struct StepFacts {
     CheckpointPtr checkpoint;
     std::shared_ptr<const SourceFacts> source;
+    std::shared_ptr<const SourceOutlook> outlook; // what can be taken as a whole, with nothing chosen
+    OutlookPtr run; // of a run as the draft wants it; where nothing is chosen or can be, that of `outlook`
     std::shared_ptr<const ScanReport> scan; // of the pickles; the other checks do not wait for it
 };
 

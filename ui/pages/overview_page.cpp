@@ -222,12 +222,15 @@ QBoxLayout* OverviewPage::buildFoot()
     auto* goals = new Card(tr("What would you like to do?"), QString());
     m_toSafetensors = new GoalButton(QStringLiteral("export"), tr("One model for inference"));
     m_toTorch = new GoalButton(QStringLiteral("file"), tr("One torch file"));
+    m_toRun = new GoalButton(QStringLiteral("convert"), tr("Continue on other ranks"));
+    m_toRun->hide(); // until the source is known to be a run
     auto* look = new GoalButton(QStringLiteral("tensors"), tr("Look at the tensors"));
     look->setNote(tr("names, shapes, values, and who holds which part"));
     connect(m_toSafetensors, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("safetensors")); });
     connect(m_toTorch, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("torch")); });
+    connect(m_toRun, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("deepspeed")); });
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
-    for (GoalButton* button : {m_toSafetensors, m_toTorch, look})
+    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
     row->addWidget(files, 62);
@@ -428,6 +431,10 @@ void OverviewPage::showGoals()
     m_toTorch->setNote(tr("for torch.load, %1").arg(bytesText(bytes)));
     for (GoalButton* button : {m_toSafetensors, m_toTorch})
         button->setEnabled(bytes > 0);
+    const auto& roles = checkpoint.roles();
+    const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
+    m_toRun->setVisible(checkpoint.formatId() == "deepspeed" && trains);
+    m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 
 void OverviewPage::choosePlace(std::size_t place)

@@ -90,6 +90,7 @@ private:
     FileTable* m_files;
     GoalButton* m_toSafetensors;
     GoalButton* m_toTorch;
+    GoalButton* m_toRun;
     ValueCheck* m_check;
     SafetyLine* m_safety;
     std::shared_ptr<const VerifyReport> m_report; // of the values, once they were checked

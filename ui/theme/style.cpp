@@ -191,8 +191,9 @@ void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, 
         if (field != nullptr && (!field->hasFrame() || qobject_cast<const QComboBox*>(field->parent()) != nullptr))
             return;
         const bool focused = option->state & State_HasFocus;
-        const QColor edge = hasProperty(widget, "invalid") ? theme.colour(Token::Error) : focused ? theme.colour(Token::Accent) : theme.colour(Token::BorderStrong);
-        drawBox(painter, option->rect, {theme.colour(Token::Surface), edge, static_cast<double>(theme.px(4))});
+        const bool enabled = option->state & State_Enabled;
+        const QColor edge = theme.colour(hasProperty(widget, "invalid") ? Token::Error : focused ? Token::Accent : enabled ? Token::BorderStrong : Token::Border);
+        drawBox(painter, option->rect, {theme.colour(enabled ? Token::Surface : Token::Sunken), edge, static_cast<double>(theme.px(4))});
         if (focused || hasProperty(widget, "invalid"))
             drawBox(painter, option->rect.adjusted(1, 1, -1, -1), {QColor(), edge, static_cast<double>(theme.px(3))});
         return;

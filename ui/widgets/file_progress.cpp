@@ -19,6 +19,13 @@ constexpr int kBar = 16;
 constexpr int kStateRoom = 96;
 constexpr double kSeam = 0.8; // between stretches of different ranks
 
+// Names of a run's files differ in the middle, which is the first to go where room is short.
+QString shownName(const JobFile& file)
+{
+    const QString name = file.name.section(QLatin1Char('/'), -1);
+    return file.rank ? FileProgress::tr("rank %1: %2", "rank, file").arg(*file.rank).arg(name) : name;
+}
+
 } // namespace
 
 FileProgress::FileProgress(QWidget* parent) : QWidget(parent)
@@ -105,7 +112,7 @@ void FileProgress::paintRow(QPainter& painter, std::size_t row, const QRect& whe
     painter.setFont(theme.font(TextStyle::Mono));
     painter.setPen(theme.colour(Token::Text));
     painter.drawText(where.adjusted(0, 0, -(where.width() - nameRoom), 0), Qt::AlignVCenter,
-                     painter.fontMetrics().elidedText(m_files[row].name, Qt::ElideMiddle, nameRoom));
+                     painter.fontMetrics().elidedText(shownName(m_files[row]), Qt::ElideMiddle, nameRoom));
     const int barHeight = theme.px(kBar);
     const QRectF room(nameRoom + theme.px(12), where.top() + (where.height() - barHeight) / 2, where.width() - nameRoom - theme.px(24) - stateRoom, barHeight);
     paintBar(painter, row, room);

@@ -183,7 +183,8 @@ void PlanPicture::paintNotes(QPainter& painter) const
     QString remark = m_zoom > 1 ? tr("drawn %1 × as wide as above").arg(m_zoom) : tr("the same scale as above");
     if (m_model->bandsAreSums)
         remark += tr("; one band for each pair of files, as thick as its bytes");
-    note(bottom, tr("After"), tr("%1, %2", "files, size").arg(JobTexts::files(m_model->after.size()), sizeWords(m_model->afterBytes)), remark);
+    const QString made = m_model->afterRanks > 0 ? JobTexts::ranks(m_model->afterRanks) : JobTexts::files(m_model->after.size());
+    note(bottom, tr("After"), tr("%1, %2", "ranks or files, size").arg(made, sizeWords(m_model->afterBytes)), remark);
 }
 
 void PlanPicture::paintBands(QPainter& painter) const
@@ -276,7 +277,7 @@ void PlanPicture::paintLaneLabels(QPainter& painter, bool before) const
     double free = 0;
     for (std::size_t first = 0; first < lanes.size();) {
         std::size_t last = first; // lanes of one rank share a label
-        while (before && lanes[first].rank && last + 1 < lanes.size() && lanes[last + 1].rank == lanes[first].rank)
+        while (lanes[first].rank && last + 1 < lanes.size() && lanes[last + 1].rank == lanes[first].rank)
             ++last;
         const double left = row.lefts[first];
         const double right = row.lefts[last] + static_cast<double>(lanes[last].bytes) * row.scale;

@@ -117,9 +117,10 @@ void PictureBuilder::addBeforeLanes()
 void PictureBuilder::addAfterLanes()
 {
     for (const PlannedFile& file : m_plan.files) {
-        m_out->after.push_back({QString::fromStdString(file.name), std::nullopt, file.sizeBytes, {}});
+        m_out->after.push_back({QString::fromStdString(file.name), file.rank, file.sizeBytes, {}});
         m_out->afterBytes += file.sizeBytes;
     }
+    m_out->afterRanks = m_plan.layoutAfter ? m_plan.layoutAfter->ranks : 0;
 }
 
 std::optional<std::pair<FileId, FlatRange>> PictureBuilder::placeOf(const Piece& piece, DType dtype) const
@@ -315,7 +316,7 @@ std::vector<JobFile> PlanPictureModel::jobFiles() const
 {
     std::vector<JobFile> files;
     for (const PlanLane& lane : after) {
-        JobFile file{lane.title, lane.bytes, {}};
+        JobFile file{lane.title, lane.bytes, {}, lane.rank};
         for (const PlanStretch& stretch : lane.stretches)
             file.stretches.push_back({stretch.begin, stretch.end, stretch.rank});
         files.push_back(std::move(file));

@@ -24,7 +24,7 @@ struct PlanStretch {
 
 struct PlanLane {
     QString title; // of the file, for the tooltip
-    std::optional<std::uint32_t> rank; // of a source file
+    std::optional<std::uint32_t> rank; // whose file it is
     std::uint64_t bytes = 0;
     std::vector<PlanStretch> stretches; // ascending
 };
@@ -51,6 +51,7 @@ struct PlanPictureModel {
     std::uint64_t beforeBytes = 0;
     std::uint64_t afterBytes = 0;
     std::size_t ranks = 0; // that the source's files name
+    std::size_t afterRanks = 0; // of the result; 0: it has none
 
     // nullptr where a stop was requested.
     [[nodiscard]] static std::shared_ptr<const PlanPictureModel> build(const Plan& plan, std::stop_token stop = {});

@@ -122,8 +122,9 @@ void addNotes(const Reshard& reshard, const std::set<std::string>& leftOut, cons
         out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
     if (!random.empty())
         out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joined(random))});
+    out.leftOut = joined(leftOut);
     if (!leftOut.empty())
-        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", joined(leftOut))});
+        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
     out.notes.push_back({Kind::Info, "Configuration",
                          fmt::format("The copies of ds_config say stage {}. The batch sizes in the configuration that you resume with are yours to change.", reshard.zeroStage)});
 }
@@ -139,12 +140,14 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
         SHARDLENS_TRY(job.poll());
         const std::string name = isStage3 ? fmt::format("zero_pp_rank_{}_mp_rank_00_model_states.pt", rank) : std::string("mp_rank_00_model_states.pt");
         SHARDLENS_ASSIGN(auto file, modelFile(reshard, rank, fmt::format("{}/{}", tag, name), leftOut, random));
+        file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
     for (std::uint32_t rank = 0; rank < reshard.world; ++rank) {
         SHARDLENS_TRY(job.poll());
         const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_00_optim_states.pt", tag, folder.optimizerPrefix, rank);
         SHARDLENS_ASSIGN(auto file, optimizerFile(reshard, rank, name, leftOut));
+        file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
     out.textFiles.push_back({"latest", tag});
@@ -179,6 +182,8 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));
     addResults(reshard, *source, out);
+    out.before = TargetLayout{titleOf(run.stage), run.world};
+    out.after = TargetLayout{titleOf(reshard.stage), reshard.world};
     out.payload = std::move(reshard.payload);
     return out;
 }

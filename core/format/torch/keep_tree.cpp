@@ -51,10 +51,10 @@ void addNotes(const TorchTree& tree, std::size_t tensors, Target& out)
 {
     using Kind = TargetNote::Kind;
     out.notes.push_back({Kind::Kept, "Everything", fmt::format("The whole tree: {}, nesting, plain values and shared storages.", plural(tensors, "tensor", "tensors"))});
-    const std::string names = leftOutOf(tree);
-    if (!names.empty())
+    out.leftOut = leftOutOf(tree);
+    if (!out.leftOut.empty())
         out.notes.push_back({Kind::Dropped, "Unknown objects",
-                             fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", names)});
+                             fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
 }
 
 } // namespace

@@ -152,6 +152,48 @@ TEST_F(ResumeRefusals, TakesTheSourcesSizeAndStageWhereNoneIsAsked)
     EXPECT_EQ(piecesOf(**result), piecesOf(**source));
 }
 
+TEST_F(ResumeRefusals, ContentsArePlannedBeforeAPlaceIsChosen)
+{
+    someRun(2, 3).write(path("from"), "s");
+    const auto source = opened(path("from"));
+    ASSERT_TRUE(source);
+    ConvertRequest wanted = request("out", "deepspeed");
+    wanted.source = path("from");
+    wanted.target = path("no/such/folder/out");
+    wanted.dp = 2;
+    wanted.zeroStage = 3;
+    JobContext job;
+    EXPECT_FALSE(planConversion(*source, wanted, job));
+    const auto contents = planContents(*source, wanted, job);
+    ASSERT_TRUE(contents) << contents.error().text();
+    EXPECT_EQ(contents->layoutBefore, (TargetLayout{(*source)->formatTitle(), 3}));
+    EXPECT_EQ(contents->layoutAfter, (TargetLayout{"DeepSpeed ZeRO-3", 2}));
+    std::vector<std::string> files;
+    for (const PlannedFile& file : contents->files)
+        files.push_back(fmt::format("{} {}", file.rank ? std::to_string(*file.rank) : "-", file.name.substr(file.name.find('/') + 1)));
+    EXPECT_THAT(files, ElementsAre("0 zero_pp_rank_0_mp_rank_00_model_states.pt", "1 zero_pp_rank_1_mp_rank_00_model_states.pt",
+                                   "0 bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "1 bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt", "- latest"));
+    wanted.target = path("made");
+    const auto whole = planConversion(*source, wanted, job);
+    ASSERT_TRUE(whole);
+    EXPECT_EQ(whole->bytesToWrite, contents->bytesToWrite);
+}
+
+TEST_F(ResumeRefusals, TheClassesThatAreLeftOutAreNamed)
+{
+    ZeroTestRun run = someRun(2, 2);
+    run.unknownClass = "train.Config";
+    run.write(path("from"), "s");
+    const auto source = opened(path("from"));
+    ASSERT_TRUE(source);
+    ConvertRequest wanted = request("out", "deepspeed");
+    wanted.source = path("from");
+    JobContext job;
+    EXPECT_EQ(planConversion(*source, wanted, job)->leftOut, "train.Config");
+    wanted.keepObjects = true;
+    EXPECT_EQ(planConversion(*source, wanted, job)->leftOut, "");
+}
+
 TEST_F(ResumeRefusals, ReplacesARunOnlyWhereAsked)
 {
     someRun(2, 3).write(path("from"), "s");

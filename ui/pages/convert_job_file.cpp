@@ -1,0 +1,125 @@
+#include "ui/pages/convert_job_file.h"
+
+#include "core/base/text.h"
+#include "core/io/byte_source.h"
+
+#include <QSaveFile>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr std::uint64_t kMostBytesRead = 16u << 20; // of a document
+constexpr std::array<std::string_view, 3> kGoals{"safetensors", "torch", "deepspeed"};
+
+std::string formatOf(const ConvertRequest& request, const Checkpoint& source)
+{
+    if (request.to)
+        return *request.to;
+    const QString target = QString::fromStdString(request.target);
+    if (!namesFile(target))
+        return source.formatId();
+    return target.endsWith(endingOf("safetensors")) || target.endsWith(QLatin1String(".sft")) ? "safetensors" : "torch";
+}
+
+// The request with what its goal makes of defaults: as requestOf() gives it.
+ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
+{
+    request.source = draft.source;
+    request.to = draft.format;
+    if (makesRun(draft) && request.select == Select::All)
+        request.select.reset();
+    else if (!makesRun(draft))
+        request.select = request.select.value_or(Select::Weights);
+    if (request.maxShardBytes == kDefaultShardBytes && !makesOneFile(draft) && !makesRun(draft))
+        request.maxShardBytes.reset();
+    return request;
+}
+
+// The first member that the page cannot show for this goal.
+std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
+{
+    if (wanted.select != shown.select)
+        return "select";
+    if (wanted.dtype != shown.dtype)
+        return "dtype";
+    if (wanted.include != shown.include)
+        return "include";
+    if (wanted.exclude != shown.exclude)
+        return "exclude";
+    if (wanted.maxShardBytes != shown.maxShardBytes)
+        return "max_shard_size";
+    if (wanted.dp != shown.dp)
+        return "dp";
+    if (wanted.zeroStage != shown.zeroStage)
+        return "zero_stage";
+    return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
+}
+
+QString patternOf(const std::vector<std::string>& patterns)
+{
+    return patterns.empty() ? QString() : QString::fromStdString(patterns.front());
+}
+
+} // namespace
+
+Result<ConvertRequest> readJobFile(const QString& path)
+{
+    SHARDLENS_ASSIGN(const auto file, FileSource::open(path.toStdString()));
+    SHARDLENS_ASSIGN(const auto bytes, readBytes(*file, 0, file->size(), kMostBytesRead));
+    return requestFromJson(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+QString writeJobFile(const QString& path, const ConvertRequest& request)
+{
+    QSaveFile file(path);
+    const QByteArray document = QByteArray::fromStdString(requestToJson(request));
+    const bool written = file.open(QIODevice::WriteOnly) && file.write(document) == document.size() && file.commit();
+    return written ? QString() : file.errorString();
+}
+
+Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, const Checkpoint& source)
+{
+    JobDraft draft;
+    draft.source = now.source;
+    draft.sourceIsTree = now.sourceIsTree;
+    draft.format = formatOf(request, source);
+    if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
+        return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
+    if (request.tag && *request.tag != source.subtitle())
+        return Error{ErrorCode::Refused,
+                     fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
+    for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}})
+        if (patterns->size() > 1)
+            return Error{ErrorCode::Refused,
+                         fmt::format("{} holds {} patterns, and this page has a field for one; `shardlens run` takes them all", name,
+                                     patterns->size())};
+    draft.target = QString::fromStdString(request.target);
+    draft.targetChosen = true;
+    draft.tag = request.tag;
+    draft.select = request.select.value_or(Select::Weights);
+    draft.dtype = request.dtype;
+    draft.include = patternOf(request.include);
+    draft.exclude = patternOf(request.exclude);
+    draft.oneFile = namesFile(draft.target);
+    draft.maxShardBytes = request.maxShardBytes.value_or(kDefaultShardBytes);
+    draft.memoryLimit = request.memoryLimit;
+    draft.threads = request.threads;
+    draft.device = request.device;
+    draft.dp = request.dp;
+    draft.zeroStage = request.zeroStage;
+    draft.keepObjects = request.keepObjects;
+    draft.verify = request.verify;
+    draft.overwrite = request.overwrite;
+    const ConvertRequest wanted = spelledOut(request, draft);
+    const ConvertRequest shown = requestOf(draft);
+    if (wanted != shown)
+        return Error{ErrorCode::Refused, fmt::format("its member {} cannot be used with the goal {}", lost(wanted, shown), draft.format)};
+    return draft;
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "core/format/target.h"
+#include "core/model/checkpoint.h"
+
+#include <QString>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+namespace shardlens::ui {
+
+// What taking a source as a whole would give, known before a target is chosen.
+struct Outlook {
+    QString refusal; // a sentence; empty: it can be written
+    std::uint64_t bytes = 0;
+    std::size_t files = 0;
+    std::optional<TargetLayout> before; // of a run
+    std::optional<TargetLayout> after;
+    QString leftOut; // classes of the objects that are left out unless they are kept; empty: none
+};
+using OutlookPtr = std::shared_ptr<const Outlook>;
+
+// "DeepSpeed ZeRO-2 on 3 ranks"
+[[nodiscard]] QString layoutText(const TargetLayout& layout);
+// "DeepSpeed ZeRO-2 on 3 ranks becomes DeepSpeed ZeRO-2 on 6 ranks"
+[[nodiscard]] QString changeText(const TargetLayout& before, const TargetLayout& after);
+// Of a run that the engine resumes. Reads the headers of the source's files again: for a worker.
+[[nodiscard]] Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop);
+// Of a torch file with the source's whole tree; nothing where the source has none. Sizes and layouts are not in it.
+[[nodiscard]] std::optional<Outlook> treeOutlook(const CheckpointPtr& source, const std::stop_token& stop);
+
+// Both with nothing chosen: what the source itself allows.
+struct SourceOutlook {
+    Outlook run;
+    std::optional<Outlook> tree;
+};
+[[nodiscard]] SourceOutlook outlookOf(const CheckpointPtr& source, const std::stop_token& stop);
+
+} // namespace shardlens::ui

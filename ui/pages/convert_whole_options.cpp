@@ -1,0 +1,158 @@
+#include "ui/pages/convert_whole_options.h"
+
+#include "core/base/text.h"
+#include "ui/jobs/job_texts.h"
+#include "ui/widgets/text_label.h"
+
+#include <QCheckBox>
+#include <QComboBox>
+#include <QSignalBlocker>
+#include <QSpinBox>
+
+#include <algorithm>
+
+namespace shardlens::ui {
+namespace {
+
+constexpr int kMostRanks = 65'536; // what the engine cuts a run for
+constexpr std::uint32_t kLastStage = 3;
+
+QString stageName(const TargetLayout& layout)
+{
+    QString title = QString::fromStdString(layout.title);
+    return title.startsWith(QLatin1String("DeepSpeed ")) ? title.mid(10) : title;
+}
+
+// What another stage changes in the files and in training.
+QString stageReason(const QString& now, const QString& then, std::optional<std::uint32_t> chosen)
+{
+    if (!chosen)
+        return now.isEmpty() ? QString() : ConvertWholeOptions::tr("because the source is %1").arg(now);
+    const bool wasThree = now == QLatin1String("ZeRO-3");
+    if (now == then)
+        return ConvertWholeOptions::tr("as the source");
+    if (*chosen == kLastStage)
+        return ConvertWholeOptions::tr("%1 now; parameters are divided too: a model file for every rank, and no module copies").arg(now);
+    if (wasThree)
+        return ConvertWholeOptions::tr("%1 now; one model file for all ranks, with module copies made from the masters").arg(now);
+    return *chosen == 1 ? ConvertWholeOptions::tr("%1 now; in training, gradients are whole on every rank").arg(now)
+                        : ConvertWholeOptions::tr("%1 now; in training, gradients are divided too").arg(now);
+}
+
+} // namespace
+
+ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QObject(parent)
+{
+    m_contents = grid.add(tr("Contents"), new TextLabel(tr("Everything, as it is"), TextStyle::Body, Token::Text));
+    m_contents.setReason(tr("an engine resumes from all of it: precision, names and file sizes are not chosen here"));
+    m_dp = new QSpinBox;
+    m_dp->setRange(1, kMostRanks);
+    m_dp->setAccessibleName(tr("Data-parallel ranks"));
+    m_ranks = grid.add(tr("Ranks"), m_dp);
+    m_zeroStage = new QComboBox;
+    m_zeroStage->addItem(tr("As the source"));
+    for (std::uint32_t stage = 1; stage <= kLastStage; ++stage)
+        m_zeroStage->addItem(QStringLiteral("ZeRO-%1").arg(stage), stage);
+    m_stage = grid.add(tr("ZeRO stage"), m_zeroStage);
+    m_keep = new QCheckBox(tr("Keep them"));
+    m_keep->setAccessibleName(tr("Keep objects of unknown classes"));
+    m_objects = grid.add(tr("Unknown objects"), m_keep);
+    m_size = new TextLabel({}, TextStyle::Body, Token::Text);
+    m_result = grid.add(tr("Result"), m_size);
+    connect(m_dp, &QSpinBox::valueChanged, this, &ConvertWholeOptions::edited);
+    connect(m_zeroStage, &QComboBox::currentIndexChanged, this, &ConvertWholeOptions::edited);
+    connect(m_keep, &QCheckBox::toggled, this, &ConvertWholeOptions::edited);
+}
+
+void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
+{
+    const QSignalBlocker quiet(this);
+    for (const OptionRow* row : {&m_contents, &m_ranks, &m_stage, &m_result})
+        row->setVisible(makesRun(draft));
+    m_objects.setVisible(takesWhole(draft));
+    loadRun(draft, facts);
+    loadObjects(draft, facts);
+}
+
+void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
+{
+    const bool known = facts.outlook && facts.outlook->run.before;
+    m_sourceRanks = known ? facts.outlook->run.before->ranks : 0;
+    const QString now = known ? stageName(*facts.outlook->run.before) : QString();
+    m_dp->setValue(static_cast<int>(draft.dp.value_or(std::max(1u, m_sourceRanks))));
+    m_zeroStage->setItemText(0, now.isEmpty() ? tr("As the source") : tr("As the source: %1").arg(now));
+    m_zeroStage->setCurrentIndex(draft.zeroStage ? std::max(0, m_zeroStage->findData(*draft.zeroStage)) : 0);
+    m_dp->setEnabled(known);
+    m_zeroStage->setEnabled(known);
+    const bool same = !draft.dp || *draft.dp == m_sourceRanks;
+    m_ranks.setReason(!known ? QString()
+                      : same ? tr("data parallel, as many as the source has")
+                             : tr("data parallel; the source has %1, and every rank gets a share of its own")
+                                   .arg(QString::fromStdString(groupedText(m_sourceRanks))));
+    const Outlook* run = facts.run.get();
+    const QString asked = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now;
+    m_stage.setReason(stageReason(now, run != nullptr && run->after ? stageName(*run->after) : asked, draft.zeroStage));
+    const bool refused = run != nullptr && !run->refusal.isEmpty();
+    m_size->setText(run == nullptr ? tr("being worked out")
+                    : refused      ? tr("cannot be written")
+                              : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
+    m_result.setReason(refused                                       ? run->refusal
+                       : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after)
+                                                                     : QString(),
+                       refused);
+}
+
+void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)
+{
+    const Outlook* source = !facts.outlook        ? nullptr
+                            : makesRun(draft)     ? &facts.outlook->run
+                            : facts.outlook->tree ? &*facts.outlook->tree
+                                                  : nullptr;
+    const bool lost = source != nullptr && !makesRun(draft) && !source->refusal.isEmpty(); // a tree may be refused for what it would lose
+    const bool some = source != nullptr && (lost || !source->leftOut.isEmpty());
+    m_keep->setChecked(draft.keepObjects);
+    m_keep->setEnabled(some || draft.keepObjects); // what a job file asks for can be taken back
+    if (source == nullptr || (!source->refusal.isEmpty() && !lost))
+        m_objects.setReason({});
+    else if (draft.keepObjects && some)
+        m_objects.setReason(tr("written as they are: loading the files in Python runs code of their classes, as it does with the source"));
+    else if (lost)
+        m_objects.setReason(source->refusal, true);
+    else
+        m_objects.setReason(some ? tr("left out, because their classes are on no list of known ones: %1").arg(source->leftOut)
+                                 : tr("nothing to choose: every object of the source is written again"));
+}
+
+void ConvertWholeOptions::take(JobDraft& draft) const
+{
+    if (takesWhole(draft))
+        draft.keepObjects = m_keep->isChecked();
+    if (!makesRun(draft) || m_sourceRanks == 0)
+        return;
+    const auto dp = static_cast<std::uint32_t>(m_dp->value());
+    draft.dp = dp == m_sourceRanks ? std::nullopt : std::optional(dp);
+    const QVariant stage = m_zeroStage->currentData();
+    draft.zeroStage = stage.isValid() ? std::optional(stage.toUInt()) : std::nullopt;
+}
+
+QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& facts)
+{
+    const std::optional<TargetLayout> now = facts.outlook ? facts.outlook->run.before : std::nullopt;
+    const std::uint32_t ranks = draft.dp.value_or(now ? now->ranks : 0);
+    const QString stage = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now ? stageName(*now) : QString();
+    if (ranks == 0 || stage.isEmpty())
+        return {};
+    const QString count = ranks == 1 ? tr("1 rank") : tr("%1 ranks").arg(QString::fromStdString(groupedText(ranks)));
+    return tr("%1, %2", "ranks, stage").arg(count, stage);
+}
+
+QString ConvertWholeOptions::obstacle(const JobDraft& draft, const StepFacts& facts)
+{
+    if (makesRun(draft))
+        return facts.run ? facts.run->refusal : QString();
+    if (keepsTree(draft) && !draft.keepObjects && facts.outlook && facts.outlook->tree)
+        return facts.outlook->tree->refusal;
+    return {};
+}
+
+} // namespace shardlens::ui

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "ui/pages/convert_option_grid.h"
+#include "ui/pages/convert_step.h"
+
+class QCheckBox;
+class QComboBox;
+class QSpinBox;
+
+namespace shardlens::ui {
+
+// The rows of a goal that takes the source as a whole: ranks and stage of a run, and objects that are no tensors. They show for these goals only.
+class ConvertWholeOptions : public QObject {
+    Q_OBJECT
+public:
+    ConvertWholeOptions(OptionGrid& grid, QObject* parent);
+
+    // Never signals edited().
+    void load(const JobDraft& draft, const StepFacts& facts);
+    // Writes what the rows say into the draft, where its goal has them.
+    void take(JobDraft& draft) const;
+    [[nodiscard]] static QString summary(const JobDraft& draft, const StepFacts& facts);
+    // Why the choices cannot be met; empty: they can, or it is not known yet.
+    [[nodiscard]] static QString obstacle(const JobDraft& draft, const StepFacts& facts);
+
+signals:
+    void edited();
+
+private:
+    void loadRun(const JobDraft& draft, const StepFacts& facts);
+    void loadObjects(const JobDraft& draft, const StepFacts& facts);
+
+    OptionRow m_contents;
+    OptionRow m_ranks;
+    OptionRow m_stage;
+    OptionRow m_objects;
+    OptionRow m_result;
+    TextLabel* m_size;
+    QSpinBox* m_dp;
+    QComboBox* m_zeroStage;
+    QCheckBox* m_keep;
+    std::uint32_t m_sourceRanks = 0; // 0: not known
+};
+
+} // namespace shardlens::ui
