@@ -25,5 +25,6 @@ struct Options {
 [[nodiscard]] bool reportOpening(const Options& options);       // "opening"
 [[nodiscard]] bool reportGrowth(const Options& options);        // "growth"
 [[nodiscard]] bool reportConsolidation(const Options& options); // "consolidation"
+[[nodiscard]] bool reportResharding(const Options& options);    // "resharding"
 
 } // namespace shardlens::benchmark

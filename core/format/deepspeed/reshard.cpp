@@ -1,6 +1,7 @@
 #include "core/format/deepspeed/reshard.h"
 
 #include "core/base/text.h"
+#include "core/encoding/torch_pieces.h"
 #include "core/format/deepspeed/deepspeed_format.h"
 #include "core/layout/selection.h"
 

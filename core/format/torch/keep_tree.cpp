@@ -1,6 +1,7 @@
 #include "core/format/torch/torch_format.h"
 
 #include "core/base/text.h"
+#include "core/encoding/torch_pieces.h"
 #include "core/encoding/torch_tree.h"
 #include "core/format/opened_file.h"
 #include "core/layout/selection.h"
