@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <charconv>
+#include <cmath>
 #include <memory>
 
 namespace shardlens::cli {
@@ -55,6 +57,7 @@ Result<DiffAnswer> computeDiff(const DiffArguments& arguments, CommandContext& c
     return DiffAnswer{a, b, std::move(report)};
 }
 
+// The tensor of a row whose values were compared, or that only one side has.
 const Tensor& tensorOf(const DiffAnswer& answer, const TensorDiff& row)
 {
     return row.a ? answer.a->tensor(*row.a) : answer.b->tensor(*row.b);
@@ -237,7 +240,14 @@ void addDiffCommand(CLI::App& program, CommandContext& context)
     command->add_option("--rename", arguments->renames, "Names of A are changed before they are looked for in B: FROM is a pattern, TO may name its groups ($1); may be repeated")
         ->type_name("FROM=TO")
         ->allow_extra_args(false);
-    const auto isTolerance = CLI::Range(0.0, 1e300).description("");
+    const auto isTolerance = CLI::Validator(
+        [](std::string& text) {
+            double number = -1;
+            const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+            const bool isOne = problem == std::errc() && end == text.data() + text.size() && std::isfinite(number) && number >= 0;
+            return isOne ? std::string() : fmt::format("{} is no number from 0 on", printable(text));
+        },
+        "");
     command->add_option("--tolerance", arguments->tolerance.absolute, "Values no further apart than this are equal")->type_name("ABS")->check(isTolerance);
     command->add_option("--relative-tolerance", arguments->tolerance.relative, "… or no further than this times the larger magnitude")
         ->type_name("REL")

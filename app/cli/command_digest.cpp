@@ -19,23 +19,34 @@ struct DigestArguments {
     bool json = false;
 };
 
-Result<std::vector<TensorDigest>> computeDigests(const DigestArguments& arguments, CommandContext& context)
+struct DigestAnswer {
+    std::vector<TensorDigest> tensors;
+    std::vector<std::string> leftOut; // names that are there and are not read
+};
+
+Result<DigestAnswer> computeDigests(const DigestArguments& arguments, CommandContext& context)
 {
     JobContext& job = context.job;
     SHARDLENS_ASSIGN(const SelectionOptions selection, arguments.selection.options());
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(job));
     const auto executor = makeExecutor(arguments.threads);
     const ProgressWatch watch(job, context.console, nullptr, context.console.remarksAreTerminal(), "digest");
-    auto digests = digestTensors(checkpoint, selectTensors(*checkpoint, selection), *executor, job);
+    SHARDLENS_ASSIGN(const std::vector<SelectedTensor> selected, selectNamed(*checkpoint, selection));
+    auto digests = digestTensors(checkpoint, selected, *executor, job);
     if (!digests)
         return digests.takeError().within(printable(arguments.source.path));
-    return digests;
+    DigestAnswer out{digests.take(), {}};
+    for (const std::size_t lost : selectLost(*checkpoint, selection))
+        out.leftOut.push_back(checkpoint->lostTensors()[lost].name);
+    warnOfLost(context.console, *checkpoint, selection);
+    return out;
 }
 
 // Written tensor by tensor: the order is the model's, and a name is looked up nowhere.
-void printDigestsJson(Console& console, const std::vector<TensorDigest>& digests)
+void printDigestsJson(Console& console, const DigestAnswer& answer)
 {
-    console.write("{\n \"schema\": 1,\n \"tensors\": {");
+    const std::vector<TensorDigest>& digests = answer.tensors;
+    console.write(fmt::format("{{\n \"schema\": 1,\n \"left_out\": {},\n \"tensors\": {{", Json(answer.leftOut).dump(-1, ' ', false, Json::error_handler_t::replace)));
     for (std::size_t i = 0; i < digests.size(); ++i) {
         const TensorDigest& one = digests[i];
         const Json value{{"dtype", nameOf(one.dtype)}, {"shape", shapeJson(one.shape)}, {"sha256", one.sha256}};
@@ -45,9 +56,9 @@ void printDigestsJson(Console& console, const std::vector<TensorDigest>& digests
     console.write(digests.empty() ? "}\n}\n" : "\n }\n}\n");
 }
 
-void printDigests(Console& console, const std::vector<TensorDigest>& digests)
+void printDigests(Console& console, const DigestAnswer& answer)
 {
-    for (const TensorDigest& one : digests)
+    for (const TensorDigest& one : answer.tensors)
         console.line(fmt::format("{}  {}", one.sha256, elided(printable(one.name), console.lineLimit() > 70 ? console.lineLimit() - 66 : 34)));
 }
 
@@ -70,7 +81,7 @@ void addDigestCommand(CLI::App& program, CommandContext& context)
     addSelectionArguments(*command, arguments->selection);
     addThreadsOption(*command, arguments->threads);
     command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
-    command->footer("Two checkpoints hold the same model exactly if their digests are equal.\n\n"
+    command->footer("Two checkpoints hold the same model exactly if names, dtypes, shapes and digests (all in --json) are equal and nothing is left out.\n\n"
                     "Example: shardlens digest /data/run --select module --json");
     command->callback([arguments, &context] { context.exitCode = runDigest(*arguments, context); });
 }

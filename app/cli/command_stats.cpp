@@ -35,7 +35,8 @@ Result<StatsAnswer> computeStatistics(const StatsArguments& arguments, CommandCo
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(context.job));
     std::vector<SelectedTensor> selection;
     if (arguments.tensor.empty()) {
-        selection = selectTensors(*checkpoint, options);
+        SHARDLENS_ASSIGN(selection, selectNamed(*checkpoint, options));
+        warnOfLost(context.console, *checkpoint, options);
     } else {
         SHARDLENS_ASSIGN(const TensorId tensor, findTensor(*checkpoint, arguments.tensor));
         selection.push_back({arguments.tensor, tensor});

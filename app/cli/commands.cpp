@@ -139,6 +139,26 @@ void addSourceArguments(CLI::App& command, SourceArguments& arguments)
     command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
 }
 
+Result<std::vector<SelectedTensor>> selectNamed(const Checkpoint& checkpoint, const SelectionOptions& options)
+{
+    auto out = selectTensors(checkpoint, options);
+    const bool hasPatterns = !options.include.empty() || !options.exclude.empty();
+    if (out.empty() && hasPatterns && selectLost(checkpoint, options).empty())
+        return Error{ErrorCode::Refused, fmt::format("nothing is selected: none of the {} passes --include and --exclude; `shardlens list` shows what is there",
+                                                     nameOf(options.select))};
+    return out;
+}
+
+void warnOfLost(Console& console, const Checkpoint& checkpoint, const SelectionOptions& options)
+{
+    constexpr std::size_t kSaid = 8;
+    const std::vector<std::size_t> lost = selectLost(checkpoint, options);
+    for (std::size_t i = 0; i < std::min(lost.size(), kSaid); ++i)
+        console.warning(fmt::format("left out: {}", checkpoint.lostTensors()[lost[i]].problem));
+    if (lost.size() > kSaid)
+        console.warning(fmt::format("left out: {} more, which verify lists.", groupedText(lost.size() - kSaid)));
+}
+
 Result<SelectionOptions> SelectionArguments::options() const
 {
     SelectionOptions out;

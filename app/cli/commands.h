@@ -73,6 +73,10 @@ struct SelectionArguments {
     // Refused where a pattern does not compile; the pattern is in the message.
     [[nodiscard]] Result<SelectionOptions> options() const;
 };
+// Refused where patterns were given and none of the names passes them.
+[[nodiscard]] Result<std::vector<SelectedTensor>> selectNamed(const Checkpoint& checkpoint, const SelectionOptions& options);
+// A warning for each selected tensor that the checkpoint holds and that is not read; the first few by name.
+void warnOfLost(Console& console, const Checkpoint& checkpoint, const SelectionOptions& options);
 void addSelectionArguments(CLI::App& command, SelectionArguments& arguments);
 
 // --threads N, at least 1; 0 stands for all that the process may use.

@@ -25,6 +25,7 @@ constexpr std::uint64_t kMaxKeyBytes = 256ull << 20;
 constexpr std::uint32_t kLegacyPickles = 5;
 constexpr std::string_view kLegacyMagic = "\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19"sv; // LONG1 of ten bytes
 constexpr std::uint64_t kMaxTarMembers = 100'000;
+constexpr int kMaxTarDepth = 3;
 
 struct OtherFormat {
     std::string_view magic;
@@ -39,6 +40,24 @@ constexpr std::array<OtherFormat, 9> kOtherFormats{{{"version https://git-lfs"sv
                                                     {"%PDF"sv, "a PDF document"},
                                                     {"{"sv, "text that begins as JSON"},
                                                     {"\xFF\xD8\xFF"sv, "a JPEG picture"}}};
+
+constexpr std::array<OtherFormat, 7> kCompressed{{{"\x1F\x8B\x08"sv, "gzip"},
+                                                   {"BZh"sv, "bzip2"},
+                                                   {"\xFD" "7zXZ"sv, "xz"},
+                                                   {"\x5D\0\0"sv, "lzma"},
+                                                   {"\x28\xB5\x2F\xFD"sv, "zstd"},
+                                                   {"\x04\x22\x4D\x18"sv, "lz4"},
+                                                   {"Rar!\x1A\x07"sv, "RAR"}}};
+
+// What compressed a file, as joblib, pandas and people do with pickles; nullptr where nothing did.
+const char* compressionOf(const ByteSource& source, std::string_view head)
+{
+    for (const OtherFormat& one : kCompressed)
+        if (head.starts_with(one.magic))
+            return one.what;
+    const bool zlibHead = head.size() > 2 && head[0] == 'x' && (static_cast<std::uint8_t>(head[0]) * 256 + static_cast<std::uint8_t>(head[1])) % 31 == 0;
+    return zlibHead && inflatePrefix(source, 2, source.size() - 2, 64) ? "zlib" : nullptr;
+}
 
 std::string headOf(const ByteSource& source, std::uint64_t begin, std::uint64_t end)
 {
@@ -127,6 +146,11 @@ Status FileScanner::scanContainer(const Source& source, const Place& place, Clai
         add(place, 4, "A7", 0, "a 7-Zip archive, which PyTorch does not load: not scanned");
         m_report.files[m_file].scanned = false;
         return {};
+    }
+    if (const char* how = claim == Claim::Perhaps ? compressionOf(*source, head) : nullptr) {
+        kind = isFile ? fmt::format("compressed by {}", how) : kind;
+        add(place, 3, "A10", 0, fmt::format("compressed by {}, which is not looked into: decompress it and scan the result", how));
+        m_report.files[m_file].scanned = false;
     }
     SHARDLENS_ASSIGN(const std::uint64_t end, scanUnzipped(source, place, claim));
     const auto archive = ZipArchive::open(*source, &m_job);
@@ -223,7 +247,10 @@ Status FileScanner::scanTarParts(const Source& source, std::uint64_t begin, std:
     const bool isPart = name == "storages" || name == "tensors" || name == "pickle" || name == "sys_info";
     if (end == begin)
         return {};
-    const Claim claim = isPart || beginsAsPickle(headOf(*source, begin, end)) ? Claim::Named : Claim::Perhaps;
+    const std::string head = headOf(*source, begin, end);
+    const Claim claim = isPart || beginsAsPickle(head) ? Claim::Named : Claim::Perhaps;
+    if (!isPart)
+        return scanTarMember(source, begin, end, place);
     if (name != "storages" && name != "tensors") {
         SHARDLENS_ASSIGN(const Row row, scanRow(source, begin, end, claim, place));
         (void)row;
@@ -255,6 +282,19 @@ Status FileScanner::scanTarParts(const Source& source, std::uint64_t begin, std:
         at += count * width;
     }
     return {};
+}
+
+// A file of its own in a plain archive, as .nemo and .tar of whole checkpoints have them.
+Status FileScanner::scanTarMember(const Source& source, std::uint64_t begin, std::uint64_t end, Place place)
+{
+    if (++place.depth > kMaxTarDepth) {
+        unread(place, "A9", 0, fmt::format("archives are nested more than {} deep", kMaxTarDepth));
+        return {};
+    }
+    place.sourceAt += begin;
+    place.isDetached = place.isDetached || place.deflatedBytes != 0;
+    place.origin = 0;
+    return scanContainer(std::make_shared<SliceSource>(source, begin, end - begin), place, Claim::Perhaps);
 }
 
 Result<std::uint64_t> FileScanner::scanLegacy(const Source& source, const Place& place)

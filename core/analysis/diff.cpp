@@ -175,9 +175,75 @@ private:
     ScratchPool<DiffScratch> m_pool;
 };
 
+bool isQuantized(const Tensor& tensor)
+{
+    return info(tensor.dtype).kind == DTypeKind::Quantized;
+}
+
+// Tensors of either side that could not be read at all: no pair of them is equal, and none may be passed over.
+class LostPairs {
+public:
+    using Left = std::unordered_map<std::string_view, const SelectedTensor*>;
+
+    LostPairs(const Checkpoint& a, const Checkpoint& b, const DiffOptions& options) : m_a(a), m_b(b), m_options(options)
+    {
+        for (const std::size_t i : selectLost(b, options.selection))
+            m_left.emplace(b.lostTensors()[i].name, i);
+    }
+
+    // Whether B has lost the tensor of that name; then the row says so.
+    bool takeB(const std::string& nameInB, TensorDiff& row)
+    {
+        const auto found = m_left.find(nameInB);
+        if (found == m_left.end())
+            return false;
+        row.state = DiffState::Unreadable;
+        row.problem = m_b.lostTensors()[found->second].problem;
+        m_left.erase(found);
+        return true;
+    }
+
+    // What A has lost, beside what B has under the name.
+    Status addA(Left& left, std::vector<TensorDiff>& out)
+    {
+        for (const std::size_t i : selectLost(m_a, m_options.selection)) {
+            const LostTensor& lost = m_a.lostTensors()[i];
+            SHARDLENS_ASSIGN(std::string name, renamed(lost.name, m_options.renames));
+            TensorDiff& row = out.emplace_back();
+            row.name = lost.name;
+            row.state = DiffState::Unreadable;
+            row.problem = lost.problem;
+            m_left.erase(name);
+            if (const auto found = left.find(name); found != left.end()) {
+                row.b = found->second->tensor;
+                left.erase(found);
+            }
+            row.nameInB = std::move(name);
+        }
+        return {};
+    }
+
+    void addB(std::vector<TensorDiff>& out)
+    {
+        for (const auto& [name, i] : m_left) {
+            TensorDiff& row = out.emplace_back();
+            row.name = row.nameInB = name;
+            row.state = DiffState::Unreadable;
+            row.problem = m_b.lostTensors()[i].problem;
+        }
+    }
+
+private:
+    const Checkpoint& m_a;
+    const Checkpoint& m_b;
+    const DiffOptions& m_options;
+    std::map<std::string, std::size_t> m_left; // of B, by name
+};
+
 // Brings the names together; what can be told without reading is told.
 Result<std::vector<TensorDiff>> pairTensors(const Checkpoint& a, const Checkpoint& b, const DiffOptions& options)
 {
+    LostPairs lost(a, b, options);
     const std::vector<SelectedTensor> ofA = selectTensors(a, options.selection);
     const std::vector<SelectedTensor> ofB = selectTensors(b, options.selection);
     std::unordered_map<std::string_view, const SelectedTensor*> left;
@@ -197,14 +263,24 @@ Result<std::vector<TensorDiff>> pairTensors(const Checkpoint& a, const Checkpoin
         row.a = one.tensor;
         row.state = DiffState::OnlyInA;
         const auto found = left.find(name);
+        if (lost.takeB(name, row)) {
+            left.erase(name);
+            continue;
+        }
         if (found == left.end())
             continue;
         row.b = found->second->tensor;
         const Tensor& tensorA = a.tensor(one.tensor);
         const Tensor& tensorB = b.tensor(*row.b);
-        row.state = tensorA.shape != tensorB.shape ? DiffState::Shape : tensorA.dtype != tensorB.dtype && !options.ignoreDtype ? DiffState::Dtype : DiffState::Equal;
         left.erase(found);
+        if (isQuantized(tensorA) || isQuantized(tensorB)) {
+            row.state = DiffState::Unreadable;
+            row.problem = fmt::format("{} is quantized: its codes mean nothing without their scale and zero point, which are not read.", printable(one.name));
+            continue;
+        }
+        row.state = tensorA.shape != tensorB.shape ? DiffState::Shape : tensorA.dtype != tensorB.dtype && !options.ignoreDtype ? DiffState::Dtype : DiffState::Equal;
     }
+    SHARDLENS_TRY(lost.addA(left, out));
     for (const SelectedTensor& one : ofB)
         if (left.contains(one.name)) {
             TensorDiff& row = out.emplace_back();
@@ -213,6 +289,7 @@ Result<std::vector<TensorDiff>> pairTensors(const Checkpoint& a, const Checkpoin
             row.b = one.tensor;
             row.state = DiffState::OnlyInB;
         }
+    lost.addB(out);
     return out;
 }
 
@@ -257,6 +334,8 @@ Result<DiffReport> diffCheckpoints(const CheckpointPtr& a, const CheckpointPtr& 
 {
     DiffReport out;
     SHARDLENS_ASSIGN(out.tensors, pairTensors(*a, *b, options));
+    if (out.tensors.empty())
+        return Error{ErrorCode::Refused, fmt::format("nothing is selected: neither checkpoint has {} of these names", nameOf(options.selection.select))};
     const auto isCompared = [](const TensorDiff& row) { return row.state == DiffState::Equal || row.state == DiffState::Dtype; };
     DiffRun run(a, b, options, job);
     for (const TensorDiff& row : out.tensors)

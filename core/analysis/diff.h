@@ -23,7 +23,7 @@ enum class DiffState : std::uint8_t {
     Shape,      // no values were compared
     OnlyInA,
     OnlyInB,
-    Unreadable, // one side has a hole, or its file cannot be read
+    Unreadable, // one side has a hole, its file cannot be read, or its kind of tensor is not read; `a` and `b` may be empty
 };
 constexpr std::size_t kDiffStates = 7;
 [[nodiscard]] const char* nameOf(DiffState state); // "only-a"
@@ -58,7 +58,7 @@ struct DiffReport {
     [[nodiscard]] bool isEqual() const { return countOf(DiffState::Equal) == tensors.size(); }
 };
 
-// Compares what both hold under the same names, whatever files it lies in. Refused where rules give two tensors of A the same name.
+// Compares what both hold under the same names, whatever files it lies in. Refused where rules give two tensors of A the same name, or nothing is selected.
 // Streams both, large tensors on several threads; progress counts bytes of both.
 [[nodiscard]] Result<DiffReport> diffCheckpoints(const CheckpointPtr& a, const CheckpointPtr& b, const DiffOptions& options, Executor& executor, JobContext& job);
 

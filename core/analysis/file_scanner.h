@@ -61,6 +61,7 @@ private:
     Status scanNumpy(const Source& source, std::uint64_t begin, std::uint64_t end, const Place& place);
     Result<std::uint64_t> scanTar(const Source& source, const Place& place);
     Status scanTarParts(const Source& source, std::uint64_t begin, std::uint64_t end, const Place& place);
+    Status scanTarMember(const Source& source, std::uint64_t begin, std::uint64_t end, Place place);
     Result<std::uint64_t> scanLegacy(const Source& source, const Place& place);
     Result<std::uint64_t> scanLegacyStorages(const Source& source, const Row& row, const Place& place);
     [[nodiscard]] static std::string whatElse(const Source& source);

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <system_error>
 #include <tuple>
+#include <unistd.h>
 
 namespace shardlens {
 namespace {
@@ -17,7 +18,10 @@ namespace {
 constexpr std::size_t kMostScannedFiles = 1'000'000;
 constexpr std::uint64_t kLargestListing = 512ull << 20;
 
-// Files below a folder, with their names relative to it. Links to files are followed, links to folders are not.
+constexpr const char* kLinkedFolder = "link to a folder";
+
+// Files below a folder, with their names relative to it. Links to files are followed, links to folders are not. Folders that cannot be looked into and links
+// to folders are rows as well: nobody may take what lies there for looked at.
 Result<std::vector<ScannedFile>> filesBelow(const std::filesystem::path& root, const JobContext& job)
 {
     std::error_code problem;
@@ -30,8 +34,11 @@ Result<std::vector<ScannedFile>> filesBelow(const std::filesystem::path& root, c
         if (out.size() % 1024 == 0)
             SHARDLENS_TRY(job.poll());
         std::error_code ignored;
-        if (walk->is_regular_file(ignored))
-            out.push_back({walk->path().lexically_relative(root).string(), walk->path().string(), walk->file_size(ignored), {}, 0, true, 0});
+        const bool isLinkedFolder = walk->is_symlink(ignored) && walk->is_directory(ignored);
+        const bool isClosedFolder = !isLinkedFolder && walk->is_directory(ignored) && ::access(walk->path().c_str(), R_OK | X_OK) != 0;
+        if (const bool isFile = walk->is_regular_file(ignored); isFile || isLinkedFolder || isClosedFolder)
+            out.push_back({walk->path().lexically_relative(root).string(), walk->path().string(), isFile ? walk->file_size(ignored) : 0,
+                           isLinkedFolder ? kLinkedFolder : "", 0, true, 0});
         if (out.size() > kMostScannedFiles)
             return Error{ErrorCode::LimitExceeded, fmt::format("more than {} files", groupedText(kMostScannedFiles))};
         if (problem)
@@ -116,6 +123,12 @@ Result<ScanReport> scanPath(const std::string& path, JobContext& job)
     std::size_t unread = 0;
     for (std::size_t i = 0; i < report.files.size(); ++i) {
         SHARDLENS_TRY(job.poll());
+        if (report.files[i].kind == kLinkedFolder) {
+            report.files[i].scanned = false;
+            report.files[i].level = 3;
+            report.findings.push_back({i, {}, kNoStream, {3, "A11", 0, 0, "a link to a folder, which is not followed: scan that folder too"}});
+            continue;
+        }
         Status done = scanner.scan(i);
         job.advance(report.files[i].sizeBytes);
         if (done)

@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kMostSpans = 1u << 17; // of one tensor: 2 TiB in spans of the usual size
+
+} // namespace
 
 std::uint64_t readBytesOf(const Checkpoint& checkpoint, TensorId tensor, std::uint64_t dense)
 {
@@ -15,7 +20,8 @@ std::uint64_t readBytesOf(const Checkpoint& checkpoint, TensorId tensor, std::ui
 
 void appendSpans(std::size_t item, std::uint64_t cells, std::uint64_t cellBytes, std::vector<ValueSpan>& out)
 {
-    const std::uint64_t step = kSpanBytes / cellBytes;
+    // A view may repeat its bytes without end: few large spans instead of an endless list.
+    const std::uint64_t step = std::max(kSpanBytes / cellBytes, cells / kMostSpans + 1);
     std::uint64_t at = 0;
     do {
         const std::uint64_t end = cells - at > step ? at + step : cells;

@@ -27,6 +27,17 @@ Finding findingAbout(Severity severity, const char* code, TensorId tensor, std::
     return {severity, code, std::move(text), tensor, kNoFile, std::nullopt};
 }
 
+// What the two parts of a complex dtype are; others are their own.
+DType realPartOf(DType dtype)
+{
+    switch (dtype) {
+    case DType::C32: return DType::F16;
+    case DType::C64: return DType::F32;
+    case DType::C128: return DType::F64;
+    default: return dtype;
+    }
+}
+
 class Verifier {
 public:
     Verifier(const CheckpointPtr& checkpoint, JobContext& job) : m_checkpoint(*checkpoint), m_streams(checkpoint), m_job(job) {}
@@ -65,17 +76,20 @@ public:
     Status checkFinite(TensorId tensor, std::vector<Finding>& out)
     {
         const Tensor& owner = m_checkpoint.tensor(tensor);
-        const bool isChecked = isFloat(owner.dtype) && info(owner.dtype).valuesPerBlock == 1;
+        const bool isChecked = (isFloat(owner.dtype) || isComplex(owner.dtype)) && info(owner.dtype).valuesPerBlock == 1;
         if (!isChecked)
             return {};
         std::uint64_t count = 0;
         std::uint64_t first = 0;
         SHARDLENS_TRY(forEachBlock(tensor, [&](std::uint64_t at, std::span<const std::byte> values) {
             const std::size_t cell = info(owner.dtype).bytesPerBlock;
-            for (std::size_t i = 0; i < values.size() / cell; ++i)
-                if (!std::isfinite(toDouble(owner.dtype, values.data() + i * cell))) {
+            const DType real = realPartOf(owner.dtype);
+            const std::size_t half = info(real).bytesPerBlock;
+            for (std::size_t i = 0; i < values.size() / cell; ++i) {
+                const std::byte* const value = values.data() + i * cell;
+                if (!std::isfinite(toDouble(real, value)) || !std::isfinite(toDouble(real, value + cell - half))) // the same place where it is real
                     first = count++ == 0 ? at + i : first;
-                }
+            }
             return true;
         }));
         if (count == 0)

@@ -122,7 +122,8 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
 Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
     SHARDLENS_ASSIGN(const OutputTensors selected, planTensors(plan.source, plan.request, job));
-    SHARDLENS_TRY(checkFindings(*plan.source, selected));
+    SHARDLENS_ASSIGN(const SelectionOptions options, selectionOf(plan.request));
+    SHARDLENS_TRY(checkFindings(*plan.source, selected, options));
     SHARDLENS_TRY(checkDTypes(*plan.source, selected, choice.kind));
     for (const OutputTensor& tensor : selected.tensors)
         plan.results.push_back({tensor.name, tensor.source, tensor.dtype});

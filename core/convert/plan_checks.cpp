@@ -35,6 +35,17 @@ std::optional<OutputKind> kindOfName(std::string_view target)
     return std::nullopt;
 }
 
+// The ending of a name that promises one file of a kind that is not written; empty for others.
+std::string_view foreignEnding(std::string_view target)
+{
+    constexpr std::array<std::string_view, 16> kEndings{".gguf", ".onnx", ".h5",  ".keras", ".npz",  ".npy", ".msgpack", ".pkl",
+                                                        ".json", ".txt",  ".zip", ".tar",   ".nemo", ".pb",  ".tflite",  ".parquet"};
+    for (const std::string_view ending : kEndings)
+        if (target.ends_with(ending))
+            return ending;
+    return {};
+}
+
 std::optional<OutputKind> kindOfFormat(std::string_view id)
 {
     for (const OutputKind kind : {OutputKind::Safetensors, OutputKind::Torch})
@@ -75,6 +86,13 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
     return {};
 }
 
+std::string withoutStop(std::string sentence)
+{
+    if (!sentence.empty() && sentence.back() == '.')
+        sentence.pop_back();
+    return sentence;
+}
+
 } // namespace
 
 const char* formatIdOf(OutputKind kind)
@@ -95,6 +113,9 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
         return notWritten(source, request);
     if (named && *named != *asked)
         return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), printable(*request.to))};
+    if (const std::string_view ending = foreignEnding(request.target); !named && !ending.empty())
+        return Error{ErrorCode::Refused, fmt::format("the target's name ends in {}, and {} would be a folder of that name; leave the ending out", ending,
+                                                     request.to ? printable(*request.to) : "the result")};
     if (named && request.maxShardBytes)
         return Error{ErrorCode::Refused, "--max-shard-size needs a folder as target, and its name says one file"};
     OutputChoice out{*asked, named.has_value(), request.to ? *request.to : *asked == OutputKind::Layout ? source.formatId() : formatIdOf(*asked),
@@ -103,19 +124,18 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
     return out;
 }
 
-Status checkFindings(const Checkpoint& source, const OutputTensors& selected)
+Status checkFindings(const Checkpoint& source, const OutputTensors& selected, const SelectionOptions& options)
 {
+    for (const std::size_t lost : selectLost(source, options))
+        return Error{ErrorCode::Refused, fmt::format("{} (--exclude leaves it out)", withoutStop(source.lostTensors()[lost].problem))};
     std::unordered_set<std::size_t> touched;
     for (const OutputTensor& tensor : selected.tensors)
         touched.insert(indexOf(tensor.source));
     for (const Finding& finding : source.findings()) {
         const bool elsewhere = finding.tensor != kNoTensor && !touched.contains(indexOf(finding.tensor));
-        if (finding.severity != Severity::Error || elsewhere)
+        if (finding.severity != Severity::Error || elsewhere || finding.lost)
             continue;
-        std::string text = finding.text;
-        if (!text.empty() && text.back() == '.')
-            text.pop_back();
-        return Error{ErrorCode::Refused, std::move(text)};
+        return Error{ErrorCode::Refused, withoutStop(finding.text)};
     }
     return {};
 }

@@ -21,7 +21,7 @@ struct OutputChoice {
 // From --to, the target's name and the source's format. Refused for what this version does not write, and where name and format contradict each other.
 [[nodiscard]] Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest& request);
 // Refused where the source has an error that the selected tensors cannot be told apart from: a missing or damaged file, an index that is wrong.
-[[nodiscard]] Status checkFindings(const Checkpoint& source, const OutputTensors& selected);
+[[nodiscard]] Status checkFindings(const Checkpoint& source, const OutputTensors& selected, const SelectionOptions& options);
 // Refused, by name, for a dtype that the output has no name for, and for parts of sparse tensors.
 [[nodiscard]] Status checkDTypes(const Checkpoint& source, const OutputTensors& selected, OutputKind kind);
 

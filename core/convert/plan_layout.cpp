@@ -106,7 +106,7 @@ void TargetPlanner::addText(TargetTextFile file)
 Status checkWholeSource(const Checkpoint& source)
 {
     for (const Finding& finding : source.findings()) {
-        if (finding.severity != Severity::Error)
+        if (finding.severity != Severity::Error || finding.lost) // the family decides about what it does not read
             continue;
         std::string text = finding.text;
         if (!text.empty() && text.back() == '.')

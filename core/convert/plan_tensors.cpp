@@ -26,15 +26,6 @@ Status compileAll(const std::vector<std::string>& patterns, const char* option, 
     return {};
 }
 
-Result<SelectionOptions> selectionOf(const ConvertRequest& request)
-{
-    SelectionOptions out;
-    out.select = chosen(request);
-    SHARDLENS_TRY(compileAll(request.include, "--include", out.include));
-    SHARDLENS_TRY(compileAll(request.exclude, "--exclude", out.exclude));
-    return out;
-}
-
 Error nothingSelected(const Checkpoint& source, const ConvertRequest& request)
 {
     std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
@@ -81,6 +72,15 @@ Status checkNames(const std::vector<SelectedTensor>& selection)
 }
 
 } // namespace
+
+Result<SelectionOptions> selectionOf(const ConvertRequest& request)
+{
+    SelectionOptions out;
+    out.select = chosen(request);
+    SHARDLENS_TRY(compileAll(request.include, "--include", out.include));
+    SHARDLENS_TRY(compileAll(request.exclude, "--exclude", out.exclude));
+    return out;
+}
 
 Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequest& request, JobContext& job)
 {

@@ -2,6 +2,7 @@
 
 #include "core/base/result.h"
 #include "core/convert/plan.h"
+#include "core/layout/selection.h"
 
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ struct OutputTensors {
     std::vector<StreamId> deflated;    // streams that must be decoded in memory
 };
 
+// What a request selects. Refused, with the pattern, where one does not compile.
+[[nodiscard]] Result<SelectionOptions> selectionOf(const ConvertRequest& request);
 // The selected tensors with their output dtypes. Refused: patterns that do not compile, nothing selected, a hole, a cast that there is not.
 [[nodiscard]] Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequest& request, JobContext& job);
 

@@ -47,6 +47,6 @@ enum class TorchInside : std::uint8_t { File, Pickle };
 // Looks into the torch files that the pickle holds as bytes: calls of torch.storage._load_from_bytes (§3.5). Storages are added at their place in `source`.
 Status addNestedStorages(TorchContainer& container, const std::shared_ptr<const ByteSource>& source, JobContext& job);
 // What the code of a TorchScript archive says of the classes that the pickle names (§7). `root`: "archive/".
-Status addScriptClasses(TorchContainer& container, const ZipArchive& archive, const std::string& root);
+Status addScriptClasses(TorchContainer& container, const ZipArchive& archive, const std::string& root, const JobContext& job);
 
 } // namespace shardlens

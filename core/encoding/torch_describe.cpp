@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <unordered_map>
+
 namespace shardlens {
 namespace {
 
@@ -14,6 +17,8 @@ using pickle::Value;
 
 constexpr int kDeepestShown = 64;
 constexpr std::size_t kMaxText = 4096;
+constexpr std::size_t kTextOfNode = 256;    // characters that count as one node more
+constexpr std::size_t kMaxScalarText = 64;  // of an encoded number
 constexpr std::size_t kManyTensors = 8;   // a branch of more tensors than this and nothing else is one line
 constexpr std::size_t kMaxItems = 2'000;  // shown of one container
 
@@ -22,6 +27,12 @@ std::string shortened(std::string_view text)
     if (text.size() <= kMaxText)
         return printable(text);
     return printable(text.substr(0, kMaxText)) + fmt::format("… ({} B)", groupedText(text.size()));
+}
+
+// Characters of UTF-8: bytes of what Latin-1 encodes.
+std::size_t charactersOf(std::string_view utf8)
+{
+    return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string className(Value global)
@@ -38,7 +49,7 @@ std::optional<std::string> numpyScalar(Value call)
     std::string raw;
     if (const auto bytes = call.args().at(1).asBytes())
         raw.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-    else if (const Value encoded = call.args().at(1); encoded.isCallOf("_codecs", "encode"))
+    else if (const Value encoded = call.args().at(1); encoded.isCallOf("_codecs", "encode") && encoded.args().at(0).asText().value_or("").size() <= kMaxScalarText)
         raw = latin1(encoded.args().at(0).asText().value_or(""));
     raw.resize(8, '\0');
     const auto* at = reinterpret_cast<const std::byte*>(raw.data());
@@ -80,7 +91,10 @@ public:
         case Kind::Int:
         case Kind::BigInt: leaf(out, MetaNode::Kind::Integer, value.asInt() ? std::to_string(*value.asInt()) : "a number beyond 64 bits", "int"); break;
         case Kind::Float: leaf(out, MetaNode::Kind::Float, fmt::format("{}", *value.asFloat()), "float"); break;
-        case Kind::Text: leaf(out, MetaNode::Kind::Text, shortened(*value.asText()), "str"); break;
+        case Kind::Text:
+            leaf(out, MetaNode::Kind::Text, shortened(*value.asText()), "str");
+            m_left -= std::min(m_left, out.value.size() / kTextOfNode); // a long text that is met again and again fills memory too
+            break;
         case Kind::Bytes:
         case Kind::ByteArray: leaf(out, MetaNode::Kind::Bytes, fmt::format("{} B", groupedText(value.asBytes()->size())), value.kind() == Kind::Bytes ? "bytes" : "bytearray"); break;
         case Kind::Tuple: describeSequence(out, MetaNode::Kind::Tuple, "tuple", value, depth); break;
@@ -129,7 +143,15 @@ private:
             leaf(out, MetaNode::Kind::Opaque, className(value) + ", a name that was not imported", "global");
     }
 
-    static bool isManyTensors(Value value)
+    bool isManyTensors(Value value)
+    {
+        const auto [known, isNew] = m_manyTensors.try_emplace(value.index(), false);
+        if (isNew)
+            known->second = holdsManyTensors(value);
+        return known->second;
+    }
+
+    static bool holdsManyTensors(Value value)
     {
         if (value.size() <= kManyTensors)
             return false;
@@ -213,11 +235,15 @@ private:
         return false;
     }
 
-    static bool describeBytes(MetaNode& out, Value value)
+    bool describeBytes(MetaNode& out, Value value)
     {
         if (!value.isCallOf("_codecs", "encode"))
             return false;
-        leaf(out, MetaNode::Kind::Bytes, fmt::format("{} B", groupedText(latin1(value.args().at(0).asText().value_or("")).size())), "bytes");
+        const Value text = value.args().at(0);
+        const auto [known, isNew] = m_bytesOfText.try_emplace(text.index(), 0);
+        if (isNew)
+            known->second = charactersOf(text.asText().value_or(""));
+        leaf(out, MetaNode::Kind::Bytes, fmt::format("{} B", groupedText(known->second)), "bytes");
         return true;
     }
 
@@ -255,6 +281,8 @@ private:
 
     const TorchFile& m_file;
     std::size_t m_left;
+    std::unordered_map<std::uint32_t, std::size_t> m_bytesOfText; // by node: many calls may share a text
+    std::unordered_map<std::uint32_t, bool> m_manyTensors;        // by node
 };
 
 } // namespace

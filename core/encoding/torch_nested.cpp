@@ -11,6 +11,7 @@ namespace {
 
 using pickle::Value;
 
+constexpr std::uint64_t kSlackBytes = 1u << 20;
 constexpr std::uint64_t kMostKept = 256ull << 20; // of storages whose bytes are text in the file
 
 // The bytes of one nested file: at a place of the source, or decoded.
@@ -23,11 +24,27 @@ class NestedReader {
 public:
     NestedReader(TorchContainer& container, std::shared_ptr<const ByteSource> source, JobContext& job) : m_out(container), m_source(std::move(source)), m_job(job) {}
 
+    // Calls that share their argument share its storage, as they do once loaded.
     Status add(Value call)
+    {
+        const Value argument = call.args().at(0);
+        if (const auto known = m_byArgument.find(argument.index()); known != m_byArgument.end()) {
+            m_out.nested[call.index()] = m_out.nested.at(known->second);
+            return {};
+        }
+        m_byArgument.emplace(argument.index(), call.index());
+        return look(call);
+    }
+
+private:
+    Status look(Value call)
     {
         auto bytes = bytesOf(call);
         if (!bytes)
             return keepProblem(call, bytes.takeError());
+        m_looked += bytes->source->size();
+        if (m_looked > 2 * m_source->size() + kSlackBytes) // every file inside lies in the pickle once
+            return Error{ErrorCode::LimitExceeded, fmt::format("torch files inside the pickle hold more than {} in all", sizeText(2 * m_source->size() + kSlackBytes))};
         auto inner = openInner(bytes->source);
         if (!inner)
             return keepProblem(call, inner.takeError());
@@ -37,7 +54,6 @@ public:
         return take(call, *bytes, inner->storages[part->storage], *part);
     }
 
-private:
     // What cannot be read is said where the storage is asked for; only a cancel ends the whole.
     Status keepProblem(Value call, Error error)
     {
@@ -99,6 +115,8 @@ private:
     TorchContainer& m_out;
     std::shared_ptr<const ByteSource> m_source;
     JobContext& m_job;
+    std::unordered_map<std::uint32_t, std::uint32_t> m_byArgument; // the first call with it
+    std::uint64_t m_looked = 0;
     std::uint64_t m_kept = 0;
 };
 

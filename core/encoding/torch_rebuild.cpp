@@ -14,6 +14,7 @@ namespace {
 
 using pickle::Value;
 
+constexpr std::size_t kMaxMetadata = 16;
 constexpr int kMaxWrappers = 8;
 constexpr std::size_t kMaxAxes = 64; // torch's own limit
 constexpr std::uint64_t kMaxTensorBytes = std::numeric_limits<std::int64_t>::max();
@@ -168,6 +169,8 @@ std::optional<std::uint64_t> spanOf(const std::vector<std::uint64_t>& shape, con
 
 void applyMetadata(Value metadata, TorchTensor& out)
 {
+    if (metadata.size() > kMaxMetadata) // torch writes two; many tensors may share it
+        return;
     out.flags.conjugate = metadata.find("conj").asBool().value_or(false);
     out.flags.negate = metadata.find("neg").asBool().value_or(false);
 }

@@ -55,13 +55,14 @@ std::set<std::string> modulesOf(const pickle::Graph& graph)
 
 } // namespace
 
-Status addScriptClasses(TorchContainer& container, const ZipArchive& archive, const std::string& root)
+Status addScriptClasses(TorchContainer& container, const ZipArchive& archive, const std::string& root, const JobContext& job)
 {
     std::uint64_t left = kMostCode;
     for (const std::string& module : modulesOf(*container.graph)) {
+        SHARDLENS_TRY(job.poll());
         std::string path = module; // "__torch__.net.layer" → "code/__torch__/net/layer.py"
         std::replace(path.begin(), path.end(), '.', '/');
-        const ZipMember* member = archive.find(fmt::format("{}code/{}.py", root, path));
+        const ZipMember* member = archive.findExact(fmt::format("{}code/{}.py", root, path));
         if (member == nullptr)
             continue;
         auto bytes = archive.read(*member, left);

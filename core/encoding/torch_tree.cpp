@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 namespace shardlens {
@@ -45,7 +46,46 @@ bool isKnownAttribute(Value call)
     if (owner.kind() != Kind::Global || call.args().size() != 2 || !attribute || !pickle::isIdentifier(*attribute) || pickle::isDunder(*attribute))
         return false;
     const GlobalName name = nameNow(owner);
-    return pickle::isKnownEnumeration(name.module, name.name) || pickle::isNestedClass(name, *attribute);
+    const bool isMember = pickle::isKnownEnumeration(name.module, name.name) && !attribute->starts_with('_') && *attribute != "mro";
+    return isMember || pickle::isNestedClass(name, *attribute);
+}
+
+bool isNestedClassCall(Value attribute)
+{
+    return pickle::isNestedClass(nameNow(attribute.args().at(0)), attribute.args().at(1).asText().value_or(""));
+}
+
+// Functions that call their first argument (§6.4): it must be a name whose call needs no judging of its own.
+bool callsItsArgument(Value callable)
+{
+    constexpr std::array<GlobalName, 5> kCallers{{{"copyreg", "_reconstructor"},
+                                                  {"copyreg", "__newobj__"},
+                                                  {"copyreg", "__newobj_ex__"},
+                                                  {"torch._tensor", "_rebuild_from_type"},
+                                                  {"torch._tensor", "_rebuild_from_type_v2"}}};
+    return std::find(kCallers.begin(), kCallers.end(), nameNow(callable)) != kCallers.end();
+}
+
+bool isEncode(Value callable)
+{
+    return nameNow(callable) == GlobalName{"_codecs", "encode"};
+}
+
+// _codecs.encode(text, "latin1"), protocol 2's way to write bytes; other codecs run other programs.
+bool isPlainEncoding(Value call)
+{
+    constexpr std::array<std::string_view, 5> kNames{"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"};
+    const auto codec = call.args().at(1).asText();
+    return call.args().size() == 2 && call.args().at(0).asText() && codec && std::find(kNames.begin(), kNames.end(), *codec) != kNames.end();
+}
+
+// State that sets __class__ and the like makes an object of another class (§6.4).
+std::optional<std::string> specialAttribute(Value state)
+{
+    for (std::size_t i = 0; state.kind() == Kind::Dict && i < state.size(); ++i)
+        if (const auto key = state.keyAt(i).asText(); key && pickle::isDunder(*key))
+            return printable(key->substr(0, 80));
+    return std::nullopt;
 }
 
 bool isAttributeCall(Value call)
@@ -142,8 +182,10 @@ TorchTree::Fate TorchTree::fateOfCall(const std::shared_ptr<const TorchFile>& fi
         return fateOfNested(file, call);
     if (isAttributeCall(call))
         return fateOfAttribute(file, call);
-    if (isAttributeCall(callable))
-        return namesUnknown(callable.args().at(0)) ? leaveOut(textOfName(callable.args().at(0))) : Fate{}; // a nested class is judged on its own
+    if (isAttributeCall(callable) && namesUnknown(callable.args().at(0)))
+        return leaveOut(textOfName(callable.args().at(0)));
+    if (isAttributeCall(callable) && isNestedClassCall(callable)) // which is judged on its own
+        return fateOfState(call);
     if (callable.kind() != Kind::Global)
         return refuse("the pickle calls what is no name: such a pickle is not written again");
     if (namesUnknown(callable))
@@ -152,6 +194,21 @@ TorchTree::Fate TorchTree::fateOfCall(const std::shared_ptr<const TorchFile>& fi
     for (std::size_t i = 0; i < std::min<std::size_t>(call.args().size(), 8); ++i)
         if (namesUnknown(call.args().at(i)))
             return leaveOut(textOfName(call.args().at(i)));
+    const Value passed = call.args().at(0);
+    const bool passesJudged = passed.kind() == Kind::Global && !callsItsArgument(passed) && !isEncode(passed);
+    if ((callsItsArgument(callable) && !passesJudged) || (isEncode(callable) && !isPlainEncoding(call)))
+        return refuse(fmt::format("the pickle calls {} at offset {} with what makes it run something else: such a pickle is not written again", textOfName(callable),
+                                  groupedText(callable.globalOffset())));
+    return fateOfState(call);
+}
+
+TorchTree::Fate TorchTree::fateOfState(Value call)
+{
+    std::optional<std::string> special = specialAttribute(call.state());
+    for (std::size_t i = 0; !special && call.state().kind() == Kind::Tuple && i < call.state().size(); ++i)
+        special = specialAttribute(call.state().at(i));
+    if (special)
+        return refuse(fmt::format("an object's state sets its special attribute {}: such a pickle is not written again", *special));
     return {};
 }
 
@@ -196,7 +253,11 @@ TorchTree::Fate TorchTree::fateOfStorage(const std::shared_ptr<const TorchFile>&
         return refuse(fmt::format("the pickle names {} as the class of a storage at offset {}", textOfName(id.at(1)), groupedText(id.at(1).globalOffset())));
     const std::size_t number = m_storageNumber(*file, *part);
     const Value type = judged(file, id.at(1));
-    const Value count = judged(file, id.at(5).size() == 3 ? id.at(5).at(2) : id.at(4));
+    // A record may be longer than the source's pickle says, which PyTorch 2.13 refuses: what is written says what it has.
+    const std::uint64_t cell = part->dtype ? info(*part->dtype).bytesPerBlock : 1;
+    if (part->sizeBytes % cell != 0)
+        return refuse(fmt::format("a storage has {} B, and its elements take {} B each: no such file can be written", groupedText(part->sizeBytes), cell));
+    const Value count = m_graph.integer(static_cast<std::int64_t>(part->sizeBytes / cell));
     return {Fate::Kind::Replace, m_graph.persistentId(m_graph.tuple({m_graph.text("storage"), type, m_graph.text(std::to_string(number)), m_graph.text("cpu"), count}))};
 }
 

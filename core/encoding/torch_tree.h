@@ -39,6 +39,7 @@ private:
 
     [[nodiscard]] Fate fateOf(const std::shared_ptr<const TorchFile>& file, pickle::Value value);
     [[nodiscard]] Fate fateOfCall(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
+    [[nodiscard]] Fate fateOfState(pickle::Value call);
     [[nodiscard]] Fate fateOfAttribute(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
     [[nodiscard]] Fate fateOfNested(const std::shared_ptr<const TorchFile>& file, pickle::Value call);
     [[nodiscard]] Fate fateOfStorage(const std::shared_ptr<const TorchFile>& file, pickle::Value id);

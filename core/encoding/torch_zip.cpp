@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::uint64_t kMaxPickleBytes = 512ull << 20; // decoded: a million tensors take less than half of it
 constexpr std::uint64_t kBombSlack = 64ull << 20;
+constexpr std::uint64_t kDeflatedSlack = 2ull << 20; // a pickle takes up to 16 times its bytes once parsed
+constexpr std::uint64_t kDeflatedGain = 32;          // pickles of tensors compress by 5 to 15
 constexpr std::uint64_t kMaxSmallRecord = 4096;
 constexpr std::size_t kOversizedSaid = 4;
 
@@ -80,11 +82,13 @@ Status addStorages(TorchContainer& out, const ZipArchive& archive, const std::st
 }
 
 // Records that hold more than the pickle says: PyTorch since 2.13 refuses them, and what is behind the values is nobody's.
-void addOversized(TorchContainer& out)
+Status addOversized(TorchContainer& out, const JobContext& job)
 {
     std::vector<char> said(out.storages.size(), 0);
     std::size_t count = 0;
     for (std::size_t i = 0; i < out.graph->nodeCount(); ++i) {
+        if (i % 65'536 == 0)
+            SHARDLENS_TRY(job.poll());
         const pickle::Value value = out.graph->nodeAt(i);
         const auto claimed = value.kind() == pickle::Kind::PersistentId ? claimedBytes(out, value) : std::nullopt;
         if (!claimed || claimed->sizeBytes >= out.storages[claimed->storage].sizeBytes || said[claimed->storage] != 0)
@@ -99,6 +103,7 @@ void addOversized(TorchContainer& out)
     }
     if (count > kOversizedSaid)
         out.notes.push_back({"record-size", fmt::format("{} more records are longer than the pickle says", groupedText(count - kOversizedSaid)), true});
+    return {};
 }
 
 } // namespace
@@ -115,12 +120,13 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, To
     SHARDLENS_TRY(addStorages(out, archive, root, job));
     const ZipMember* pickle = archive.find(root + "data.pkl");
     // a member that decompresses to far more than the file is no pickle of tensors that the file holds
-    SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, std::min(kMaxPickleBytes, kBombSlack + source->size())));
+    const std::uint64_t most = pickle->method == 0 ? kBombSlack + source->size() : kDeflatedSlack + kDeflatedGain * pickle->storedBytes;
+    SHARDLENS_ASSIGN(auto bytes, archive.read(*pickle, std::min(kMaxPickleBytes, most)));
     auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(bytes)), 0, &job);
     if (!graph)
         return graph.takeError().within(printable(pickle->name));
     out.graph = graph.take();
-    addOversized(out);
+    SHARDLENS_TRY(addOversized(out, job));
     if (inside == TorchInside::Pickle)
         return out;
     if (pickle->method == 0) {
@@ -129,7 +135,7 @@ Result<TorchContainer> openTorchZip(std::shared_ptr<const ByteSource> source, To
     SHARDLENS_TRY(addNestedStorages(out, source, job));
     if (archive.find(root + "constants.pkl") != nullptr) {
         out.kind = TorchFile::Container::TorchScript;
-        SHARDLENS_TRY(addScriptClasses(out, archive, root));
+        SHARDLENS_TRY(addScriptClasses(out, archive, root, job));
     }
     return out;
 }

@@ -158,10 +158,16 @@ Status ZipArchive::readDirectory(const Directory& directory, const JobContext* j
     return {};
 }
 
+const ZipMember* ZipArchive::findExact(std::string_view name) const
+{
+    const auto at = m_byName.find(name);
+    return at != m_byName.end() ? &m_members[at->second] : nullptr;
+}
+
 const ZipMember* ZipArchive::find(std::string_view name) const
 {
-    if (const auto at = m_byName.find(name); at != m_byName.end())
-        return &m_members[at->second];
+    if (const ZipMember* exact = findExact(name))
+        return exact;
     for (const ZipMember& member : m_members)
         if (member.name.size() == name.size() && ::strncasecmp(member.name.data(), name.data(), name.size()) == 0)
             return &member;

@@ -59,6 +59,7 @@ public:
     [[nodiscard]] const std::vector<ZipMember>& members() const { return m_members; }
     // Exact name first, then without regard to case; nullptr if there is none.
     [[nodiscard]] const ZipMember* find(std::string_view name) const;
+    [[nodiscard]] const ZipMember* findExact(std::string_view name) const; // in constant time
     [[nodiscard]] const std::vector<ZipNote>& notes() const { return m_notes; }
     // Offset of a member's bytes, by the lengths of its local header. Corrupt where the header is none or the bytes leave the source.
     [[nodiscard]] Result<std::uint64_t> dataOffset(const ZipMember& member) const;

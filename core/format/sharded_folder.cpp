@@ -149,9 +149,12 @@ void IndexCheck::find(Severity severity, const char* code, std::string text, Fil
 bool IndexCheck::accepts(const std::string& name, const std::string& file, FileId id)
 {
     if (!m_shards.index) {
-        const bool isNew = m_seen.insert(name).second;
-        if (!isNew)
-            find(Severity::Error, "tensor-twice", fmt::format("{} stands in two files; the second is {}.", printable(name), printable(file)), id);
+        const auto [first, isNew] = m_firstFile.try_emplace(name, file);
+        if (!isNew) {
+            const std::string where = first->second == file ? fmt::format("twice in {}, as a key with a dot and a nested one, or as keys of two types", printable(file))
+                                                            : fmt::format("in two files; the second is {}", printable(file));
+            m_builder.addLost({name, RoleKind::Weight, fmt::format("{} stands {}. The first is shown.", printable(name), where)}, "tensor-twice", id);
+        }
         return isNew;
     }
     const auto known = m_fileOf.find(name);

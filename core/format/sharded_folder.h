@@ -46,7 +46,8 @@ private:
     CheckpointBuilder& m_builder;
     const ShardSet& m_shards;
     std::map<std::string, std::string, std::less<>> m_fileOf;
-    std::set<std::string> m_seen;
+    std::set<std::string> m_seen;                             // with an index
+    std::map<std::string, std::string, std::less<>> m_firstFile; // of each name, without one
 };
 
 } // namespace shardlens

@@ -28,9 +28,25 @@ std::string nameFor(const Checkpoint& checkpoint, TensorId id, Select select, co
     return parameter;
 }
 
+bool isWantedRole(RoleKind kind, Select select)
+{
+    switch (select) {
+    case Select::Weights: return kind == RoleKind::Weight || kind == RoleKind::Buffer;
+    case Select::Module: return kind == RoleKind::Weight || kind == RoleKind::Buffer || kind == RoleKind::Module; // which copy it would have been is not known
+    case Select::Optimizer: return kind == RoleKind::OptimizerState;
+    case Select::All: return true;
+    }
+    return false;
+}
+
 bool matchesAny(const std::vector<Regex>& patterns, const std::string& name)
 {
     return std::any_of(patterns.begin(), patterns.end(), [&](const Regex& one) { return one.search(name); });
+}
+
+bool passes(const SelectionOptions& options, const std::string& name)
+{
+    return (options.include.empty() || matchesAny(options.include, name)) && !matchesAny(options.exclude, name);
 }
 
 // Parameters in model order; the tensors of one keep the order in which they were read.
@@ -74,7 +90,7 @@ std::vector<SelectedTensor> selectTensors(const Checkpoint& checkpoint, const Se
     std::size_t firstOfTensor = 0; // where the entries of the tensor at hand begin
     const auto add = [&](TensorId id, const std::string& parameter, bool isAlias) {
         std::string name = nameFor(checkpoint, id, options.select, parameter);
-        if ((options.include.empty() || matchesAny(options.include, name)) && !matchesAny(options.exclude, name))
+        if (passes(options, name))
             out.push_back({std::move(name), id, isAlias, out.size() > firstOfTensor});
     };
     for (const TensorId id : inModelOrder(checkpoint)) {
@@ -87,6 +103,15 @@ std::vector<SelectedTensor> selectTensors(const Checkpoint& checkpoint, const Se
         for (const Alias* alias : aliases[indexOf(checkpoint.tensor(id).parameter)])
             add(id, alias->name, true);
     }
+    return out;
+}
+
+std::vector<std::size_t> selectLost(const Checkpoint& checkpoint, const SelectionOptions& options)
+{
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < checkpoint.lostTensors().size(); ++i)
+        if (const LostTensor& lost = checkpoint.lostTensors()[i]; isWantedRole(lost.role, options.select) && passes(options, lost.name))
+            out.push_back(i);
     return out;
 }
 

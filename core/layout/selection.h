@@ -33,4 +33,7 @@ struct SelectedTensor {
 // Model order, aliases after the tensor they repeat. Patterns are searched in the outside name.
 [[nodiscard]] std::vector<SelectedTensor> selectTensors(const Checkpoint& checkpoint, const SelectionOptions& options);
 
+// The lost tensors that these options would have taken, by index.
+[[nodiscard]] std::vector<std::size_t> selectLost(const Checkpoint& checkpoint, const SelectionOptions& options);
+
 } // namespace shardlens

@@ -95,6 +95,14 @@ struct Finding {
     TensorId tensor = kNoTensor;
     FileId file = kNoFile;
     std::optional<std::uint32_t> rank;
+    std::optional<std::size_t> lost = std::nullopt; // index into Checkpoint::lostTensors(): about that one alone
+};
+
+// A tensor that is there and could not become one of the checkpoint's: of a kind that is not read, or a second one of its name.
+struct LostTensor {
+    std::string name;
+    RoleKind role = RoleKind::Weight;
+    std::string problem; // a sentence
 };
 
 // One model, whatever files it lies in. Immutable; shared by everything that looks at it. No payload byte is in it except inline values.
@@ -118,6 +126,7 @@ public:
     [[nodiscard]] const std::vector<Holder>& holders() const { return m_holders; }
     [[nodiscard]] const std::vector<FileSpan>& fileSpans() const { return m_fileSpans; }
     [[nodiscard]] const std::vector<Finding>& findings() const { return m_findings; }
+    [[nodiscard]] const std::vector<LostTensor>& lostTensors() const { return m_lost; }
     [[nodiscard]] const std::vector<FileMetadata>& metadata() const { return m_metadata; }
     [[nodiscard]] const PieceStore& pieces() const { return m_pieces; }
     [[nodiscard]] const std::vector<std::byte>& inlineBytes() const { return m_inlineBytes; }
@@ -156,6 +165,7 @@ private:
     std::vector<Holder> m_holders;
     std::vector<FileSpan> m_fileSpans;
     std::vector<Finding> m_findings;
+    std::vector<LostTensor> m_lost;
     std::vector<FileMetadata> m_metadata;
     PieceStore m_pieces;
     std::vector<std::byte> m_inlineBytes;

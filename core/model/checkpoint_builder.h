@@ -20,6 +20,12 @@ public:
     void setTitle(std::string title, std::string subtitle);
     void setTopology(Topology topology) { m_out.m_topology = std::move(topology); }
     void addFact(std::string name, std::string value);
+    // A finding of severity error about it comes with it.
+    void addLost(LostTensor lost, std::string code, FileId file)
+    {
+        m_out.m_findings.push_back({Severity::Error, std::move(code), lost.problem, kNoTensor, file, std::nullopt, m_out.m_lost.size()});
+        m_out.m_lost.push_back(std::move(lost));
+    }
     void addFinding(Finding finding) { m_out.m_findings.push_back(std::move(finding)); }
     void addFileSpan(FileSpan span) { m_out.m_fileSpans.push_back(span); }
     // Marks bytes of a file's own stream as padding; does nothing for other streams.

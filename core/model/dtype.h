@@ -34,6 +34,7 @@ struct DTypeInfo {
 [[nodiscard]] std::optional<DType> dtypeByName(std::string_view name);
 // By torch name ("float32", also "float", "half", …).
 [[nodiscard]] std::optional<DType> dtypeByTorchName(std::string_view name);
+[[nodiscard]] inline bool isComplex(DType dtype) { return info(dtype).kind == DTypeKind::Complex; }
 [[nodiscard]] inline bool isFloat(DType dtype) { return info(dtype).kind == DTypeKind::Float; }
 
 // Bytes of `values` values: nullopt where they do not fill whole blocks or the product overflows.

@@ -113,7 +113,11 @@ void Emitter::needProtocol(const Node& node)
     const bool withKwargs = (node.kind == Kind::Reduce || node.kind == Kind::NewObject) && node.extra != 0 && m_graph.m_extras[node.extra - 1].kwargs != 0;
     // A dotted name is followed attribute by attribute from protocol 4 on.
     const bool dotted = node.kind == Kind::Global && node.integer % 2 == 0 && Value(&m_graph, node.b).asText().value_or("").find('.') != std::string_view::npos;
-    if (newer || withKwargs || dotted)
+    // Below protocol 3 Python maps the names of Python 2: one that was meant as it stands must not become another.
+    const Value global(&m_graph, static_cast<Index>(&node - m_graph.m_nodes.data()));
+    const GlobalName name{global.globalModule(), global.globalName()};
+    const bool wouldBeMapped = node.kind == Kind::Global && !global.hasPython2Names() && !(python3Name(name, 2) == name);
+    if (newer || withKwargs || dotted || wouldBeMapped)
         m_protocol = std::max(m_protocol, 4u);
 }
 

@@ -43,6 +43,8 @@ private:
     [[nodiscard]] DType trainingDType(Value old) const;
     Result<Value> whole(TensorId tensor, DType dtype);
     Status addMissing(Value root);
+    [[nodiscard]] Result<Value> withoutRandom(Value mapping);
+    [[nodiscard]] static bool isRandomState(Value mapping, std::size_t i);
     void findRandomStates(Value mapping, const std::string& path, std::set<std::string>& dropped);
 
     pickle::GraphBuilder& graph() { return m_maker.graph(); }
@@ -57,7 +59,7 @@ private:
     FileMaker m_maker;
     std::map<std::string, std::size_t> m_storages; // of module tensors already there, by canonical name
     std::map<DType, std::size_t> m_placeholders;
-    std::set<std::uint32_t> m_random; // values of random states inside client states
+    Value m_randomOf; // the member at hand, where random states lie in it
 };
 
 const ParameterTensors* ModelFile::tensorsOf(const std::string& name) const
@@ -227,10 +229,35 @@ Result<Value> ModelFile::member(const std::string& key, Value old)
         return m_maker.config(m_source, old);
     if (key == "shared_params" && isStage3() && m_rank != 0)
         return graph().dict(); // only rank 0 fills it (formats/deepspeed.md §3)
-    return m_maker.tree().import(m_source, old, [&](Value value) {
-        const bool random = m_random.contains(value.index());
-        return random ? pickle::GraphBuilder::Fate{pickle::GraphBuilder::Fate::Kind::Drop, {}} : pickle::GraphBuilder::Fate{};
-    });
+    const std::size_t leftOutBefore = m_maker.tree().leftOut().size();
+    SHARDLENS_ASSIGN(const Value made, m_randomOf == old ? withoutRandom(old) : m_maker.tree().import(m_source, old));
+    const bool lost = m_maker.tree().leftOut().size() > leftOutBefore && m_randomOf != old && tensorsBelow(made) < tensorsBelow(old);
+    if (lost)
+        return Error{ErrorCode::Refused, fmt::format("tensors of {} lie in objects of unknown classes ({}) and would be lost with them; --keep-objects writes these as they are",
+                                                     printable(key), m_maker.tree().leftOut().back())};
+    return made;
+}
+
+// A dictionary without the random states in it. Values that stand there and elsewhere stay elsewhere.
+Result<Value> ModelFile::withoutRandom(Value mapping)
+{
+    const Value out = graph().dict();
+    for (std::size_t i = 0; i < mapping.size(); ++i) {
+        if (isRandomState(mapping, i))
+            continue;
+        SHARDLENS_ASSIGN(const Value key, m_maker.tree().import(m_source, mapping.keyAt(i)));
+        SHARDLENS_ASSIGN(const Value value, m_maker.tree().import(m_source, mapping.valueAt(i)));
+        graph().set(out, key, value);
+    }
+    return out;
+}
+
+bool ModelFile::isRandomState(Value mapping, std::size_t i)
+{
+    const auto key = mapping.keyAt(i).asText();
+    const Value value = mapping.valueAt(i);
+    const bool holds = value.isMapping() || value.isSequence() || TorchFile::isTensor(value) || value.asBytes();
+    return key && holds && isRandomKey(*key);
 }
 
 // Members that the source's version or stage does not write, and a reader of the target needs.
@@ -253,14 +280,12 @@ Status ModelFile::addMissing(Value root)
 // One level inside the members of the file.
 void ModelFile::findRandomStates(Value mapping, const std::string& path, std::set<std::string>& dropped)
 {
+    m_randomOf = {};
     for (std::size_t i = 0; mapping.isMapping() && i < mapping.size(); ++i) {
-        const auto key = mapping.keyAt(i).asText();
-        const Value value = mapping.valueAt(i);
-        const bool holds = value.isMapping() || value.isSequence() || TorchFile::isTensor(value) || value.asBytes();
-        if (!key || !holds || !isRandomKey(*key))
+        if (!isRandomState(mapping, i))
             continue;
-        m_random.insert(value.index());
-        dropped.insert(fmt::format("{}.{}", path, *key));
+        m_randomOf = mapping;
+        dropped.insert(fmt::format("{}.{}", path, *mapping.keyAt(i).asText()));
     }
 }
 
@@ -270,6 +295,8 @@ Result<TargetTorchFile> ModelFile::make(std::set<std::string>& leftOut, std::set
     const Value root = graph().dict();
     for (std::size_t i = 0; i < old.size(); ++i) {
         const std::string key(old.keyAt(i).asText().value_or(""));
+        SHARDLENS_ASSIGN(const Value newKey, m_maker.tree().import(m_source, old.keyAt(i))); // numbers and tuples are keys too
+        m_randomOf = {};
         if (isRandomKey(key)) {
             dropped.insert(key);
             continue;
@@ -279,7 +306,7 @@ Result<TargetTorchFile> ModelFile::make(std::set<std::string>& leftOut, std::set
         SHARDLENS_ASSIGN(const Value value, member(key, old.valueAt(i)));
         const bool vanished = value.isNone() && !old.valueAt(i).isNone() && !m_maker.tree().leftOut().empty();
         if (!vanished || key.starts_with("frozen_"))
-            graph().set(root, key, value);
+            graph().set(root, newKey, value);
     }
     SHARDLENS_TRY(addMissing(root));
     return std::move(m_maker).finish(root, leftOut);

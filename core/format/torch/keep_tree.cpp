@@ -30,6 +30,16 @@ Result<CheckpointPtr> storagesOf(const CheckpointPtr& source, OpenedFile& opened
     return std::move(builder).finish();
 }
 
+// Meta tensors are described and have no values to be read back.
+bool isStored(const Checkpoint& source, TensorId tensor)
+{
+    const PieceStore& pieces = source.pieces();
+    for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row)
+        if (source.stream(pieces.at(idAt<PieceId>(row)).source.stream).kind == Stream::Kind::Missing)
+            return false;
+    return true;
+}
+
 std::string leftOutOf(const TorchTree& tree)
 {
     std::string names;
@@ -86,7 +96,8 @@ Result<std::optional<Target>> keepTree(const CheckpointPtr& source, const Target
     SHARDLENS_ASSIGN(const pickle::Value root, tree.import(file, file->root()));
     SHARDLENS_TRY(checkNothingLost(tree, tensorsBelow(file->root()), tensorsBelow(root)));
     for (const SelectedTensor& selected : selectTensors(*source, SelectionOptions{Select::All, {}, {}}))
-        out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
+        if (isStored(*source, selected.tensor))
+            out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
     made.bigEndian = file->isBigEndian();
     made.tensors = out.results.size();
     addNotes(tree, made.tensors, out);

@@ -147,7 +147,7 @@ private:
         const auto parts = TorchFile::sparsePartsOf(value);
         const auto shape = TorchFile::sparseShapeOf(value);
         if (!parts || !shape) {
-            find(Severity::Error, "unsupported-tensor", fmt::format("{} cannot be read: {}.", printable(name), (parts ? shape.error() : parts.error()).text()), file);
+            lose(name, isWeight, "unsupported-tensor", fmt::format("{} cannot be read: {}.", printable(name), (parts ? shape.error() : parts.error()).text()), file);
             return {};
         }
         find(Severity::Info, "sparse-tensor", fmt::format("{} is a sparse tensor ({} {}); its parts are shown.", printable(name), *layout, shapeText(*shape)), file);
@@ -160,7 +160,7 @@ private:
     {
         auto tensor = torch.tensorOf(value);
         if (!tensor && tensor.error().code() == ErrorCode::Unsupported) {
-            find(Severity::Error, "unsupported-tensor", fmt::format("{} cannot be read: {}.", printable(name), tensor.error().text()), file);
+            lose(name, isWeight, "unsupported-tensor", fmt::format("{} cannot be read: {}.", printable(name), tensor.error().text()), file);
             return {};
         }
         if (!tensor)
@@ -168,7 +168,7 @@ private:
         if (isWeight && isTied(*tensor, name))
             return {};
         if (isWeight && !m_weights.insert(name).second) {
-            find(Severity::Error, "tensor-twice", fmt::format("Two tensors come out under the name {}: a key with a dot and a nested one.", printable(name)), file);
+            lose(name, isWeight, "tensor-twice", fmt::format("Two tensors come out under the name {}: a key with a dot and a nested one. The first is shown.", printable(name)), file);
             return {};
         }
         const RoleId role = isWeight ? m_builder.role(RoleKind::Weight, "weight") : m_builder.role(RoleKind::Other, "other");
@@ -203,6 +203,11 @@ private:
             find(Severity::Info, "shared-memory", fmt::format("{} shared by several tensors (tied weights or views): {}{}.", plural(groups, "storage is", "storages are"), examples,
                                                               groups > kTiesSaid ? "; …" : ""),
                  file);
+    }
+
+    void lose(const std::string& name, bool isWeight, const char* code, std::string sentence, FileId file)
+    {
+        m_builder.addLost({name, isWeight ? RoleKind::Weight : RoleKind::Other, std::move(sentence)}, code, file);
     }
 
     void find(Severity severity, std::string code, std::string text, FileId file)

@@ -16,8 +16,10 @@ using pickle::Value;
 constexpr std::size_t kMaxDepth = 128;
 constexpr std::uint64_t kMaxNameBytes = 256ull << 20; // a small file can repeat a long name without end
 constexpr std::size_t kMaxKeyBytes = 64u << 10;
-constexpr std::uint64_t kMaxVisits = 20'000'000;     // of containers
-constexpr std::uint64_t kMaxSteps = 1'000'000'000;   // to values of any kind
+// A value is met once for every way that leads to it. Trees that people save share little; what is shared without end is refused early.
+constexpr std::uint64_t kVisitsPerNode = 16; // of containers
+constexpr std::uint64_t kStepsPerNode = 64;  // to values of any kind
+constexpr std::uint64_t kFreeVisits = 200'000;
 constexpr std::uint64_t kPollEvery = 65'536;         // steps
 
 bool isContainer(Value value)
@@ -40,6 +42,9 @@ public:
 
     Result<std::vector<TreeLeaf>> run(Value root)
     {
+        const std::uint64_t nodes = root ? root.graph()->nodeCount() : 0;
+        m_maxVisits = kFreeVisits + kVisitsPerNode * nodes;
+        m_maxSteps = kFreeVisits + kStepsPerNode * nodes;
         SHARDLENS_TRY(visit(root));
         return std::move(m_leaves);
     }
@@ -49,8 +54,10 @@ private:
     {
         if (!isContainer(value))
             return {};
-        if (++m_visits > kMaxVisits)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} containers", groupedText(kMaxVisits))};
+        if (m_barren.contains(value.index()))
+            return {};
+        if (++m_visits > m_maxVisits)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree in which {} containers are met, counted once for every way to them", groupedText(m_maxVisits))};
         if (TorchFile::isTensor(value)) {
             m_nameBytes += m_pathBytes + m_path.size() + (m_path.empty() ? 0 : m_path.front().size());
             if (m_nameBytes > kMaxNameBytes)
@@ -60,10 +67,16 @@ private:
         }
         if (m_path.size() >= kMaxDepth)
             return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} levels", kMaxDepth)};
-        if (!m_open.insert(value.index()).second)
+        if (!m_open.insert(value.index()).second) {
+            ++m_cycles;
             return {}; // it holds itself
-        const Status status = visitChildren(value);
+        }
+        const std::size_t leavesBefore = m_leaves.size();
+        const std::uint64_t cyclesBefore = m_cycles;
+        Status status = visitChildren(value);
         m_open.erase(value.index());
+        if (status && m_leaves.size() == leavesBefore && m_cycles == cyclesBefore)
+            m_barren.insert(value.index());
         return status;
     }
 
@@ -161,8 +174,8 @@ private:
     // Counts what is only looked at as well: few lists that hold each other can lead to many numbers.
     Status step()
     {
-        if (++m_steps > kMaxSteps)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} values", groupedText(kMaxSteps))};
+        if (++m_steps > m_maxSteps)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree in which {} values are met, counted once for every way to them", groupedText(m_maxSteps))};
         return m_steps % kPollEvery == 0 ? m_job.poll() : Status{};
     }
 
@@ -174,6 +187,10 @@ private:
     std::vector<std::string> m_path;
     std::size_t m_pathBytes = 0;
     std::unordered_set<std::uint32_t> m_open; // on the way from the root to here
+    std::unordered_set<std::uint32_t> m_barren; // containers with no tensor below them
+    std::uint64_t m_cycles = 0;                 // ends of the walk at a container that is open
+    std::uint64_t m_maxVisits = 0;
+    std::uint64_t m_maxSteps = 0;
     std::uint64_t m_visits = 0;
     std::uint64_t m_steps = 0;
     std::uint64_t m_nameBytes = 0;

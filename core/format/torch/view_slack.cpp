@@ -102,7 +102,7 @@ void addViewSlack(CheckpointBuilder& builder, FileId file, const TorchFile& torc
     if (count == 0)
         return;
     builder.addFinding({Severity::Info, "wasted-bytes",
-                        fmt::format("{}: {} of {} in {} belong to no tensor, because a view is saved with the whole storage behind it: {}{}. A conversion leaves them out.",
+                        fmt::format("{}: {} of {} in {} belong to no tensor, because a view is saved with the whole storage behind it: {}{}. What is written from the tensors leaves them out.",
                                     printable(builder.file(file).name), exactSizeText(wasted), exactSizeText(whole), plural(count, "storage", "storages"),
                                     count > 1 ? "most where " : "", example),
                         kNoTensor, file, std::nullopt});

@@ -133,6 +133,38 @@ TEST_F(DiffTest, ACheckpointIsEqualToItselfWhateverTheLayout)
     EXPECT_GT(report->tensors.size(), 6u);
 }
 
+// What one side holds and cannot be read is never passed over.
+TEST_F(DiffTest, TensorsThatCannotBeReadAreNotEqual)
+{
+    const auto withLost = [&](const std::string& folder) {
+        CheckpointBuilder builder(path(folder), path(folder));
+        builder.addLost({"q", RoleKind::Weight, "q cannot be read: a tensor quantized per channel."}, "unsupported-tensor", kNoFile);
+        return std::move(builder).finish();
+    };
+    EXPECT_THAT(lines(diff(withLost("a"), withLost("b"))), ElementsAre(HasSubstr("unreadable q")));
+    const auto plain = checkpoint("c", {{"q", DType::U8, {2}, "ab"}});
+    for (const auto& report : {diff(withLost("a"), plain), diff(plain, withLost("b"))}) {
+        ASSERT_TRUE(report.ok());
+        EXPECT_THAT(lines(report), ElementsAre(HasSubstr("unreadable q")));
+        EXPECT_FALSE(report->isEqual());
+        EXPECT_EQ(report->tensors[0].problem, "q cannot be read: a tensor quantized per channel.");
+    }
+}
+
+TEST_F(DiffTest, CodesOfQuantizedTensorsAreNoValues)
+{
+    const auto one = checkpoint("a", {{"q", DType::QI8, {2}, "ab"}});
+    EXPECT_THAT(lines(diff(one, one)), ElementsAre(HasSubstr("unreadable q")));
+}
+
+TEST_F(DiffTest, NothingSelectedIsNoEquality)
+{
+    const auto one = checkpoint("a", {{"w", DType::U8, {2}, "ab"}});
+    DiffOptions options;
+    options.selection.include.push_back(Regex::compile("typo").take());
+    EXPECT_THAT(lines(diff(one, one, options)), ElementsAre(HasSubstr("error: nothing is selected")));
+}
+
 TEST_F(DiffTest, DtypesMayDifferWhereThatIsAsked)
 {
     const CheckpointPtr a = checkpoint("a", {{"w", DType::U8, {2}, "\1\2"}});

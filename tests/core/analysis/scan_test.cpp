@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 namespace shardlens::test {
 namespace {
 
 using namespace std::string_literals;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -129,6 +131,52 @@ TEST_F(ScanTest, SaysWhatAFileWithoutPicklesIs)
         EXPECT_TRUE(linesOfFile(bytes).empty()) << what;
         EXPECT_THAT(scannedPath(path("file.bin")).files.front().kind, HasSubstr(what));
     }
+}
+
+// A pickle that something compressed is not looked into, and nobody may take it for looked at.
+TEST_F(ScanTest, SaysWhatIsCompressedAndNotLookedInto)
+{
+    const std::string zlib = "\x78\x9c\x4b\x4c\x4a\x06\x00\x02\x4d\x01\x27"s; // "abc"
+    for (const auto& [name, bytes] : {std::pair{"a.joblib", zlib}, std::pair{"a.gz", "\x1f\x8b\x08\0\0\0\0\0"s}, std::pair{"a.bz2", "BZh91AY&SY"s},
+                                      std::pair{"a.xz", "\xFD" "7zXZ\0\0"s}, std::pair{"a.zst", "\x28\xB5\x2F\xFD..."s}}) {
+        write(name, bytes);
+        const ScanReport report = scannedPath(path(name));
+        EXPECT_EQ(report.verdict(), Verdict::Unknown) << name;
+        EXPECT_THAT(linesOf(report), ElementsAre("3 A10 @0 "));
+        EXPECT_FALSE(report.files[0].scanned);
+    }
+    write("text.txt", "x^2 is a square");
+    EXPECT_EQ(scannedPath(path("text.txt")).verdict(), Verdict::Safe);
+}
+
+TEST_F(ScanTest, LooksIntoTheFilesOfATar)
+{
+    std::ifstream inside(sample("pickle_in_storage.pt"), std::ios::binary);
+    const std::string file{std::istreambuf_iterator<char>(inside), std::istreambuf_iterator<char>()};
+    std::string header(512, '\0');
+    header.replace(0, 10, "weights.pt");
+    const std::string length = fmt::format("{:011o}", file.size());
+    header.replace(124, length.size(), length);
+    header.replace(257, 5, "ustar");
+    write("model.nemo", header + file + std::string((512 - file.size() % 512) % 512, '\0') + std::string(1024, '\0'));
+    const ScanReport report = scannedPath(path("model.nemo"));
+    EXPECT_EQ(report.verdict(), Verdict::Dangerous);
+    EXPECT_THAT(linesOf(report), Contains(HasSubstr("weights.pt")));
+}
+
+TEST_F(ScanTest, SaysWhichFoldersWereNotLookedInto)
+{
+    std::filesystem::create_directories(path("elsewhere"));
+    std::filesystem::create_directories(path("run/closed"));
+    write("run/safe.txt", "text");
+    std::filesystem::create_directory_symlink(path("elsewhere"), path("run/linked"));
+    std::filesystem::permissions(path("run/closed"), std::filesystem::perms::none);
+    const ScanReport report = scannedPath(path("run"));
+    std::filesystem::permissions(path("run/closed"), std::filesystem::perms::owner_all);
+    if (::geteuid() == 0) // who may look everywhere
+        EXPECT_THAT(linesOf(report), ElementsAre("3 A11 @0 "));
+    else
+        EXPECT_THAT(linesOf(report), ElementsAre("4 A5 @0 ", "3 A11 @0 "));
 }
 
 TEST_F(ScanTest, TakesNoSafetensorsHeaderForAPickle)

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fmt/format.h>
 
 namespace shardlens::test {
 namespace {
@@ -166,12 +167,10 @@ TEST_F(TorchFormat, AKeyWithoutEndIsRefusedWhereTensorsLieBelowIt)
 
 TEST_F(TorchFormat, TheWalkThroughATreeStopsWhenAsked)
 {
-    // 17 lists, each holding the one before twice, and a number twice: 2^17 ways down
-    std::string pickle = "\x80\x02](K\x01K\x02" "eq";
-    pickle += '\0';
-    for (char i = 0; i < 17; ++i)
-        pickle += std::string("0](h") + i + "h" + i + "eq" + static_cast<char>(i + 1);
-    pickle += '.';
+    std::string pickle = "\x80\x02](";
+    for (int i = 0; i < 100'000; ++i)
+        pickle += "K\x01";
+    pickle += "e.";
     const auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::as_bytes(std::span(pickle)).begin(), std::as_bytes(std::span(pickle)).end()));
     ASSERT_TRUE(graph.ok()) << graph.error().text();
     JobContext going;
@@ -182,6 +181,29 @@ TEST_F(TorchFormat, TheWalkThroughATreeStopsWhenAsked)
     const auto leaves = torch::tensorsOf((*graph)->root(), stopped);
     ASSERT_FALSE(leaves.ok());
     EXPECT_EQ(leaves.error().code(), ErrorCode::Cancelled);
+}
+
+// Lists that hold one another lead to a value on many ways: little is walked of what holds no tensor, and what holds one is refused early.
+TEST_F(TorchFormat, ATreeThatSharesWithoutEndEndsSoon)
+{
+    const auto shared = [](const std::string& leaf) {
+        std::string pickle = "\x80\x02" + leaf + "q";
+        pickle += '\0';
+        pickle += '0';
+        for (char i = 0; i < 40; ++i)
+            pickle += std::string("(h") + i + "h" + i + "lq" + static_cast<char>(i + 1) + "0";
+        return pickle + "h" + static_cast<char>(40) + ".";
+    };
+    const auto walk = [](const std::string& pickle) {
+        const auto bytes = std::as_bytes(std::span(pickle));
+        const auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end()));
+        EXPECT_TRUE(graph.ok());
+        const JobContext job;
+        const auto leaves = torch::tensorsOf((*graph)->root(), job);
+        return leaves ? fmt::format("{} tensors", leaves->size()) : leaves.error().text();
+    };
+    EXPECT_EQ(walk(shared("]")), "0 tensors");
+    EXPECT_THAT(walk(shared("ctorch._utils\n_rebuild_tensor_v2\n)R")), HasSubstr("counted once for every way to them"));
 }
 
 // Larger than any span that is read at once: the cells of a transposed matrix arrive in their places whatever is read when.
