@@ -117,7 +117,7 @@ TEST_F(WindowTest, TheStatusLineCountsWhatACheckOfTheValuesFound)
     };
     EXPECT_TRUE(says("no findings"));
     VerifyReport report;
-    report.findings = {{Severity::Warning, "replicas-differ", "Replicas differ."}, {Severity::Info, "note", "A note."}};
+    report.findings = {{Severity::Warning, "replicas-differ", "Replicas differ.", kNoTensor, kNoFile, {}}, {Severity::Info, "note", "A note.", kNoTensor, kNoFile, {}}};
     workspace->document()->setVerified(std::make_shared<const VerifyReport>(report));
     EXPECT_TRUE(says("1 warning   1 note"));
 }
