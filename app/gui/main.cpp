@@ -3,11 +3,13 @@
 #include "ui/frame/main_window.h"
 #include "ui/frame/page_table.h"
 #include "ui/frame/screenshot.h"
+#include "ui/frame/workspace.h"
 #include "ui/jobs/job_queue.h"
 #include "ui/theme/theme.h"
 
 #include <QApplication>
 #include <QCommandLineParser>
+#include <QFileInfo>
 #include <QRegularExpression>
 #include <QSettings>
 #include <QTimer>
@@ -98,6 +100,23 @@ std::optional<int> answerWithoutDisplay(int argc, char** argv)
     return 2;
 }
 
+// Two paths on the page that compares are its two sides; else every path has a tab, and the last is shown.
+void openPaths(ui::MainWindow& window, const Options& options)
+{
+    const QString page = options.parser.value(options.page);
+    const QStringList paths = options.parser.positionalArguments();
+    if (paths.isEmpty() && !page.isEmpty())
+        window.showPage(page);
+    const bool compares = page == QLatin1String("compare") && paths.size() == 2;
+    for (const QString& path : compares ? paths.mid(0, 1) : paths) {
+        window.openPath(path, page);
+        if (options.parser.isSet(options.select))
+            window.currentWorkspace()->selectNamed(options.parser.value(options.select));
+    }
+    if (compares)
+        window.currentWorkspace()->chooseOnPage(page, QFileInfo(paths[1]).absoluteFilePath());
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -128,12 +147,9 @@ int main(int argc, char** argv)
     window.show();
     // Nothing is read from a disk before the first frame is there.
     QTimer::singleShot(0, &window, [&] {
-        for (const QString& path : options.parser.positionalArguments())
-            window.openPath(path, options.parser.value(options.page));
-        if (options.parser.positionalArguments().isEmpty() && options.parser.isSet(options.page))
-            window.showPage(options.parser.value(options.page));
+        openPaths(window, options);
         if (options.parser.isSet(options.picture))
-            ui::saveWhenReady(&window, options.parser.value(options.select), options.parser.value(options.page), options.parser.value(options.picture));
+            ui::saveWhenReady(&window, options.parser.value(options.page), options.parser.value(options.picture));
     });
     return QApplication::exec();
 }

@@ -8,6 +8,7 @@
 
 #include <QAbstractItemModelTester>
 #include <QDropEvent>
+#include <QHeaderView>
 #include <QLineEdit>
 #include <QMimeData>
 #include <QProcess>
@@ -149,6 +150,21 @@ TEST_F(ComparePageTest, WhatCannotBeComparedIsASentence)
     EXPECT_THAT(page->message().toStdString(), testing::HasSubstr("/nowhere/at/all"));
     EXPECT_THAT(page->message().toStdString(), testing::EndsWith("."));
     EXPECT_EQ(page->model().rowCount(), 0);
+}
+
+TEST_F(ComparePageTest, BothSidesCanBeNamedAtTheStart)
+{
+    const QString other = converted();
+    m_window->openPath(samplePath(), QStringLiteral("compare"));
+    m_window->currentWorkspace()->chooseOnPage(QStringLiteral("compare"), other);
+    ASSERT_TRUE(waitFor([&] { return page<ComparePage>() != nullptr; }));
+    EXPECT_EQ(page<ComparePage>()->request().path, other);
+    EXPECT_TRUE(waitFor([&] { return page<ComparePage>()->chip(kEqualGroup)->count() == 15; }));
+    m_window->resize(1024, 640);
+    QTest::qWait(50);
+    const QTableView* table = page<ComparePage>()->table();
+    EXPECT_LE(table->horizontalHeader()->length(), table->viewport()->width()) << "no column is cut";
+    picture(QStringLiteral("compare-1024"));
 }
 
 TEST_F(ComparePageTest, CancelLeavesThePageAsItWas)

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <QLabel>
 #include <QPushButton>
 #include <QTest>
 
@@ -96,6 +97,11 @@ TEST_F(ConversionTest, AnExistingTargetIsRefusedBeforeItStarts)
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), testing::HasSubstr("exists"));
     EXPECT_EQ(convert->job(), nullptr);
+    const auto labels = convert->findChildren<QLabel*>();
+    EXPECT_TRUE(std::any_of(labels.begin(), labels.end(), [&](const QLabel* label) {
+        const bool isWhole = label->visibleRegion().boundingRect().height() == label->height();
+        return label->isVisible() && isWhole && label->text() == convert->planStep()->planned()->refusal;
+    })) << "the reason stands beside the button";
     picture(QStringLiteral("convert-refused"));
 }
 

@@ -1,14 +1,19 @@
 #include "core/format/format.h"
+#include "core/model/checkpoint_builder.h"
 #include "tests/ui/atlas_sample.h"
 #include "ui/models/metadata_model.h"
 #include "ui/models/metadata_tree.h"
 #include "ui/models/overview_summary.h"
 #include "ui/pages/overview/file_table.h"
+#include "ui/pages/overview/model_strip.h"
 #include "ui/pages/tensors/tensor_rows.h"
+#include "ui/widgets/name_delegate.h"
 
 #include <gmock/gmock.h>
 
 #include <QAbstractItemModelTester>
+#include <QApplication>
+#include <QSet>
 
 namespace shardlens::ui {
 namespace {
@@ -130,6 +135,65 @@ TEST(ModelsTest, TheSummarySeesWhatAMissingRankTakesAway)
     EXPECT_GT(summary->incompleteTensors, 0u);
     EXPECT_GT(summary->missingCells, 0u);
     EXPECT_NE(summary->firstIncomplete, kNoTensor);
+}
+
+// As a trainer's file has it: a weight, its optimizer state under the same name, and tensors that belong to no model.
+CheckpointPtr trainerFile()
+{
+    CheckpointBuilder builder("/x", "/x");
+    File file;
+    file.name = "x.ckpt";
+    file.size = 4000;
+    const StreamId stream = builder.streamOf(builder.addFile(file));
+    const auto add = [&](RoleKind kind, const char* role, const char* name, DType dtype, Shape shape, std::uint64_t offset) {
+        EXPECT_TRUE(builder.addWhole(builder.addTensor({builder.parameter(name), builder.role(kind, role), dtype, Combine::Exclusive, true, std::move(shape)}),
+                                     {stream, offset, builder.holder({}), {}}));
+    };
+    add(RoleKind::Other, "other", "callbacks.seen", DType::U8, {500}, 0);
+    add(RoleKind::Weight, "weight", "layer.weight", DType::F32, {4, 5}, 500);
+    add(RoleKind::OptimizerState, "exp_avg", "layer.weight", DType::F32, {4, 5}, 580);
+    add(RoleKind::OptimizerState, "step", "scaler", DType::F32, {300}, 660);
+    add(RoleKind::Buffer, "buffer", "norm.mean", DType::F32, {3}, 1860);
+    return std::move(builder).finish();
+}
+
+TEST(ModelsTest, WhatIsNoPartOfTheModelLeavesNoHoleInItsPicture)
+{
+    const auto summary = summarise(trainerFile(), {});
+    ASSERT_NE(summary, nullptr);
+    EXPECT_EQ(summary->parameters, 2u);
+    EXPECT_EQ(summary->parameterValues, 23u);
+    EXPECT_EQ(summary->optimizerStates, 2u);
+    EXPECT_EQ(summary->others, 1u);
+    EXPECT_EQ(summary->model->length(), 23u);
+    ModelStrip strip;
+    strip.show(summary);
+    for (const ModelStrip::Holding& holding : strip.holdingsOf(100))
+        EXPECT_TRUE(holding.any && !holding.missing);
+}
+
+TEST(ModelsTest, NamesAreShortenedAroundWhatTellsThemApart)
+{
+    const QStringList names{"zero_pp_rank_0_mp_rank_00_optim_states.pt", "zero_pp_rank_12_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt",
+                            "zero_pp_rank_1_mp_rank_00_optim_states.pt"};
+    const auto cores = coresOf(names);
+    ASSERT_EQ(cores.size(), 4u);
+    EXPECT_EQ(names[0].mid(cores[0].begin, cores[0].end - cores[0].begin), "rank_0");
+    EXPECT_EQ(names[3].mid(cores[3].begin, cores[3].end - cores[3].begin), "rank_1");
+    const QFontMetrics metrics(QApplication::font());
+    const int room = metrics.horizontalAdvance(QString(18, QLatin1Char('n')));
+    QSet<QString> shown;
+    for (qsizetype i = 0; i < names.size(); ++i) {
+        const QString text = elidedAround(names[i], cores[static_cast<std::size_t>(i)], metrics, room);
+        EXPECT_LE(metrics.horizontalAdvance(text), room);
+        EXPECT_TRUE(text.endsWith(QLatin1String(".pt"))) << text.toStdString();
+        shown.insert(text);
+    }
+    EXPECT_EQ(shown.size(), names.size());
+    EXPECT_EQ(elidedAround("short.pt", {}, metrics, room), "short.pt");
+    EXPECT_EQ(coresOf({"same", "same"}), (std::vector<NameCore>{{}, {}}));
+    for (const int width : {0, 1, 8, 30})
+        EXPECT_LE(metrics.horizontalAdvance(elidedAround(names[1], cores[1], metrics, width)), std::max(width, metrics.horizontalAdvance(QChar(0x2026))));
 }
 
 TEST(ModelsTest, ASummaryThatWasCalledOffIsNone)

@@ -1,4 +1,5 @@
 #include "tests/ui/ui_fixture.h"
+#include "ui/frame/rail.h"
 #include "ui/models/safety_check.h"
 #include "ui/pages/convert_check_step.h"
 #include "ui/pages/convert_page.h"
@@ -11,8 +12,11 @@
 
 #include <gmock/gmock.h>
 
+#include <QAbstractButton>
 #include <QAbstractItemModelTester>
+#include <QCheckBox>
 #include <QElapsedTimer>
+#include <QHeaderView>
 #include <QLabel>
 #include <QLineEdit>
 #include <QTableView>
@@ -130,6 +134,50 @@ TEST_F(SafetyTest, AFileThatIsNoCheckpointCanBeScanned)
     ASSERT_NE(safety, nullptr);
     ASSERT_TRUE(waitFor([&] { return safety->findings()->model()->rowCount() == 2; }));
     picture(QStringLiteral("safety-no-checkpoint"));
+}
+
+TEST_F(SafetyTest, AFolderThatIsNoCheckpointIsScannedWhereThePageIsAskedFor)
+{
+    std::filesystem::create_directory(m_folder.path() / "downloads");
+    write("downloads/evil.pkl", "cposix\nsystem\n(S'touch x'\ntR.");
+    write("downloads/notes.txt", "nothing");
+    m_window->openPath(QString::fromStdString(m_folder.file("downloads")), QStringLiteral("safety"));
+    Workspace* workspace = m_window->currentWorkspace();
+    ASSERT_TRUE(waitFor([&] { return workspace->document()->state() == Document::State::Failed; }));
+    auto* safety = page<SafetyPage>();
+    ASSERT_NE(safety, nullptr) << "without a click";
+    ASSERT_TRUE(waitFor([&] { return safety->findings()->model()->rowCount() == 2; }));
+    picture(QStringLiteral("safety-folder"));
+    auto* rail = m_window->findChild<Rail*>();
+    const auto items = rail->findChildren<QAbstractButton*>();
+    const auto enabled = std::count_if(items.begin(), items.end(), [](const QAbstractButton* item) { return item->isEnabled(); });
+    EXPECT_EQ(enabled, 3) << "safety, jobs and settings";
+}
+
+TEST_F(SafetyTest, TheBoxSaysWhetherHarmlessFindingsAreListed)
+{
+    SafetyPage* safety = openSafety(hostileRun());
+    EXPECT_FALSE(safety->harmless()->isChecked());
+    EXPECT_TRUE(safety->harmless()->isEnabled());
+    for (int row = 0; row < safety->files()->model()->rowCount(); ++row)
+        if (cell(safety->files(), row, SafetyFiles::Verdict) == "known classes only")
+            safety->files()->setCurrentIndex(safety->files()->model()->index(row, 0));
+    EXPECT_GT(safety->findings()->model()->rowCount(), 0);
+    EXPECT_TRUE(safety->harmless()->isChecked());
+    EXPECT_FALSE(safety->harmless()->isEnabled());
+    safety->files()->setCurrentIndex(safety->files()->model()->index(0, 0));
+    EXPECT_FALSE(safety->harmless()->isChecked());
+}
+
+TEST_F(SafetyTest, NoVerdictIsCut)
+{
+    m_window->resize(1024, 640);
+    SafetyPage* safety = openSafety(hostileRun());
+    QTest::qWait(50);
+    const QModelIndex worst = safety->files()->model()->index(0, SafetyFiles::Verdict);
+    EXPECT_GE(safety->files()->columnWidth(SafetyFiles::Verdict), safety->files()->sizeHintForIndex(worst).width());
+    const QHeaderView* header = safety->findings()->horizontalHeader();
+    EXPECT_GE(header->sectionSize(SafetyFindings::What), header->sectionSizeHint(SafetyFindings::What));
 }
 
 TEST_F(SafetyTest, AScanThatIsCancelledCanBeTakenUpAgain)

@@ -194,6 +194,26 @@ TEST(TensorPictureTest, NothingIsShownWithoutATensor)
     EXPECT_TRUE(picture.caption().isEmpty());
 }
 
+TEST(TensorPiecesTest, MarksWhatIsMissing)
+{
+    test::AtlasSample with;
+    with.missingRank = 2;
+    const auto checkpoint = test::makeAtlasSample(with);
+    TensorPieces pieces;
+    bool seen = false;
+    for (std::size_t i = 0; i < checkpoint->tensors().size() && !seen; ++i) {
+        pieces.setTensor(checkpoint, idAt<TensorId>(i));
+        for (int row = 0; row < pieces.rowCount(); ++row) {
+            if (pieces.index(row, TensorPieces::Rank).data() != "2" || checkpoint->roleOf(idAt<TensorId>(i)).kind == RoleKind::Module)
+                continue;
+            seen = true;
+            EXPECT_EQ(pieces.index(row, TensorPieces::Offset).data(), "missing");
+            EXPECT_EQ(pieces.index(row, TensorPieces::Offset).data(Qt::ForegroundRole).value<QColor>(), Theme::current().colour(Token::Error));
+        }
+    }
+    EXPECT_TRUE(seen);
+}
+
 TEST(TensorPiecesTest, ListsThePiecesOfTheTensor)
 {
     TensorPieces pieces;

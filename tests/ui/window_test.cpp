@@ -8,6 +8,7 @@
 #include "ui/pages/tensors/tensor_rows.h"
 #include "ui/pages/tensors_page.h"
 #include "ui/frame/inspector.h"
+#include "ui/frame/status_line.h"
 #include "ui/widgets/atlas_painter.h"
 #include "ui/widgets/atlas_view.h"
 #include "ui/widgets/banner.h"
@@ -25,6 +26,7 @@
 #include <QTest>
 #include <QUrl>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -59,7 +61,7 @@ TEST_F(WindowTest, TheSampleOpensOnTheOverviewAndIsComplete)
     EXPECT_EQ(overview->summary()->parameters, 14u);
     EXPECT_EQ(overview->summary()->places.size(), 3u);
     ASSERT_TRUE(waitFor([&] { return !bannerNames(overview).isEmpty(); }));
-    EXPECT_THAT(bannerNames(overview).join('\n').toStdString(), testing::HasSubstr("Complete. Every element of 14 parameters and 27 optimizer states has a source."));
+    EXPECT_THAT(bannerNames(overview).join('\n').toStdString(), testing::HasSubstr("Complete. Every value of 14 parameters and 27 optimizer states has a source."));
     picture(QStringLiteral("overview"));
 }
 
@@ -88,6 +90,49 @@ TEST_F(WindowTest, AFolderWithoutACheckpointSaysWhatWasLookedFor)
     EXPECT_THAT(bannerNames(workspace).join('\n').toStdString(), testing::HasSubstr("This cannot be opened."));
     EXPECT_THAT(bannerNames(workspace).join('\n').toStdString(), testing::HasSubstr("latest"));
     picture(QStringLiteral("wrong-folder"));
+}
+
+TEST_F(WindowTest, ANameGivenAtTheStartIsSelectedAndAWrongOneIsSaid)
+{
+    m_window->openPath(samplePath(), QStringLiteral("tensor"));
+    Workspace* workspace = m_window->currentWorkspace();
+    workspace->selectNamed(QStringLiteral("up.weight"));
+    ASSERT_TRUE(waitFor([&] { return workspace->document()->checkpoint() != nullptr; }));
+    ASSERT_TRUE(workspace->document()->selection().tensor);
+    EXPECT_EQ(workspace->document()->checkpoint()->parameterOf(*workspace->document()->selection().tensor), "up.weight");
+    EXPECT_TRUE(workspace->missedName().isEmpty());
+    testing::internal::CaptureStderr();
+    workspace->selectNamed(QStringLiteral("no.such"));
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("no.such"));
+    EXPECT_THAT(workspace->missedName().toStdString(), testing::HasSubstr("no.such: none of the 50 tensors"));
+    ASSERT_TRUE(waitFor([&] { return bannerNames(workspace).join('\n').contains(QLatin1String("no.such")); }));
+}
+
+TEST_F(WindowTest, TheStatusLineCountsWhatACheckOfTheValuesFound)
+{
+    Workspace* workspace = open(samplePath());
+    const auto says = [this](const char* text) {
+        const auto labels = m_window->findChild<StatusLine*>()->findChildren<QLabel*>();
+        return std::any_of(labels.begin(), labels.end(), [text](const QLabel* label) { return label->text() == QLatin1String(text); });
+    };
+    EXPECT_TRUE(says("no findings"));
+    VerifyReport report;
+    report.findings = {{Severity::Warning, "replicas-differ", "Replicas differ.", kNoTensor, kNoFile, {}}, {Severity::Info, "note", "A note.", kNoTensor, kNoFile, {}}};
+    workspace->document()->setVerified(std::make_shared<const VerifyReport>(report));
+    EXPECT_TRUE(says("1 warning   1 note"));
+}
+
+TEST_F(WindowTest, WhatIsNoLongerWrittenIsNotSaidToBe)
+{
+    std::filesystem::copy(SHARDLENS_SAMPLE, m_folder.path() / "run", std::filesystem::copy_options::recursive);
+    const auto nearlyTen = std::filesystem::file_time_type::clock::now() - std::chrono::milliseconds(7500);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(m_folder.path() / "run"))
+        if (entry.is_regular_file())
+            std::filesystem::last_write_time(entry.path(), nearlyTen);
+    Workspace* workspace = open(QString::fromStdString(m_folder.file("run")));
+    const auto isSaid = [&] { return bannerNames(workspace).join('\n').contains(QLatin1String("Still being written.")); };
+    ASSERT_TRUE(waitFor(isSaid));
+    EXPECT_TRUE(waitFor([&] { return !isSaid(); }));
 }
 
 TEST_F(WindowTest, FilteringNarrowsTheTableAndEscapeClearsIt)

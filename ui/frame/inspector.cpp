@@ -201,7 +201,7 @@ void Inspector::showTensor(TensorId id)
     for (const TensorId one : all)
         bytes += checkpoint.bytesOf(one);
     addFact(tr("Shape"), QString::fromStdString(shapeText(checkpoint.tensor(id).shape)));
-    addFact(tr("Elements"), QString::fromStdString(groupedText(elementCount(checkpoint.tensor(id).shape).value_or(0))));
+    addFact(tr("Values"), QString::fromStdString(groupedText(elementCount(checkpoint.tensor(id).shape).value_or(0))));
     addFact(tr("Stored as"), storedAs(checkpoint, all));
     addFact(tr("All states"), QString::fromStdString(exactSizeText(bytes)));
     addFact(tr("Ranks"), ranksOf(checkpoint, all));

@@ -94,6 +94,7 @@ void MainWindow::openPath(const QString& path, const QString& page)
     connect(workspace, &Workspace::pageChanged, this, &MainWindow::refresh);
     connect(workspace, &Workspace::openRequested, this, [this](const QString& other) { openPath(other); });
     connect(document, &Document::selectionChanged, this, &MainWindow::refresh);
+    connect(document, &Document::findingsChanged, this, &MainWindow::refresh);
     connect(document, &Document::stateChanged, this, [this, workspace, document] {
         const auto at = std::find(m_workspaces.begin(), m_workspaces.end(), workspace);
         if (at != m_workspaces.end() && document->checkpoint()) {
@@ -199,7 +200,10 @@ void MainWindow::refresh()
     m_stack->setCurrentWidget(centre());
     m_tabs->setVisible(m_tabs->count() > 0);
     m_rail->setPagesEnabled(isOpen);
-    m_rail->setCurrent(!m_globalPage.isEmpty() ? m_globalPage : isOpen ? workspace->currentPageId() : QString());
+    const bool canScan = workspace != nullptr && workspace->canScan();
+    m_rail->setPageEnabled(QStringLiteral("safety"), canScan);
+    const bool showsPage = isOpen || (canScan && workspace->currentPageId() == QLatin1String("safety"));
+    m_rail->setCurrent(!m_globalPage.isEmpty() ? m_globalPage : showsPage ? workspace->currentPageId() : QString());
     m_back->setEnabled(workspace != nullptr && workspace->canGoBack());
     m_forward->setEnabled(workspace != nullptr && workspace->canGoForward());
     m_convert->setEnabled(isOpen);

@@ -64,7 +64,7 @@ void PieceTable::fill(ParameterId parameter)
 {
     const Checkpoint& checkpoint = *m_document->checkpoint();
     for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
-        if (checkpoint.tensors()[i].parameter != parameter || checkpoint.tensors()[i].shape.empty())
+        if (checkpoint.tensors()[i].parameter != parameter)
             continue;
         const TensorId tensor = idAt<TensorId>(i);
         for (std::size_t row = checkpoint.pieces().firstOf(tensor); row < checkpoint.pieces().lastOf(tensor); ++row) {

@@ -130,6 +130,13 @@ void Rail::setPagesEnabled(bool on)
             item->setEnabled(on);
 }
 
+void Rail::setPageEnabled(const QString& id, bool on)
+{
+    for (Item* item : m_items)
+        if (item->id() == id)
+            item->setEnabled(on);
+}
+
 void Rail::setBadge(int count)
 {
     for (Item* item : m_items)

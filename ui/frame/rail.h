@@ -16,6 +16,7 @@ public:
     void setCurrent(const QString& id);
     // Pages of a tab can only be chosen while there is one.
     void setPagesEnabled(bool on);
+    void setPageEnabled(const QString& id, bool on);
     void setBadge(int count); // of running and waiting jobs
 
 signals:

@@ -12,12 +12,12 @@
 namespace shardlens::ui {
 namespace {
 
-QString findingsText(const Checkpoint& checkpoint)
+QString findingsText(const std::vector<Finding>& findings)
 {
     int errors = 0;
     int warnings = 0;
     int notes = 0;
-    for (const Finding& finding : checkpoint.findings())
+    for (const Finding& finding : findings)
         ++(finding.severity == Severity::Error ? errors : finding.severity == Severity::Warning ? warnings : notes);
     QStringList parts;
     if (errors > 0)
@@ -62,7 +62,7 @@ void StatusLine::show(const Document* document)
             m_facts += tr("  ·  %1 in %n file(s)  ·  %2", nullptr, static_cast<int>(checkpoint->files().size())).arg(size, format);
             if (checkpoint->topology().worldSize() > 1)
                 m_facts += tr(", %n rank(s)", nullptr, static_cast<int>(checkpoint->topology().worldSize()));
-            right = findingsText(*checkpoint);
+            right = findingsText(document->findings());
         }
     }
     m_left->setText(m_facts);

@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "ui/frame/loading_bar.h"
 #include "ui/frame/page_table.h"
+#include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
@@ -12,11 +13,14 @@
 #include <QDir>
 #include <QFileInfo>
 #include <QPainter>
+#include <QPointer>
 #include <QStackedWidget>
 #include <QTimer>
 #include <QVBoxLayout>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace shardlens::ui {
 namespace {
@@ -25,10 +29,23 @@ constexpr int kLoadingDelayMs = 150;  // nothing moves before that
 constexpr qint64 kStillWritingMs = 10'000;
 constexpr int kMaxPlaces = 100;
 
+// By its full name, else the first of a parameter that is called so.
+std::optional<TensorId> tensorNamed(const Checkpoint& checkpoint, const QString& name)
+{
+    std::optional<TensorId> out;
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
+        if (QString::fromStdString(checkpoint.fullName(idAt<TensorId>(i))) == name)
+            return idAt<TensorId>(i);
+        if (!out && QString::fromStdString(checkpoint.parameterOf(idAt<TensorId>(i))) == name)
+            out = idAt<TensorId>(i);
+    }
+    return out;
+}
+
 } // namespace
 
 Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
-    : QWidget(parent), m_document(document), m_queue(queue), m_column(new QVBoxLayout(this)), m_stack(new QStackedWidget(this)), m_empty(new QWidget(this)), m_loadingDelay(new QTimer(this))
+    : QWidget(parent), m_document(document), m_queue(queue), m_column(new QVBoxLayout(this)), m_stack(new QStackedWidget(this)), m_empty(new QWidget(this)), m_loadingDelay(new QTimer(this)), m_writing(new QTimer(this))
 {
     document->setParent(this);
     m_column->setContentsMargins(0, 0, 0, 0);
@@ -37,6 +54,7 @@ Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
     m_stack->addWidget(m_empty);
     m_pageId = QStringLiteral("overview");
     m_loadingDelay->setSingleShot(true);
+    m_writing->setSingleShot(true);
     m_loadingDelay->setInterval(kLoadingDelayMs);
     connect(m_loadingDelay, &QTimer::timeout, this, &Workspace::showLoading);
     connect(document, &Document::stateChanged, this, &Workspace::followState);
@@ -73,7 +91,11 @@ void Workspace::followState()
     }
     switch (m_document->state()) {
     case Document::State::Opening: m_loadingDelay->start(); return;
-    case Document::State::Failed: showFailure(); return;
+    case Document::State::Failed:
+        showFailure();
+        if (m_pageId == QLatin1String("safety"))
+            showScan();
+        return;
     case Document::State::Open: break;
     }
     setBanner(nullptr);
@@ -83,6 +105,7 @@ void Workspace::followState()
     m_pages.clear();
     lookForWriting();
     showPage(m_pageId);
+    takeWishes();
 }
 
 void Workspace::showLoading()
@@ -97,26 +120,81 @@ void Workspace::showFailure()
 {
     auto* banner = new Banner(Banner::Kind::Error, tr("This cannot be opened."), m_document->errorText(), this);
     const QString parent = QFileInfo(m_document->path()).absolutePath();
-    if (QFileInfo(m_document->path()).isFile())
+    if (canScan())
         banner->addLink(tr("What would loading it do?"), [this] { showScan(); });
     banner->addLink(tr("Try again"), [this] { m_document->load(); });
     banner->addLink(tr("Open its parent"), [this, parent] { emit openRequested(parent); });
     setBanner(banner);
 }
 
+bool Workspace::canScan() const
+{
+    return m_document->state() == Document::State::Open || (m_document->state() == Document::State::Failed && QFileInfo::exists(m_document->path()));
+}
+
 void Workspace::showScan()
 {
+    if (!canScan())
+        return;
+    m_pageId = QStringLiteral("safety");
     Page* page = pageFor(QStringLiteral("safety"));
     m_stack->setCurrentWidget(page);
     page->activate();
+    emit pageChanged(m_pageId);
+}
+
+void Workspace::selectNamed(const QString& name)
+{
+    m_wantedName = name;
+    if (m_document->state() == Document::State::Open)
+        takeWishes();
+}
+
+void Workspace::chooseOnPage(const QString& id, const QString& what)
+{
+    m_wantedChoice = {id, what};
+    m_pageId = id;
+    if (m_document->state() == Document::State::Open)
+        takeWishes();
+}
+
+void Workspace::takeWishes()
+{
+    const auto [page, choice] = std::exchange(m_wantedChoice, {});
+    if (!page.isEmpty()) {
+        showPage(page);
+        if (Page* shown = currentPage())
+            shown->choose(choice);
+    }
+    const QString name = std::exchange(m_wantedName, {});
+    if (name.isEmpty())
+        return;
+    const Checkpoint& checkpoint = *m_document->checkpoint();
+    if (const auto tensor = tensorNamed(checkpoint, name)) {
+        m_document->selectTensor(*tensor);
+        return;
+    }
+    m_missedName = tr("%1: none of the %2 has this name.").arg(name, counted(checkpoint.tensors().size(), tr("1 tensor"), tr("%1 tensors")));
+    qCritical("error: %s", qPrintable(m_missedName));
+    auto* banner = new Banner(Banner::Kind::Warning, tr("There is nothing to select."), m_missedName, this);
+    banner->addLink(tr("Show tensors"), [this] { showPage(QStringLiteral("tensors")); });
+    banner->setDismissible(true);
+    connect(banner, &Banner::dismissed, this, [this] { setBanner(nullptr); });
+    setBanner(banner);
 }
 
 void Workspace::lookForWriting()
 {
+    m_writing->stop();
     const qint64 now = QDateTime::currentMSecsSinceEpoch();
     const auto& files = m_document->checkpoint()->files();
+    qint64 last = 0;
     const auto fresh = std::count_if(files.begin(), files.end(), [&](const File& file) {
-        return file.state == File::State::Read && now - file.modifiedNs / 1'000'000 < kStillWritingMs;
+        const qint64 age = now - file.modifiedNs / 1'000'000;
+        if (file.state != File::State::Read || age >= kStillWritingMs)
+            return false;
+        last = std::max(last, std::min(kStillWritingMs, kStillWritingMs - age));
+        return true;
     });
     if (fresh == 0)
         return;
@@ -125,6 +203,12 @@ void Workspace::lookForWriting()
     banner->setDismissible(true);
     connect(banner, &Banner::dismissed, this, [this] { setBanner(nullptr); });
     setBanner(banner);
+    m_writing->disconnect(this);
+    connect(m_writing, &QTimer::timeout, this, [this, shown = QPointer<Banner>(banner)] { // by then it is no longer true
+        if (m_banner == shown)
+            setBanner(nullptr);
+    });
+    m_writing->start(static_cast<int>(last));
 }
 
 Page* Workspace::pageFor(const QString& id)
@@ -144,7 +228,7 @@ Page* Workspace::pageFor(const QString& id)
 void Workspace::showPage(const QString& id)
 {
     m_pageId = id;
-    if (m_document->state() == Document::State::Failed && id == QLatin1String("safety") && QFileInfo(m_document->path()).isFile())
+    if (m_document->state() == Document::State::Failed && id == QLatin1String("safety"))
         showScan();
     if (m_document->state() != Document::State::Open)
         return;

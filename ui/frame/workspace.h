@@ -5,6 +5,7 @@
 #include <QWidget>
 
 #include <map>
+#include <utility>
 #include <vector>
 
 class QStackedWidget;
@@ -28,6 +29,13 @@ public:
     [[nodiscard]] Page* currentPage() const;
     [[nodiscard]] QString currentPageId() const { return m_pageId; }
     void showPage(const QString& id);
+    // Selects a tensor by its name, now or when the document is open. Where there is none a banner and standard error say so.
+    void selectNamed(const QString& name);
+    // Shows a page and hands it what a request names beside it (Page::choose), now or when the document is open.
+    void chooseOnPage(const QString& id, const QString& what);
+    // The pickles of what is open can be scanned, and of what is there but is no checkpoint.
+    [[nodiscard]] bool canScan() const;
+    [[nodiscard]] const QString& missedName() const { return m_missedName; } // a sentence; empty where the name was found
     [[nodiscard]] bool canGoBack() const { return m_place > 0; }
     [[nodiscard]] bool canGoForward() const { return m_place + 1 < static_cast<int>(m_places.size()); }
     void goBack() { goTo(m_place - 1); }
@@ -49,7 +57,8 @@ private:
     void followState();
     void showLoading();
     void showFailure();
-    void showScan(); // of a file that is no checkpoint
+    void showScan(); // of what is no checkpoint
+    void takeWishes();
     void lookForWriting();
     void setBanner(Banner* banner);
     Page* pageFor(const QString& id);
@@ -64,6 +73,10 @@ private:
     QWidget* m_loading = nullptr;
     Banner* m_banner = nullptr;
     QTimer* m_loadingDelay;
+    QTimer* m_writing; // ends when what was written lately no longer was
+    QString m_wantedName;
+    QString m_missedName;
+    std::pair<QString, QString> m_wantedChoice; // page, what
     std::map<QString, Page*> m_pages;
     QString m_pageId;
     std::vector<Place> m_places;

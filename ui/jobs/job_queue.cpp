@@ -11,7 +11,6 @@ namespace shardlens::ui {
 namespace {
 
 constexpr const char* kProgramKey = "jobs/program";
-constexpr std::uint64_t kWorthMeasuring = 64ull << 20; // bytes; smaller jobs say nothing about a disk
 
 } // namespace
 

@@ -47,6 +47,7 @@ public:
     [[nodiscard]] int badge() const;                  // running and waiting
     // The one that the strip shows; nullptr if none runs.
     [[nodiscard]] Job* current() const;
+    static constexpr std::uint64_t kWorthMeasuring = 64ull << 20; // bytes; smaller jobs say nothing about a disk
     // Bytes a second of the latest jobs that wrote to that disk; nothing if there were none.
     [[nodiscard]] std::optional<double> measuredRate(const QString& disk) const;
 

@@ -177,7 +177,7 @@ std::size_t AtlasBuilder::draftOfState(std::optional<std::uint32_t> rank, RoleId
         return at->second;
     Draft made;
     made.lane.rank = rank;
-    made.lane.title = rank ? Atlas::tr("rank %1").arg(*rank) : Atlas::tr("any rank");
+    made.lane.title = rank ? Atlas::tr("rank %1").arg(*rank) : m_checkpoint.topology().axes.empty() ? shown(m_checkpoint.title()) : Atlas::tr("any rank");
     made.lane.note = shown(m_checkpoint.roles()[indexOf(role)].name);
     made.name = std::to_string(indexOf(role));
     m_drafts.push_back(std::move(made));
@@ -215,6 +215,8 @@ void AtlasBuilder::placeByParameter()
 {
     m_homeOfParameter.resize(m_checkpoint.parameters().size());
     for (const Tensor& tensor : m_checkpoint.tensors()) {
+        if (m_model->m_options.modelOnly && !isPartOfModel(m_checkpoint.roles()[indexOf(tensor.role)].kind))
+            continue;
         std::uint64_t& count = m_homeOfParameter[indexOf(tensor.parameter)].end;
         count = std::max(count, elementCount(tensor.shape).value_or(0));
     }
@@ -228,6 +230,8 @@ void AtlasBuilder::placeByParameter()
             return;
         const auto tensor = idAt<TensorId>(i);
         const AtlasSpan home = m_homeOfParameter[indexOf(m_checkpoint.tensor(tensor).parameter)];
+        if (m_model->m_options.modelOnly && home.begin == home.end)
+            continue;
         for (std::size_t row = m_checkpoint.pieces().firstOf(tensor); row < m_checkpoint.pieces().lastOf(tensor); ++row)
             addByParameter(tensor, m_checkpoint.pieces().at(idAt<PieceId>(row)), home);
     }
@@ -278,6 +282,8 @@ void AtlasBuilder::addHoles()
             AtlasLane& lane = m_drafts[draftOfFile(kNoFile)].lane;
             AtlasSpan span{at, at + cells * cellBytesOf(owner)};
             if (!m_homeOfParameter.empty()) {
+                if (m_model->m_options.modelOnly && !isPartOfModel(m_checkpoint.roles()[indexOf(owner.role)].kind))
+                    continue;
                 const FlatRange outline = outlineOf(viewOf(hole.region), unitShape(owner.shape, owner.dtype));
                 const std::uint64_t home = m_homeOfParameter[indexOf(owner.parameter)].begin;
                 span = {home + outline.begin * info(owner.dtype).valuesPerBlock, home + outline.end * info(owner.dtype).valuesPerBlock};

@@ -6,6 +6,11 @@
 #include <algorithm>
 
 namespace shardlens::ui {
+
+bool isPartOfModel(RoleKind kind)
+{
+    return kind == RoleKind::Weight || kind == RoleKind::Buffer || kind == RoleKind::Module;
+}
 namespace {
 
 bool isSeparator(char c)

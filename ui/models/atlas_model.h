@@ -25,8 +25,12 @@ struct AtlasOptions {
     AtlasRows rows = AtlasRows::RankFile;
     AtlasAcross across = AtlasAcross::OffsetInFile;
     bool fold = true; // lanes that look the same become one
+    bool modelOnly = false; // in parameter order: what is neither a weight, a buffer nor a copy of them takes no room of its own
     auto operator<=>(const AtlasOptions&) const = default;
 };
+
+// Weights, buffers and copies of them: not what only an optimizer or a trainer keeps.
+[[nodiscard]] bool isPartOfModel(RoleKind kind);
 
 // Half-open stretch of a lane; the unit is the model's (bytes, or elements in parameter order).
 struct AtlasSpan {

@@ -164,7 +164,8 @@ void AtlasPalette::colourByRank(const AtlasModel& model)
         const AtlasInk ink = number < 0 ? AtlasInk{} : slotInk(static_cast<int>(number));
         for (const PieceId piece : pieces)
             m_classOfPiece[indexOf(piece)] = static_cast<std::uint16_t>(m_classes.size());
-        m_classes.push_back({number < 0 ? Atlas::tr("any rank") : Atlas::tr("%1 %2").arg(word).arg(number), ink, 0, 0});
+        const QString nobody = topology.axes.empty() ? Atlas::tr("no ranks") : Atlas::tr("any rank");
+        m_classes.push_back({number < 0 ? nobody : Atlas::tr("%1 %2").arg(word).arg(number), ink, 0, 0});
     }
 }
 

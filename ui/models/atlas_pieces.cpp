@@ -22,7 +22,8 @@ QString rankText(const PieceFacts&, const Checkpoint& checkpoint, const Piece& p
 
 QString offsetText(const PieceFacts&, const Checkpoint& checkpoint, const Piece& piece)
 {
-    return checkpoint.stream(piece.source.stream).kind == Stream::Kind::File ? numberText(piece.source.offset) : QString();
+    const Stream::Kind kind = checkpoint.stream(piece.source.stream).kind;
+    return kind == Stream::Kind::File ? numberText(piece.source.offset) : kind == Stream::Kind::Missing ? TensorPieces::tr("missing") : QString();
 }
 
 const std::array<ColumnSpec, TensorPieces::ColumnCount> kColumns{{
@@ -75,6 +76,8 @@ QVariant TensorPieces::data(const QModelIndex& index, int role) const
     case Qt::DisplayRole:
     case Qt::ToolTipRole: return column.text(factsOf(*m_checkpoint, piece.id), *m_checkpoint, piece);
     case Qt::TextAlignmentRole: return int(column.alignment | Qt::AlignVCenter);
+    case Qt::ForegroundRole:
+        return m_checkpoint->stream(piece.source.stream).kind == Stream::Kind::Missing ? QVariant(Theme::current().colour(Token::Error)) : QVariant();
     case Qt::DecorationRole:
         if (const auto rank = m_checkpoint->rankOfPiece(piece); rank && index.column() == Rank)
             return Theme::current().categorical(static_cast<int>(*rank));

@@ -76,7 +76,7 @@ QString AtlasTable::textAt(PieceId piece, int column) const
     case State: return printableText(checkpoint.roleOf(m_model->tensorOf(piece)).name);
     case Tensor: return printableText(checkpoint.parameterOf(m_model->tensorOf(piece)));
     case Box: return regionWords(at.region, unitShape(tensor.shape, tensor.dtype));
-    case Offset: return from.kind == Stream::Kind::File ? numberText(at.source.offset) : QString();
+    case Offset: return from.kind == Stream::Kind::File ? numberText(at.source.offset) : from.kind == Stream::Kind::Missing ? tr("missing") : QString();
     case Bytes: return numberText(volumeOf(at.region) * info(tensor.dtype).bytesPerBlock);
     case FileName: return from.file == kNoFile ? QString() : printableText(checkpoint.file(from.file).name);
     default: return {};

@@ -30,6 +30,20 @@ Document::~Document()
     m_stop.request_stop();
 }
 
+const std::vector<Finding>& Document::findings() const
+{
+    static const std::vector<Finding> kNone;
+    if (m_verified)
+        return m_verified->findings; // it repeats the checkpoint's own
+    return m_checkpoint ? m_checkpoint->findings() : kNone;
+}
+
+void Document::setVerified(std::shared_ptr<const VerifyReport> report)
+{
+    m_verified = std::move(report);
+    emit findingsChanged();
+}
+
 void Document::select(const Selection& selection)
 {
     if (selection == m_selection)
@@ -82,6 +96,7 @@ void Document::deliver(std::uint64_t generation, Result<CheckpointPtr> opened)
         m_error = QString::fromStdString(opened.error().sentence());
     } else {
         m_checkpoint = opened.take();
+        m_verified = nullptr;
         m_streams = std::make_shared<const StreamSet>(m_checkpoint);
         m_selection = {};
         m_state = State::Open;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/analysis/verify.h"
 #include "core/encoding/tensor_reader.h"
 #include "core/model/checkpoint.h"
 #include "ui/models/selection.h"
@@ -36,6 +37,12 @@ public:
     // The scan of its files; it starts when the document is open, and anew when it is opened again.
     [[nodiscard]] SafetyCheck* safety() const { return m_safety; }
 
+    // The checkpoint's, and what a check of its values found since; empty unless Open.
+    [[nodiscard]] const std::vector<Finding>& findings() const;
+    void setVerified(std::shared_ptr<const VerifyReport> report);
+    // nullptr until the values were checked.
+    [[nodiscard]] const std::shared_ptr<const VerifyReport>& verified() const { return m_verified; }
+
     [[nodiscard]] const Selection& selection() const { return m_selection; }
     void select(const Selection& selection);
     void selectTensor(TensorId tensor) { select({tensor, std::nullopt, std::nullopt, std::nullopt}); }
@@ -47,6 +54,7 @@ public:
 
 signals:
     void stateChanged();
+    void findingsChanged();
     void selectionChanged(const shardlens::ui::Selection& selection);
     // A page other than the current one is asked for ("tensor", "atlas", …: Page::id()).
     void pageRequested(const QString& pageId);
@@ -62,6 +70,7 @@ private:
     std::shared_ptr<const StreamSet> m_streams;
     QString m_error;
     SafetyCheck* m_safety;
+    std::shared_ptr<const VerifyReport> m_verified;
     Selection m_selection;
     std::uint64_t m_generation = 0;
     std::stop_source m_stop;

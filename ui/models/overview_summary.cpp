@@ -5,17 +5,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 namespace shardlens::ui {
 namespace {
 
 constexpr std::size_t kPollEvery = 4096; // tensors
 constexpr std::size_t kListNoHole = 0;
-
-bool isModelPart(RoleKind kind)
-{
-    return kind == RoleKind::Weight || kind == RoleKind::Buffer;
-}
 
 class Summariser {
 public:
@@ -30,7 +26,7 @@ public:
             addTensor(idAt<TensorId>(i));
         }
         takePlaces();
-        m_out->model = AtlasModel::build(m_pointer, {AtlasRows::RankFile, AtlasAcross::ParameterOrder, false}, m_stop);
+        m_out->model = AtlasModel::build(m_pointer, {AtlasRows::RankFile, AtlasAcross::ParameterOrder, false, true}, m_stop);
         if (!m_out->model)
             return nullptr;
         m_out->classes = AtlasPalette::build(*m_out->model, AtlasColour::Parameter, ParameterClasses::builtIn());
@@ -64,7 +60,7 @@ private:
         });
         for (std::size_t i = 0; i < m_out->states.size(); ++i)
             m_stateOf.emplace(std::make_pair(m_out->states[i].role, m_out->states[i].dtype), i);
-        m_out->parameters = m_checkpoint.parameters().size();
+        m_valuesOf.resize(m_checkpoint.parameters().size());
     }
 
     void addTensor(TensorId id)
@@ -76,10 +72,8 @@ private:
         use.bytes += m_checkpoint.bytesOf(id);
         const RoleKind kind = m_checkpoint.roleOf(id).kind;
         m_out->optimizerStates += kind == RoleKind::OptimizerState ? 1 : 0;
-        if (kind == RoleKind::Weight) {
-            ++m_out->parameterNames;
-            m_out->parameterValues += elementCount(tensor.shape).value_or(0);
-        }
+        m_out->others += kind == RoleKind::Other ? 1 : 0;
+        countModel(tensor, kind);
         const PieceStore& pieces = m_checkpoint.pieces();
         for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
             addPiece(pieces.at(idAt<PieceId>(row)), tensor, state);
@@ -89,6 +83,18 @@ private:
         if (m_out->incompleteTensors++ == 0)
             m_out->firstIncomplete = id;
         m_out->missingCells += coverage.missingCells;
+    }
+
+    // The values of a parameter count once, whatever copies there are of it.
+    void countModel(const Tensor& tensor, RoleKind kind)
+    {
+        if (!isPartOfModel(kind))
+            return;
+        std::optional<std::uint64_t>& known = m_valuesOf[indexOf(tensor.parameter)];
+        m_out->parameters += known ? 0 : 1;
+        const std::uint64_t values = elementCount(tensor.shape).value_or(0);
+        m_out->parameterValues += values > known.value_or(0) ? values - known.value_or(0) : 0;
+        known = std::max(values, known.value_or(0));
     }
 
     void addPiece(const Piece& piece, const Tensor& tensor, std::size_t state)
@@ -136,9 +142,10 @@ private:
         std::map<std::uint32_t, AtlasSpan> spans;
         for (std::size_t i = 0; i < model.lanes().size(); ++i) {
             const AtlasLane& lane = model.lanes()[i];
-            if (lane.states.empty() || !isModelPart(m_checkpoint.roles()[indexOf(lane.states.front().role)].kind))
+            if (lane.states.empty() || !isPartOfModel(m_checkpoint.roles()[indexOf(lane.states.front().role)].kind))
                 continue;
-            m_out->weightLanes.push_back(i);
+            const bool isCopy = m_checkpoint.roles()[indexOf(lane.states.front().role)].kind == RoleKind::Module;
+            (isCopy ? m_out->copyLanes : m_out->weightLanes).push_back(i);
             for (const AtlasRun& run : lane.runs) {
                 const auto [at, isNew] = spans.try_emplace(run.module, AtlasSpan{run.begin, run.end});
                 if (!isNew)
@@ -154,6 +161,7 @@ private:
     const std::stop_token& m_stop;
     std::shared_ptr<OverviewSummary> m_out = std::make_shared<OverviewSummary>();
     std::map<std::pair<RoleId, DType>, std::size_t> m_stateOf;
+    std::vector<std::optional<std::uint64_t>> m_valuesOf; // by parameter; none: no part of the model
     std::map<std::uint32_t, PlaceUse> m_ranks;
     std::map<FileId, PlaceUse> m_files;
 };

@@ -39,17 +39,18 @@ struct OverviewSummary {
     std::vector<StateUse> states; // module copies first, then by name as the checkpoint has them
     std::vector<PlaceUse> places; // by rank, else by file
     bool byRank = false;
-    std::uint64_t parameterValues = 0;
-    std::size_t parameterNames = 0; // that have such values: without buffers
-    std::size_t parameters = 0;
+    std::uint64_t parameterValues = 0; // of the model, buffers too; copies count once
+    std::size_t parameters = 0;        // names of the model
     std::size_t optimizerStates = 0;
+    std::size_t others = 0;            // tensors that are neither
     std::size_t incompleteTensors = 0;
     TensorId firstIncomplete = kNoTensor;
     std::uint64_t missingCells = 0;
-    AtlasModelPtr model;     // in parameter order, nothing folded
+    AtlasModelPtr model;     // in parameter order, nothing folded, only what the model is made of has room
     AtlasPalettePtr classes; // of parameters
     std::vector<ModuleStretch> modules;
     std::vector<std::size_t> weightLanes; // of `model`: what the model itself is made of, the most precise copy
+    std::vector<std::size_t> copyLanes;   // of `model`: for what has no other
 
     [[nodiscard]] bool complete() const { return incompleteTensors == 0; }
 };

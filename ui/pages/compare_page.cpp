@@ -24,6 +24,7 @@
 #include <QMenu>
 #include <QMimeData>
 #include <QPushButton>
+#include <QScrollBar>
 #include <QStackedWidget>
 #include <QTableView>
 #include <QVBoxLayout>
@@ -38,6 +39,7 @@ constexpr int kLeastPathWidth = 120;
 constexpr int kFilterWidth = 220;
 constexpr int kRenameWidth = 220;
 constexpr int kToleranceWidth = 72;
+constexpr int kLeastName = 90;
 constexpr std::array<int, CompareModel::ColumnCount> kColumnWidths{190, 100, 120, 120, 105, 105, 110, 80, 75};
 
 constexpr std::array kSelects{Select::Weights, Select::Module, Select::Optimizer, Select::All};
@@ -217,10 +219,28 @@ void ComparePage::applyTheme()
     m_table->verticalHeader()->setDefaultSectionSize(theme.px(kRowHeight));
     for (int i = 0; i < CompareModel::ColumnCount; ++i)
         m_table->setColumnWidth(i, theme.px(kColumnWidths[static_cast<std::size_t>(i)]));
+    fitColumns();
     m_message->setFont(theme.font(TextStyle::Body));
     QPalette palette = m_message->palette();
     palette.setColor(QPalette::WindowText, theme.colour(Token::Text2));
     m_message->setPalette(palette);
+}
+
+// The name gives way so that the last column is not cut.
+void ComparePage::fitColumns()
+{
+    const Theme& theme = Theme::current();
+    int others = 0;
+    for (std::size_t i = 1; i < kColumnWidths.size(); ++i)
+        others += theme.px(kColumnWidths[i]);
+    const int room = width() - others - m_table->verticalScrollBar()->sizeHint().width();
+    m_table->setColumnWidth(CompareModel::Name, std::clamp(room, theme.px(kLeastName), theme.px(kColumnWidths[CompareModel::Name])));
+}
+
+void ComparePage::resizeEvent(QResizeEvent* event)
+{
+    fitColumns();
+    Page::resizeEvent(event);
 }
 
 void ComparePage::fillChoices()

@@ -53,6 +53,7 @@ public:
 protected:
     void dragEnterEvent(QDragEnterEvent* event) override;
     void dropEvent(QDropEvent* event) override;
+    void resizeEvent(QResizeEvent* event) override;
 
 private:
     void buildBar();
@@ -67,6 +68,7 @@ private:
     void setBanner(Banner* banner);
     void applyFilter();
     void applyTheme();
+    void fitColumns();
     void selectRow();
 
     PageBar* m_bar;

@@ -85,7 +85,7 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
     rows->setSpacing(Theme::current().px(10));
     m_place->addWidget(m_lines);
     if (!facts.checkpoint || !facts.source) {
-        addLine(Verdict::Pending, tr("Looking for a source of every element."));
+        addLine(Verdict::Pending, tr("Looking for a source of every value."));
         m_moduleOnly->hide();
         return;
     }
@@ -94,6 +94,7 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
         addRun(facts.outlook.get());
     addFiles(*facts.checkpoint, *facts.source);
     addPickles(*facts.source, facts.scan.get());
+    addLeftOut(draft, facts);
     addFindings(*facts.checkpoint);
     const bool moduleHelps = !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module);
     m_moduleOnly->setVisible(!takesWhole(draft) && draft.select != Select::Module && moduleHelps);
@@ -102,19 +103,20 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
 void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts& source)
 {
     const auto incomplete = [this](const ContentFacts& content, const QString& what, Verdict verdict) {
-        addLine(verdict, tr("%1: %2 of %3 tensors lack elements, the first is %4.")
+        addLine(verdict, tr("%1: %2 of %3 tensors lack values, the first is %4.")
                              .arg(what, counted(content.incomplete), counted(content.tensors), QString::fromStdString(content.firstIncomplete)));
     };
     const bool states = source.optimizer.tensors > 0;
     if (source.weights.incomplete == 0 && source.optimizer.incomplete == 0) {
-        addLine(Verdict::Good, states ? tr("Every element of %1 weights and %2 optimizer states has a source.").arg(counted(source.weights.tensors), counted(source.optimizer.tensors))
-                                      : tr("Every element of %1 tensors has a source.").arg(counted(source.weights.tensors)));
+        addLine(Verdict::Good, states ? tr("Every value of %1 weights and %2 optimizer states has a source.")
+                                            .arg(counted(source.weights.tensors), counted(source.optimizer.tensors))
+                                      : tr("Every value of %1 tensors has a source.").arg(counted(source.weights.tensors)));
         return;
     }
     if (source.weights.incomplete > 0)
         incomplete(source.weights, tr("Weights"), contentsOf(draft) == Select::Module ? Verdict::Note : Verdict::Bad);
     else
-        addLine(Verdict::Good, tr("Every element of %1 weights has a source.").arg(counted(source.weights.tensors)));
+        addLine(Verdict::Good, tr("Every value of %1 weights has a source.").arg(counted(source.weights.tensors)));
     const bool wanted = contentsOf(draft) == Select::Optimizer || contentsOf(draft) == Select::All;
     if (source.optimizer.incomplete > 0)
         incomplete(source.optimizer, tr("Optimizer"), wanted ? Verdict::Bad : Verdict::Note);
@@ -153,11 +155,17 @@ void ConvertCheckStep::addPickles(const SourceFacts& source, const ScanReport* s
     }
     if (scan != nullptr)
         addVerdict(*scan);
-    const QString sentence = tr("%1 with pickles were read as data; nothing in them was executed.").arg(JobTexts::files(source.pickleFiles));
-    if (source.opaqueObjects == 0)
-        addLine(Verdict::Good, sentence);
-    else
-        addLine(Verdict::Note, sentence + QLatin1Char(' ') + tr("Objects of classes that Shardlens does not know, left alone: %1.").arg(counted(source.opaqueObjects)));
+    addLine(Verdict::Good, tr("%1 with pickles were read as data; nothing in them was executed.").arg(JobTexts::files(source.pickleFiles)));
+}
+
+// The converter's own list, where it takes the source as a whole.
+void ConvertCheckStep::addLeftOut(const JobDraft& draft, const StepFacts& facts)
+{
+    if (!facts.outlook || !takesWhole(draft) || draft.keepObjects)
+        return;
+    const QString classes = makesRun(draft) ? facts.outlook->run.leftOut : facts.outlook->tree ? facts.outlook->tree->leftOut : QString();
+    if (!classes.isEmpty())
+        addLine(Verdict::Note, tr("Objects of classes on no list of known ones are left out unless they are kept: %1.").arg(classes));
 }
 
 void ConvertCheckStep::addVerdict(const ScanReport& scan)
@@ -207,7 +215,7 @@ QString ConvertCheckStep::obstacle(const JobDraft& draft, const StepFacts& facts
     if (!facts.source)
         return tr("The source is still being checked.");
     if (facts.source->of(contentsOf(draft)).incomplete > 0)
-        return tr("Elements of what would be written have no source.");
+        return tr("Values of what would be written have no source.");
     return makesRun(draft) && facts.outlook ? facts.outlook->run.refusal : QString();
 }
 

@@ -26,6 +26,7 @@ private:
     void addRun(const SourceOutlook* outlook);
     void addFiles(const Checkpoint& checkpoint, const SourceFacts& source);
     void addPickles(const SourceFacts& source, const ScanReport* scan);
+    void addLeftOut(const JobDraft& draft, const StepFacts& facts);
     void addVerdict(const ScanReport& scan);
     void addFindings(const Checkpoint& checkpoint);
 

@@ -63,14 +63,6 @@ ContentFacts contentOf(const Checkpoint& checkpoint, Select select, const std::v
     return facts;
 }
 
-std::size_t opaqueIn(const MetaNode& node)
-{
-    std::size_t count = node.kind == MetaNode::Kind::Opaque ? 1 : 0;
-    for (const MetaNode& child : node.children)
-        count += opaqueIn(child);
-    return count;
-}
-
 void lookAtFiles(const Checkpoint& checkpoint, SourceFacts& facts)
 {
     for (const File& file : checkpoint.files()) {
@@ -143,8 +135,6 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
     facts.all = contentOf(checkpoint, Select::All, holes);
     facts.parameters = checkpoint.parameters().size();
     facts.hasMaster = std::any_of(checkpoint.roles().begin(), checkpoint.roles().end(), [](const Role& role) { return role.kind == RoleKind::Module; });
-    for (const FileMetadata& file : checkpoint.metadata())
-        facts.opaqueObjects += opaqueIn(file.root);
     lookAtFiles(checkpoint, facts);
     return facts;
 }

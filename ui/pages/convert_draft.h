@@ -44,7 +44,6 @@ struct SourceFacts {
     bool hasMaster = false;          // weights are more exact than the module copies beside them
     std::size_t parameters = 0;
     std::size_t pickleFiles = 0;
-    std::size_t opaqueObjects = 0;   // of classes that were not looked into
     std::vector<std::string> changedFiles; // other size or time than when they were opened
     std::vector<std::string> missingFiles; // that the checkpoint names; also unreadable ones
 

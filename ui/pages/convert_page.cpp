@@ -92,8 +92,16 @@ QWidget* ConvertPage::makeFooter()
 {
     const Theme& theme = Theme::current();
     auto* footer = new Ground(Token::Surface, Ground::Edge::Top);
-    m_footer = new QBoxLayout(QBoxLayout::LeftToRight, footer);
-    m_footer->setContentsMargins(theme.px(32), theme.px(20), theme.px(32), theme.px(20));
+    auto* column = new QVBoxLayout(footer);
+    column->setContentsMargins(theme.px(32), theme.px(16), theme.px(32), theme.px(16));
+    column->setSpacing(theme.px(8));
+    m_why = new TextLabel({}, TextStyle::Body, Token::Error);
+    m_why->setWordWrap(true);
+    m_why->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    m_why->hide();
+    column->addWidget(m_why);
+    m_footer = new QBoxLayout(QBoxLayout::LeftToRight);
+    column->addLayout(m_footer);
     m_footer->setSpacing(theme.px(24));
     auto* row = new QHBoxLayout;
     m_footer->addLayout(row, 1);
@@ -307,6 +315,11 @@ void ConvertPage::showFooter()
     m_next->setText(m_step == Plan ? tr("Start") : tr("Next"));
     m_next->setEnabled(why.isEmpty());
     m_next->setToolTip(why.toHtmlEscaped());
+    const bool isPlanning = m_step == Plan && !m_plan->planned() && !m_draft.target.isEmpty() && problemOfTarget(m_draft).isEmpty();
+    if (open && !isPlanning) { // while the plan is made nothing moves
+        m_why->setText(why);
+        m_why->setVisible(!why.isEmpty());
+    }
     m_back->setEnabled(m_step != Goal);
     m_save->setEnabled(open && !m_draft.target.isEmpty());
     m_copy->setEnabled(open && !m_draft.target.isEmpty());

@@ -25,6 +25,7 @@ class ConvertPlanStep;
 class ConvertStepList;
 class Job;
 class JobQueue;
+class TextLabel;
 
 // From a goal to a running job in five steps, without a dialog (design.md §7). The draft lives as long as the tab; going back keeps everything.
 // The page plans in this process and never executes: Start hands the job to the queue.
@@ -103,6 +104,7 @@ private:
     ConvertPlanStep* m_plan;
     QVBoxLayout* m_bannerPlace;
     QPointer<Banner> m_banner;
+    TextLabel* m_why = nullptr; // the next step cannot be taken
     QBoxLayout* m_footer;
     QLineEdit* m_target;
     QPushButton* m_choose;

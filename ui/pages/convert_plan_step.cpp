@@ -2,9 +2,11 @@
 
 #include "core/base/text.h"
 #include "ui/jobs/change_lines.h"
+#include "ui/jobs/job_queue.h"
 #include "ui/jobs/job_rate.h"
 #include "ui/jobs/job_texts.h"
 #include "ui/jobs/parts.h"
+#include "ui/models/atlas_text.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/link.h"
@@ -13,7 +15,7 @@
 
 #include <QClipboard>
 #include <QGuiApplication>
-#include <QHBoxLayout>
+#include <QResizeEvent>
 #include <QVBoxLayout>
 
 #include <algorithm>
@@ -21,6 +23,8 @@
 
 namespace shardlens::ui {
 namespace {
+
+constexpr int kThreeCards = 840; // design pixels; narrower pages put them below each other
 
 QString text(const std::string& utf8)
 {
@@ -94,9 +98,9 @@ void FactGrid::setFacts(const std::vector<std::pair<QString, QString>>& facts)
         const int row = static_cast<int>(m_rows.size());
         auto* label = new TextLabel({}, TextStyle::Body, Token::Text3);
         auto* value = new TextLabel({}, TextStyle::Body, Token::Text);
-        value->setElide(Qt::ElideRight);
-        m_grid->addWidget(label, row, 0);
-        m_grid->addWidget(value, row, 1);
+        value->setWordWrap(true);
+        m_grid->addWidget(label, row, 0, Qt::AlignTop);
+        m_grid->addWidget(value, row, 1, Qt::AlignTop);
         m_rows.emplace_back(label, value);
     }
     for (std::size_t i = 0; i < m_rows.size(); ++i) {
@@ -123,9 +127,9 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
     rows->setSpacing(theme.px(12));
     m_picture = new PlanPicture;
     rows->addWidget(m_picture);
-    auto* cards = new QHBoxLayout;
-    cards->setSpacing(theme.px(12));
-    const auto addCard = [cards](const QString& title) {
+    m_cards = new QBoxLayout(QBoxLayout::LeftToRight);
+    m_cards->setSpacing(theme.px(12));
+    const auto addCard = [cards = m_cards](const QString& title) {
         auto* card = new Card(title);
         cards->addWidget(card, 1);
         return card->body();
@@ -139,7 +143,7 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
     time->addWidget(m_times = new FactGrid);
     for (QVBoxLayout* card : {reads, space, time})
         card->addStretch();
-    rows->addLayout(cards);
+    rows->addLayout(m_cards);
     auto* changes = new Card(tr("What changes, line by line"));
     auto* copy = new Link(tr("Copy as text"));
     connect(copy, &Link::clicked, this, [this] {
@@ -155,6 +159,12 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
     body()->addWidget(m_rest);
     body()->addStretch();
     m_rest->hide();
+}
+
+void ConvertPlanStep::resizeEvent(QResizeEvent* event)
+{
+    m_cards->setDirection(event->size().width() < Theme::current().px(kThreeCards) ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+    ConvertStep::resizeEvent(event);
 }
 
 void ConvertPlanStep::load(const JobDraft& draft, const StepFacts&)
@@ -244,7 +254,7 @@ void ConvertPlanStep::showTime()
     const Plan& plan = *m_job->plan;
     if (!m_rate) {
         m_time->setText(tr("not known yet"));
-        m_times->setFacts({{tr("Measured"), tr("no job has written to this disk")}});
+        m_times->setFacts({{tr("Measured"), tr("by no job yet: one of %1 or more to this disk is needed").arg(bytesText(JobQueue::kWorthMeasuring))}});
         return;
     }
     const auto words = [](double seconds) { return text(durationText(roundedTimeLeft(std::max(1.0, seconds)))); };

@@ -38,6 +38,9 @@ public:
     void showPlan(std::shared_ptr<const PlannedJob> job, std::optional<double> rate);
     [[nodiscard]] const std::shared_ptr<const PlannedJob>& planned() const { return m_job; }
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
     void showBanner();
     void showFigures();
@@ -45,6 +48,7 @@ private:
     [[nodiscard]] QString sentence() const;
 
     QVBoxLayout* m_bannerPlace;
+    QBoxLayout* m_cards = nullptr;
     Banner* m_banner = nullptr;
     QWidget* m_rest;
     TextLabel* m_sentence;

@@ -104,8 +104,8 @@ void OverviewPage::build(QVBoxLayout* column)
     m_check = new ValueCheck;
     m_check->hide();
     connect(m_check, &ValueCheck::done, this, [this](const std::shared_ptr<const VerifyReport>& report) {
-        m_report = report;
         m_dismissed.clear();
+        document()->setVerified(report);
         showBanners();
     });
     column->addWidget(m_check);
@@ -115,7 +115,7 @@ void OverviewPage::build(QVBoxLayout* column)
     column->addLayout(buildFigures());
     m_bytesRow = buildBytes();
     column->addLayout(m_bytesRow);
-    auto* scaleCard = new Card(tr("The model, to scale"), tr("width = parameters; the lower band says which rank holds the most precise copy"));
+    auto* scaleCard = new Card(tr("The model, to scale"), tr("width = values; the lower band says which rank holds the most precise copy"));
     m_strip = new ModelStrip;
     scaleCard->body()->addWidget(m_strip);
     connect(m_strip, &ModelStrip::pieceChosen, this, [this](PieceId piece) {
@@ -242,7 +242,6 @@ void OverviewPage::adoptDocument()
 {
     const CheckpointPtr& checkpoint = document()->checkpoint();
     m_summary = nullptr;
-    m_report = nullptr;
     m_runner.cancel();
     if (!checkpoint)
         return;
@@ -300,22 +299,36 @@ void OverviewPage::addBanner(Banner* banner)
     m_banners->addWidget(banner);
 }
 
+// "14 parameters, 27 optimizer states and 2 others".
+QString OverviewPage::wholeText() const
+{
+    QStringList parts;
+    if (m_summary->parameters > 0)
+        parts << counted(m_summary->parameters, tr("1 parameter"), tr("%1 parameters"));
+    if (m_summary->optimizerStates > 0)
+        parts << counted(m_summary->optimizerStates, tr("1 optimizer state"), tr("%1 optimizer states"));
+    if (m_summary->others > 0)
+        parts << (parts.isEmpty() ? counted(m_summary->others, tr("1 tensor"), tr("%1 tensors"))
+                                  : counted(m_summary->others, tr("1 other tensor"), tr("%1 other tensors")));
+    if (parts.isEmpty())
+        return counted(0, QString(), tr("%1 tensors"));
+    const QString last = parts.takeLast();
+    return parts.isEmpty() ? last : tr("%1 and %2", "a list and its last part").arg(parts.join(QStringLiteral(", ")), last);
+}
+
 void OverviewPage::addVerdict()
 {
     if (!m_summary)
         return;
     if (m_summary->complete()) {
-        const QString states = m_summary->optimizerStates == 0 ? QString()
-                                                               : tr(" and %1", "and N optimizer states").arg(counted(m_summary->optimizerStates, tr("1 optimizer state"), tr("%1 optimizer states")));
-        auto* banner = new Banner(Banner::Kind::Ok, tr("Complete."),
-                                  tr("Every element of %1%2 has a source.").arg(counted(m_summary->parameters, tr("1 parameter"), tr("%1 parameters")), states));
+        auto* banner = new Banner(Banner::Kind::Ok, tr("Complete."), tr("Every value of %1 has a source.").arg(wholeText()));
         banner->addLink(tr("Details"), [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
         addBanner(banner);
         return;
     }
     const TensorId first = m_summary->firstIncomplete;
     auto* banner = new Banner(Banner::Kind::Error, tr("Incomplete."),
-                              tr("%1 of %2 have elements that no readable file holds, first %3.")
+                              tr("%1 of %2 have values that no readable file holds, first %3.")
                                   .arg(numberText(m_summary->incompleteTensors), counted(document()->checkpoint()->tensors().size(), tr("1 tensor"), tr("%1 tensors")),
                                        printableText(document()->checkpoint()->fullName(first))));
     banner->addLink(tr("Show tensor"), [this, first] {
@@ -349,11 +362,6 @@ void OverviewPage::addFinding(const Finding& finding, std::size_t index)
     addBanner(banner);
 }
 
-const std::vector<Finding>& OverviewPage::findings() const
-{
-    return m_report ? m_report->findings : document()->checkpoint()->findings(); // the report repeats the checkpoint's own
-}
-
 void OverviewPage::showBanners()
 {
     while (QLayoutItem* item = m_banners->takeAt(0)) {
@@ -362,7 +370,7 @@ void OverviewPage::showBanners()
         delete item;
     }
     addVerdict();
-    const std::vector<Finding>& findings = this->findings();
+    const std::vector<Finding>& findings = document()->findings();
     std::vector<std::size_t> order(findings.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::erase_if(order, [this](std::size_t index) { return m_dismissed.contains(index); });
@@ -390,11 +398,16 @@ void OverviewPage::showFigures()
     };
     const auto count = [](std::size_t number) { return static_cast<int>(std::min<std::size_t>(number, 2)); }; // enough to choose the plural form
     const QString values = m_summary ? QString::fromStdString(countText(m_summary->parameterValues)) : QStringLiteral("…");
-    set(0, values, tr("parameters"), m_summary ? tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameterNames, tr("1 name"), tr("%1 names"))) : QString());
+    set(0, values, m_summary && m_summary->parameterValues == 1 ? tr("value") : tr("values"),
+        !m_summary ? QString()
+                   : tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameters, tr("1 parameter"), tr("%1 parameters"))));
     set(1, bytesText(checkpoint.totalFileBytes()), tr("on disk"), tr("%1 B").arg(numberText(checkpoint.totalFileBytes())));
     set(2, numberText(checkpoint.tensors().size()), tr("tensor(s)", nullptr, count(checkpoint.tensors().size())), counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces")));
     const std::uint32_t ranks = checkpoint.topology().worldSize();
-    set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), checkpoint.topology().axes.empty() ? tr("no ranks in this format") : printableText(checkpoint.topology().text()));
+    if (checkpoint.topology().axes.empty())
+        set(3, QStringLiteral("–"), tr("ranks"), tr("this format has none"));
+    else
+        set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), printableText(checkpoint.topology().text()));
     const auto read = static_cast<std::size_t>(std::count_if(checkpoint.files().begin(), checkpoint.files().end(), [](const File& file) { return file.state == File::State::Read; }));
     const std::size_t files = checkpoint.files().size();
     set(4, numberText(read), read == files ? tr("file(s)", nullptr, count(files)) : tr("of %1 files").arg(numberText(files)), containersOf(checkpoint));

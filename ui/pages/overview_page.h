@@ -62,12 +62,12 @@ private:
     void deliver(std::shared_ptr<const OverviewSummary> summary);
     void showBanners();
     void addFinding(const Finding& finding, std::size_t index);
+    [[nodiscard]] QString wholeText() const;
     void addVerdict();
     void addBanner(Banner* banner);
     void showFigures();
     void showBytes();
     void showGoals();
-    [[nodiscard]] const std::vector<Finding>& findings() const;
     [[nodiscard]] QString sentence() const;
     void choosePlace(std::size_t place);
     void chooseFile(FileId file);
@@ -93,7 +93,6 @@ private:
     GoalButton* m_toRun;
     ValueCheck* m_check;
     SafetyLine* m_safety;
-    std::shared_ptr<const VerifyReport> m_report; // of the values, once they were checked
     bool m_allFindings = false;
     QSet<qulonglong> m_dismissed; // indices of findings
     Runner m_runner;

@@ -9,6 +9,7 @@
 #include "ui/pages/safety/safety_findings.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/link.h"
+#include "ui/widgets/name_delegate.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/text_label.h"
 
@@ -112,7 +113,10 @@ SafetyPage::SafetyPage(Document* document, QWidget* parent)
     m_stack->addWidget(m_wait);
     m_stack->addWidget(m_body);
     connect(m_filter, &QLineEdit::textChanged, this, &SafetyPage::showFile);
-    connect(m_all, &QCheckBox::toggled, this, &SafetyPage::showFile);
+    connect(m_all, &QCheckBox::clicked, this, [this](bool on) {
+        m_wantsHarmless = on;
+        showFile();
+    });
     connect(m_action, &Link::clicked, this, [this] { m_check->isRunning() ? m_check->cancel() : m_check->start(); });
     connect(m_check, &SafetyCheck::changed, this, &SafetyPage::follow);
     connect(m_check, &SafetyCheck::progressed, this, [this] { m_message->setText(m_check->progressText()); });
@@ -134,9 +138,9 @@ QWidget* SafetyPage::buildBody()
     across->setChildrenCollapsible(false);
     m_files = tableOf(m_fileModel, tr("Files"), across);
     m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::File, QHeaderView::Stretch);
-    m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::Verdict, QHeaderView::Interactive);
-    m_files->setColumnWidth(SafetyFiles::Verdict, theme.px(156));
-    m_files->setTextElideMode(Qt::ElideLeft); // ranks differ near the end of a name
+    m_files->horizontalHeader()->setSectionResizeMode(SafetyFiles::Verdict, QHeaderView::ResizeToContents); // a verdict is never cut
+    m_names = new NameDelegate(this);
+    m_files->setItemDelegateForColumn(SafetyFiles::File, m_names);
     auto* down = new QSplitter(Qt::Vertical, across);
     down->setChildrenCollapsible(false);
     m_findings = tableOf(m_findingModel, tr("Findings"), down);
@@ -149,8 +153,9 @@ QWidget* SafetyPage::buildBody()
     down->setSizes({theme.px(220), theme.px(360)});
     across->addWidget(m_files);
     across->addWidget(down);
-    across->setSizes({theme.px(480), theme.px(680)});
-    across->setStretchFactor(1, 1);
+    across->setSizes({theme.px(340), theme.px(620)}); // as shares
+    across->setStretchFactor(0, 1);
+    across->setStretchFactor(1, 2);
     column->addWidget(across, 1);
     connect(m_files->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFile);
     connect(m_findings->selectionModel(), &QItemSelectionModel::currentRowChanged, this, &SafetyPage::showFinding);
@@ -241,6 +246,10 @@ void SafetyPage::showReport()
     const QString amount = SafetyWords::amount(*m_shown) + QLatin1Char('.');
     m_verdict->addWidget(new Banner(bannerKindOf(m_shown->verdict()), end < 0 ? sentence : sentence.left(end + 1), rest + amount, this));
     m_fileModel->show(m_shown);
+    QStringList names;
+    for (int row = 0; row < m_fileModel->rowCount(); ++row)
+        names << m_fileModel->index(row, SafetyFiles::File).data().toString();
+    m_names->setNames(names);
     m_stack->setCurrentWidget(m_body);
     if (m_fileModel->rowCount() > 0)
         m_files->setCurrentIndex(m_fileModel->index(0, 0));
@@ -255,7 +264,12 @@ std::optional<std::size_t> SafetyPage::currentFile() const
 
 void SafetyPage::showFile()
 {
-    m_findingModel->show(m_shown, currentFile(), m_filter->text().trimmed(), m_all->isChecked());
+    // Where there is nothing but harmless findings they are what is listed, and the box says so.
+    const auto file = currentFile();
+    const bool onlyHarmless = file && !SafetyFindings::isNotable(m_shown->files[*file].level);
+    m_all->setEnabled(!onlyHarmless);
+    m_all->setChecked(onlyHarmless || m_wantsHarmless);
+    m_findingModel->show(m_shown, file, m_filter->text().trimmed(), m_all->isChecked());
     m_findings->setColumnHidden(SafetyFindings::Member, !m_findingModel->hasMembers());
     if (m_findingModel->rowCount() > 0)
         m_findings->setCurrentIndex(m_findingModel->index(0, 0));

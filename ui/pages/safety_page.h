@@ -18,6 +18,7 @@ class QVBoxLayout;
 namespace shardlens::ui {
 
 class Link;
+class NameDelegate;
 class OpcodeLines;
 class PageBar;
 class SafetyCheck;
@@ -44,6 +45,7 @@ public:
     [[nodiscard]] QTableView* findings() const { return m_findings; }
     [[nodiscard]] QTableView* opcodes() const { return m_opcodes; }
     [[nodiscard]] QLineEdit* filter() const { return m_filter; }
+    [[nodiscard]] QCheckBox* harmless() const { return m_all; }
 
 private:
     QWidget* buildBody();
@@ -67,6 +69,7 @@ private:
     Link* m_action;
     QVBoxLayout* m_verdict = nullptr;
     QTableView* m_files = nullptr;
+    NameDelegate* m_names = nullptr;
     QTableView* m_findings = nullptr;
     QTableView* m_opcodes = nullptr;
     TextLabel* m_what = nullptr;
@@ -78,6 +81,7 @@ private:
     SafetyCheck* m_check;
     std::shared_ptr<const ScanReport> m_shown;
     std::optional<std::size_t> m_listed; // stream whose opcodes are shown
+    bool m_wantsHarmless = false;
     Runner m_run;
 };
 

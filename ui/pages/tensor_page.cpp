@@ -7,6 +7,7 @@
 #include "ui/pages/tensor/bytes_view.h"
 #include "ui/pages/tensor/statistics_view.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/name_delegate.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/segments.h"
 #include "ui/widgets/tensor_picture.h"
@@ -31,6 +32,7 @@ namespace {
 
 constexpr int kBoxWidth = 190; // design pixels
 constexpr int kFileWidth = 90;
+constexpr int kMostNames = 1024; // of files that are shortened around what differs
 constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
 
 bool hasTensor(const Document& document)
@@ -77,6 +79,8 @@ void TensorPage::buildBody()
 {
     m_empty->setAlignment(Qt::AlignCenter);
     m_pieces->setModel(m_piecesModel);
+    m_names = new NameDelegate(this);
+    m_pieces->setItemDelegateForColumn(TensorPieces::FileName, m_names);
     m_pieces->setAccessibleName(tr("Pieces of the tensor"));
     m_pieces->setFrameShape(QFrame::NoFrame);
     m_pieces->setShowGrid(false);
@@ -150,6 +154,10 @@ void TensorPage::showTensor()
         m_bar->setFacts(printableText(m_checkpoint->parameterOf(tensor)));
         m_picture->setTensor(m_checkpoint, tensor);
         m_piecesModel->setTensor(m_checkpoint, tensor);
+        QStringList names;
+        for (int row = 0; row < std::min(m_piecesModel->rowCount(), kMostNames); ++row)
+            names << m_piecesModel->index(row, TensorPieces::FileName).data().toString();
+        m_names->setNames(names);
         m_pieces->resizeColumnsToContents();
         m_pieces->setColumnWidth(TensorPieces::Box, std::min(m_pieces->columnWidth(TensorPieces::Box), Theme::current().px(kBoxWidth))); // the tooltip has the rest
         m_pieces->setColumnWidth(TensorPieces::FileName, Theme::current().px(kFileWidth)); // at least; the last column takes what is left

@@ -17,6 +17,7 @@ class QTableView;
 namespace shardlens::ui {
 
 class BytesView;
+class NameDelegate;
 class PageBar;
 class Segments;
 class StatisticsView;
@@ -71,6 +72,7 @@ private:
     TensorPicture* m_picture;
     QTableView* m_pieces;
     TensorPieces* m_piecesModel;
+    NameDelegate* m_names = nullptr;
     ValuesView* m_values;
     StatisticsView* m_statistics;
     BytesView* m_bytes;

@@ -349,7 +349,7 @@ void TensorsPage::showFoot()
         elements += elementCount(document()->checkpoint()->tensor(node.tensor).shape).value_or(0);
     }
     m_sum->setText(leaves == 0 ? QString()
-                               : tr("%n selected: %1 elements, %2.", nullptr, leaves).arg(QString::fromStdString(groupedText(elements)), QString::fromStdString(sizeText(bytes))));
+                               : tr("%n selected: %1 values, %2.", nullptr, leaves).arg(QString::fromStdString(groupedText(elements)), QString::fromStdString(sizeText(bytes))));
 }
 
 void TensorsPage::activate()

@@ -183,7 +183,7 @@ QColor Theme::diverging(double value) const
 
 QColor Theme::stateColour(const QString& role) const
 {
-    // design.md §10: module copy, exp_avg, exp_avg_sq, fp32 master are steps 2, 3, 5, 6; others 1, 4, 7
+    // design.md §10: module copy, exp_avg, exp_avg_sq, fp32 master are steps 2, 3, 5, 6; others 1, 4, 7, 8
     if (role == QLatin1String("module copy") || role == QLatin1String("module"))
         return sequential(2);
     if (role == QLatin1String("exp_avg") || role == QLatin1String("momentum_buffer"))
@@ -194,6 +194,10 @@ QColor Theme::stateColour(const QString& role) const
         return sequential(6);
     if (role == QLatin1String("frozen parameter"))
         return sequential(4);
+    if (role == QLatin1String("step"))
+        return sequential(8);
+    if (role == QLatin1String("other"))
+        return colour(Token::Hatch); // no part of the model or its optimizer
     return role == QLatin1String("buffer") ? sequential(1) : sequential(7);
 }
 

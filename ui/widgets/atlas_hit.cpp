@@ -97,7 +97,7 @@ QString markTitle(const AtlasScene& scene, const AtlasMark& mark)
 QString extentText(const AtlasScene& scene, const AtlasSpan& span)
 {
     const QString length = numberText(span.end - span.begin);
-    return scene.bytes() ? Atlas::tr("%1 at %2").arg(length, numberText(span.begin)) : Atlas::tr("%1 elements from %2").arg(length, numberText(span.begin));
+    return scene.bytes() ? Atlas::tr("%1 at %2").arg(length, numberText(span.begin)) : Atlas::tr("%1 values from %2").arg(length, numberText(span.begin));
 }
 
 HoverCardContent markCard(const AtlasScene& scene, const AtlasHit& hit)
@@ -135,7 +135,7 @@ HoverCardContent columnCard(const AtlasScene& scene, const AtlasHit& hit)
     const AtlasLane& lane = scene.model->lanes()[hit.lane];
     const PieceFacts largest = factsOf(scene.model->checkpoint(), lane.pieces[hit.index]);
     HoverCardContent card{{}, Atlas::tr("%1 pieces in this pixel").arg(numberText(hit.piecesInColumn)), lane.title, {}};
-    const QString amount = scene.bytes() ? bytesText(hit.unitsInColumn) : Atlas::tr("%1 elements").arg(numberText(hit.unitsInColumn));
+    const QString amount = scene.bytes() ? bytesText(hit.unitsInColumn) : Atlas::tr("%1 values").arg(numberText(hit.unitsInColumn));
     card.rows = {{Atlas::tr("Together"), amount}, {Atlas::tr("Largest"), Atlas::tr("%1, %2").arg(largest.name, largest.size)}, {QString(), Atlas::tr("a click zooms in")}};
     return card;
 }

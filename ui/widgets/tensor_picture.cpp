@@ -20,7 +20,7 @@ constexpr int kHoverDelayMs = 120;
 constexpr double kMargin = 16;
 constexpr double kSideLabels = 128;
 constexpr double kTitles = 48;
-constexpr double kAxis = 28;
+constexpr double kAxis = 46; // two lines
 constexpr double kTileGap = 6;
 
 } // namespace
@@ -152,7 +152,10 @@ QColor TensorPicture::colourOf(PieceId piece) const
 QString TensorPicture::rankText(PieceId piece) const
 {
     const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
-    return rank ? tr("rank %1").arg(*rank) : tr("any rank");
+    if (rank)
+        return tr("rank %1").arg(*rank);
+    const QString file = factsOf(*m_checkpoint, piece).file;
+    return m_checkpoint->topology().axes.empty() ? file.mid(file.lastIndexOf(QLatin1Char('/')) + 1) : tr("any rank");
 }
 
 std::optional<PieceId> TensorPicture::pieceAt(QPointF point) const

@@ -32,6 +32,18 @@ std::map<PieceId, const PictureBox*> largestBoxes(const PictureBoxes& boxes, con
     return out;
 }
 
+// Broken behind the comma nearest to the middle where one line is too short, so that no line is a lone number.
+QString inTwoLines(const QString& text, const QFontMetrics& metrics, double width)
+{
+    if (metrics.horizontalAdvance(text) <= width)
+        return text;
+    const qsizetype middle = text.size() / 2;
+    const qsizetype before = text.lastIndexOf(QStringLiteral(", "), middle);
+    const qsizetype after = text.indexOf(QStringLiteral(", "), middle);
+    const qsizetype at = before < 0 || (after >= 0 && after - middle < middle - before) ? after : before;
+    return at < 0 ? text : text.left(at + 1) + QLatin1Char('\n') + text.mid(at + 2);
+}
+
 } // namespace
 
 void TensorPicture::paintEvent(QPaintEvent*)
@@ -200,9 +212,10 @@ void TensorPicture::paintSideLabels(QPainter& painter) const
         line(TextStyle::Caption, Token::Text3, facts.size);
         painter.setFont(theme.font(TextStyle::Caption));
         const QRectF rest(4, y, right - theme.px(8) - 4, span.bottom - y);
-        const QRectF needed = painter.boundingRect(rest, Qt::AlignRight | Qt::TextWordWrap, facts.box);
+        const QString where = inTwoLines(facts.box, painter.fontMetrics(), rest.width());
+        const QRectF needed = painter.boundingRect(rest, Qt::AlignRight | Qt::TextWordWrap, where);
         if (needed.height() <= rest.height() + 1)
-            painter.drawText(rest, Qt::AlignRight | Qt::TextWordWrap, facts.box);
+            painter.drawText(rest, Qt::AlignRight | Qt::TextWordWrap, where);
         free = span.bottom;
     }
 }
@@ -224,19 +237,19 @@ void TensorPicture::paintAxes(QPainter& painter) const
     const QString last = m_boxes.rows > 1 ? tr("column %1").arg(numberText(m_boxes.columns - 1)) : tr("element %1").arg(numberText(m_boxes.columns - 1));
     const double needed = painter.fontMetrics().horizontalAdvance(last);
     QRectF below(all.left(), all.bottom() + theme.px(6), right - all.left(), theme.px(18));
-    double used = all.width();
     if (m_layout.tiles() == 1 && first.width() >= needed + theme.px(20)) {
         painter.drawText(below, Qt::AlignVCenter, QStringLiteral("0"));
         painter.drawText(QRectF(all.left(), below.top(), all.width(), below.height()), Qt::AlignVCenter | Qt::AlignRight, last);
     } else if (m_layout.tiles() == 1) {
         painter.drawText(below, Qt::AlignVCenter, last);
-        used = needed;
     } else {
         painter.drawText(below, Qt::AlignVCenter, tr("each tile: rows 0 to %1, columns 0 to %2").arg(numberText(m_boxes.rows - 1), numberText(m_boxes.columns - 1)));
-        used = painter.fontMetrics().horizontalAdvance(tr("each tile: rows 0 to %1, columns 0 to %2").arg(numberText(m_boxes.rows - 1), numberText(m_boxes.columns - 1)));
     }
-    below.setLeft(all.left() + used + theme.px(16));
-    painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(m_layout.note(), Qt::ElideRight, static_cast<int>(below.width())));
+    // A line of its own, which starts left of the picture where it is long.
+    const double wide = painter.fontMetrics().horizontalAdvance(m_layout.note()) + 1;
+    below.translate(0, theme.px(18));
+    below.setLeft(std::max<double>(theme.px(8), std::min(all.left(), right - wide)));
+    painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(m_layout.note(), Qt::ElideRight, static_cast<int>(std::ceil(below.width()))));
 }
 
 void TensorPicture::paintSelection(QPainter& painter) const

@@ -2,6 +2,7 @@
 
 #include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/name_delegate.h"
 
 #include <QHeaderView>
 #include <QPixmap>
@@ -95,9 +96,10 @@ QVariant FileModel::headerData(int section, Qt::Orientation orientation, int rol
     }
 }
 
-FileTable::FileTable(QWidget* parent) : QTableView(parent), m_model(new FileModel(this))
+FileTable::FileTable(QWidget* parent) : QTableView(parent), m_model(new FileModel(this)), m_names(new NameDelegate(this))
 {
     setModel(m_model);
+    setItemDelegateForColumn(FileModel::Name, m_names);
     setAccessibleName(tr("Files"));
     setFrameShape(QFrame::NoFrame);
     setShowGrid(false);
@@ -133,6 +135,10 @@ void FileTable::follow()
 void FileTable::show(const CheckpointPtr& checkpoint)
 {
     m_model->show(checkpoint);
+    QStringList names;
+    for (const File& file : checkpoint->files())
+        names << printableText(file.name);
+    m_names->setNames(names);
     // A format without ranks needs no column for them.
     const auto& files = checkpoint->files();
     setColumnHidden(FileModel::Rank, std::none_of(files.begin(), files.end(), [](const File& file) { return file.rank.has_value(); }));

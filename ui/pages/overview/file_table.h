@@ -7,6 +7,8 @@
 
 namespace shardlens::ui {
 
+class NameDelegate;
+
 // The files of a checkpoint: name, rank, what it holds, size. Virtual, so that ten thousand files cost nothing.
 class FileModel : public QAbstractTableModel {
     Q_OBJECT
@@ -42,6 +44,7 @@ private:
     void follow();
 
     FileModel* m_model;
+    NameDelegate* m_names;
 };
 
 } // namespace shardlens::ui

@@ -99,7 +99,7 @@ void ModelStrip::paintClasses(QPainter& painter) const
     std::vector<AtlasColumn> all(static_cast<std::size_t>(columns));
     std::vector<AtlasColumn> ofLane(all.size());
     const AtlasColumnRequest request{0, static_cast<double>(m_summary->model->length()) / std::max(1, columns), {}};
-    for (const std::size_t lane : m_summary->weightLanes) {
+    for (const std::size_t lane : lanes()) {
         std::fill(ofLane.begin(), ofLane.end(), AtlasColumn{});
         fillColumns(m_summary->model->lanes()[lane], *m_summary->classes, request, ofLane);
         for (std::size_t i = 0; i < all.size(); ++i)
@@ -110,15 +110,24 @@ void ModelStrip::paintClasses(QPainter& painter) const
     painter.drawImage(QRectF(0, theme.px(kModules + kGap), width(), theme.px(kClasses)), image);
 }
 
+// The most precise copy first.
+std::vector<std::size_t> ModelStrip::lanes() const
+{
+    std::vector<std::size_t> out = m_summary->weightLanes;
+    out.insert(out.end(), m_summary->copyLanes.begin(), m_summary->copyLanes.end());
+    return out;
+}
+
 std::vector<ModelStrip::Holding> ModelStrip::holdingsOf(int columns) const
 {
     const Checkpoint& checkpoint = m_summary->model->checkpoint();
     std::vector<Holding> out(static_cast<std::size_t>(columns));
     const double perColumn = static_cast<double>(m_summary->model->length()) / std::max(1, columns);
-    for (const std::size_t index : m_summary->weightLanes) {
+    for (const std::size_t index : lanes()) {
         const AtlasLane& lane = m_summary->model->lanes()[index];
+        const bool isCopy = checkpoint.roles()[indexOf(lane.states.front().role)].kind == RoleKind::Module;
         for (std::size_t i = 0; i < out.size(); ++i) {
-            if (out[i].any && !out[i].missing)
+            if (out[i].any && (!out[i].missing || isCopy))
                 continue;
             const auto at = lane.pieceAt(static_cast<std::uint64_t>((static_cast<double>(i) + 0.5) * perColumn));
             if (!at)
@@ -168,7 +177,7 @@ std::optional<PieceId> ModelStrip::pieceAt(int x) const
     if (!m_summary)
         return std::nullopt;
     const auto unit = static_cast<std::uint64_t>(std::max(0.0, scale().toUnit(x + 0.5)));
-    for (const std::size_t index : m_summary->weightLanes) {
+    for (const std::size_t index : lanes()) {
         const AtlasLane& lane = m_summary->model->lanes()[index];
         if (const auto at = lane.pieceAt(unit))
             return lane.pieces[*at];

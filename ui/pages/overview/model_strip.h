@@ -7,12 +7,22 @@
 
 namespace shardlens::ui {
 
-// The model to scale: modules, classes of parameters, and which rank holds the most precise copy. Width counts parameters.
+// The model to scale: modules, classes of parameters, and which rank holds the most precise copy. Width counts values.
 class ModelStrip : public QWidget {
     Q_OBJECT
 public:
     explicit ModelStrip(QWidget* parent = nullptr);
     void show(std::shared_ptr<const OverviewSummary> summary);
+
+    // Who holds what lies in the middle of a column.
+    struct Holding {
+        bool any = false;
+        bool missing = false; // its file is not there
+        std::optional<std::uint32_t> rank;
+        auto operator<=>(const Holding&) const = default;
+    };
+    [[nodiscard]] std::vector<Holding> holdingsOf(int columns) const;
+
     [[nodiscard]] QSize sizeHint() const override;
     [[nodiscard]] QSize minimumSizeHint() const override;
 
@@ -25,14 +35,7 @@ protected:
     bool event(QEvent* event) override;
 
 private:
-    // Who holds what lies in the middle of a column.
-    struct Holding {
-        bool any = false;
-        bool missing = false; // its file is not there
-        std::optional<std::uint32_t> rank;
-        auto operator<=>(const Holding&) const = default;
-    };
-    [[nodiscard]] std::vector<Holding> holdingsOf(int columns) const;
+    [[nodiscard]] std::vector<std::size_t> lanes() const;
     void paintHolding(QPainter& painter, const QRect& room, const Holding& holding) const;
     [[nodiscard]] AtlasScale scale() const;
     void paintModules(QPainter& painter) const;

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
+#include "ui/pages/overview/state_fill.h"
 #include "ui/theme/theme.h"
 
 #include <QHelpEvent>
@@ -124,8 +125,7 @@ void PlaceBars::paintRows(QPainter& painter) const
             if (use.bytes[state] == 0)
                 continue;
             const double wide = room * static_cast<double>(use.bytes[state]) / most;
-            painter.fillRect(QRectF(x, top + (row - bar) / 2.0, std::max(1.0, wide - 1), bar),
-                             theme.stateColour(printableText(m_checkpoint->roles()[indexOf(m_summary->states[state].role)].name)));
+            fillState(painter, QRectF(x, top + (row - bar) / 2.0, std::max(1.0, wide - 1), bar), *m_checkpoint, *m_summary, state);
             x += wide;
         }
         if (use.missing)
@@ -173,8 +173,7 @@ void PlaceBars::paintHistogram(QPainter& painter) const
         double y = base;
         for (std::size_t state = 0; state < at->bytes.size(); ++state) {
             const double high = base * static_cast<double>(at->bytes[state]) / most;
-            painter.fillRect(QRectF(bin * column, y - high, std::max(1.0, column - 1), high),
-                             theme.stateColour(printableText(m_checkpoint->roles()[indexOf(m_summary->states[state].role)].name)));
+            fillState(painter, QRectF(bin * column, y - high, std::max(1.0, column - 1), high), *m_checkpoint, *m_summary, state);
             y -= high;
         }
         if (hasFocus() && m_focused >= first && m_focused < last)

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
+#include "ui/pages/overview/state_fill.h"
 #include "ui/theme/theme.h"
 
 #include <QHelpEvent>
@@ -92,7 +93,7 @@ void StateTable::paintBar(QPainter& painter, std::uint64_t all) const
             continue;
         const double share = static_cast<double>(bytes) / static_cast<double>(std::max<std::uint64_t>(all, 1)) * width();
         const double wide = std::max<double>(share - 1, kLeast);
-        painter.fillRect(QRectF(std::min(x, static_cast<double>(width() - kLeast)), 0, wide, theme.px(kBar)), theme.stateColour(nameOf(i)));
+        fillState(painter, QRectF(std::min(x, static_cast<double>(width() - kLeast)), 0, wide, theme.px(kBar)), *m_checkpoint, *m_summary, i);
         x += share;
     }
 }
@@ -107,7 +108,7 @@ void StateTable::paintRow(QPainter& painter, std::size_t state, std::uint64_t al
         painter.drawLine(0, top, width(), top);
     }
     const int swatch = theme.px(12);
-    painter.fillRect(QRect(0, top + (row - swatch) / 2, swatch, swatch), theme.stateColour(nameOf(state)));
+    fillState(painter, QRect(0, top + (row - swatch) / 2, swatch, swatch), *m_checkpoint, *m_summary, state);
     painter.setFont(theme.font(TextStyle::Body));
     const QFontMetrics metrics = painter.fontMetrics();
     const double share = all == 0 ? 0 : static_cast<double>(use.storedBytes) / static_cast<double>(all);

@@ -35,12 +35,12 @@ void SafetyFindings::show(std::shared_ptr<const ScanReport> report, std::optiona
     beginResetModel();
     m_report = std::move(report);
     m_rows.clear();
-    const bool hasNotable = m_report && file && m_report->files[*file].level >= kNotable;
+    const bool hasNotable = m_report && file && isNotable(m_report->files[*file].level);
     for (std::size_t i = 0; m_report && file && i < m_report->findings.size(); ++i) {
         const ScanFinding& finding = m_report->findings[i];
         if (finding.file != *file)
             continue;
-        if (hasNotable && !all && finding.finding.level < kNotable)
+        if (hasNotable && !all && !isNotable(finding.finding.level))
             continue;
         if (filter.isEmpty() || textAt(finding, What).contains(filter, Qt::CaseInsensitive) || textAt(finding, Member).contains(filter, Qt::CaseInsensitive))
             m_rows.push_back(i);
@@ -48,9 +48,16 @@ void SafetyFindings::show(std::shared_ptr<const ScanReport> report, std::optiona
     endResetModel();
 }
 
+bool SafetyFindings::isNotable(int level)
+{
+    return level >= kNotable;
+}
+
+// One member for all is said above the opcodes.
 bool SafetyFindings::hasMembers() const
 {
-    return std::any_of(m_rows.begin(), m_rows.end(), [this](std::size_t i) { return !m_report->findings[i].member.empty(); });
+    const auto memberOf = [this](std::size_t i) -> const std::string& { return m_report->findings[i].member; };
+    return std::any_of(m_rows.begin(), m_rows.end(), [&](std::size_t i) { return memberOf(i) != memberOf(m_rows.front()); });
 }
 
 int SafetyFindings::rowCount(const QModelIndex& parent) const

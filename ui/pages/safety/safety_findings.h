@@ -21,7 +21,8 @@ public:
     // The findings of a file in which `filter` is found; without `all`, those that are harmless are left out where there are others.
     void show(std::shared_ptr<const ScanReport> report, std::optional<std::size_t> file, const QString& filter, bool all);
     [[nodiscard]] const ScanFinding& findingAt(int row) const { return m_report->findings[m_rows[static_cast<std::size_t>(row)]]; }
-    [[nodiscard]] bool hasMembers() const; // of an archive, in any row
+    [[nodiscard]] bool hasMembers() const; // rows differ in their member of an archive
+    [[nodiscard]] static bool isNotable(int level); // more than harmless
 
     [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
     [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;
