@@ -1,5 +1,7 @@
+#include "core/format/format.h"
 #include "tests/support/zero_test_run.h"
 #include "tests/ui/ui_fixture.h"
+#include "ui/pages/convert_draft.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
 
@@ -49,6 +51,21 @@ protected:
         return QString::fromStdString(m_folder.file("slow"));
     }
 };
+
+// "These files hold no pickles" is said of safetensors alone.
+TEST_F(ConversionTest, EveryContainerButSafetensorsHoldsPickles)
+{
+    const auto pickleFilesOf = [](const std::string& path) {
+        JobContext job;
+        const auto checkpoint = openCheckpoint(path, {}, job);
+        EXPECT_TRUE(checkpoint.ok());
+        return checkpoint ? factsOf(**checkpoint, {}).pickleFiles : 99;
+    };
+    const std::string files = SHARDLENS_SAMPLE "/../../tests/core/format/files/";
+    EXPECT_EQ(pickleFilesOf(files + "scripted.pt"), 1u);
+    EXPECT_EQ(pickleFilesOf(files + "bare4.pkl"), 1u);
+    EXPECT_EQ(pickleFilesOf(files + "views.pt"), 1u);
+}
 
 TEST_F(ConversionTest, RunsToTheEndAndTheResultOpens)
 {

@@ -149,13 +149,15 @@ void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts&
 
 void ConvertCheckStep::addPickles(const SourceFacts& source, const ScanReport* scan)
 {
-    if (source.pickleFiles == 0) {
+    const bool isClean = scan == nullptr || scan->verdict() == shardlens::Verdict::Safe;
+    if (source.pickleFiles == 0 && isClean) {
         addLine(Verdict::Good, tr("These files hold no pickles, so no code."));
         return;
     }
     if (scan != nullptr)
         addVerdict(*scan);
-    addLine(Verdict::Good, tr("%1 with pickles were read as data; nothing in them was executed.").arg(JobTexts::files(source.pickleFiles)));
+    if (source.pickleFiles > 0)
+        addLine(Verdict::Good, tr("%1 with pickles were read as data; nothing in them was executed.").arg(JobTexts::files(source.pickleFiles)));
 }
 
 // The converter's own list, where it takes the source as a whole.
