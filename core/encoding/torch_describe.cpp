@@ -2,10 +2,12 @@
 
 #include "core/base/endian.h"
 #include "core/base/text.h"
+#include "core/io/checksum.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <unordered_map>
 
 namespace shardlens {
@@ -18,21 +20,33 @@ using pickle::Value;
 constexpr int kDeepestShown = 64;
 constexpr std::size_t kMaxText = 4096;
 constexpr std::size_t kTextOfNode = 256;    // characters that count as one node more
+constexpr std::size_t kMaxBigBytes = 32;
 constexpr std::size_t kMaxScalarText = 64;  // of an encoded number
 constexpr std::size_t kManyTensors = 8;   // a branch of more tensors than this and nothing else is one line
 constexpr std::size_t kMaxItems = 2'000;  // shown of one container
+
+// Of what is not shown as a whole: two that differ read differently.
+std::string bytesText(std::span<const std::byte> bytes)
+{
+    return fmt::format("{} B, CRC {:08x}", groupedText(bytes.size()), crc32Of(bytes));
+}
 
 std::string shortened(std::string_view text)
 {
     if (text.size() <= kMaxText)
         return printable(text);
-    return printable(text.substr(0, kMaxText)) + fmt::format("… ({} B)", groupedText(text.size()));
+    return printable(text.substr(0, kMaxText)) + fmt::format("… ({})", bytesText(std::as_bytes(std::span(text))));
 }
 
-// Characters of UTF-8: bytes of what Latin-1 encodes.
-std::size_t charactersOf(std::string_view utf8)
+// A number beyond 64 bits: its digits where they are few.
+std::string bigText(std::span<const std::byte> littleEndian)
 {
-    return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    if (littleEndian.size() > kMaxBigBytes)
+        return fmt::format("a number of {}", bytesText(littleEndian));
+    std::string out = "two's complement 0x";
+    for (std::size_t i = littleEndian.size(); i-- > 0;)
+        out += fmt::format("{:02x}", static_cast<unsigned>(littleEndian[i]));
+    return out;
 }
 
 std::string className(Value global)
@@ -89,14 +103,14 @@ public:
         case Kind::None: leaf(out, MetaNode::Kind::Null, "None", "None"); break;
         case Kind::Bool: leaf(out, MetaNode::Kind::Bool, *value.asBool() ? "True" : "False", "bool"); break;
         case Kind::Int:
-        case Kind::BigInt: leaf(out, MetaNode::Kind::Integer, value.asInt() ? std::to_string(*value.asInt()) : "a number beyond 64 bits", "int"); break;
+        case Kind::BigInt: leaf(out, MetaNode::Kind::Integer, value.asInt() ? std::to_string(*value.asInt()) : bigText(value.bigIntBytes()), "int"); break;
         case Kind::Float: leaf(out, MetaNode::Kind::Float, fmt::format("{}", *value.asFloat()), "float"); break;
         case Kind::Text:
             leaf(out, MetaNode::Kind::Text, shortened(*value.asText()), "str");
             m_left -= std::min(m_left, out.value.size() / kTextOfNode); // a long text that is met again and again fills memory too
             break;
         case Kind::Bytes:
-        case Kind::ByteArray: leaf(out, MetaNode::Kind::Bytes, fmt::format("{} B", groupedText(value.asBytes()->size())), value.kind() == Kind::Bytes ? "bytes" : "bytearray"); break;
+        case Kind::ByteArray: leaf(out, MetaNode::Kind::Bytes, bytesText(*value.asBytes()), value.kind() == Kind::Bytes ? "bytes" : "bytearray"); break;
         case Kind::Tuple: describeSequence(out, MetaNode::Kind::Tuple, "tuple", value, depth); break;
         case Kind::List: describeSequence(out, MetaNode::Kind::List, "list", value, depth); break;
         case Kind::Set:
@@ -240,10 +254,12 @@ private:
         if (!value.isCallOf("_codecs", "encode"))
             return false;
         const Value text = value.args().at(0);
-        const auto [known, isNew] = m_bytesOfText.try_emplace(text.index(), 0);
-        if (isNew)
-            known->second = charactersOf(text.asText().value_or(""));
-        leaf(out, MetaNode::Kind::Bytes, fmt::format("{} B", groupedText(known->second)), "bytes");
+        const auto [known, isNew] = m_textOfBytes.try_emplace(text.index());
+        if (isNew) {
+            const std::string decoded = latin1(text.asText().value_or(""));
+            known->second = bytesText(std::as_bytes(std::span(decoded)));
+        }
+        leaf(out, MetaNode::Kind::Bytes, known->second, "bytes");
         return true;
     }
 
@@ -281,7 +297,7 @@ private:
 
     const TorchFile& m_file;
     std::size_t m_left;
-    std::unordered_map<std::uint32_t, std::size_t> m_bytesOfText; // by node: many calls may share a text
+    std::unordered_map<std::uint32_t, std::string> m_textOfBytes; // by node: many calls may share a text
     std::unordered_map<std::uint32_t, bool> m_manyTensors;        // by node
 };
 

@@ -90,6 +90,11 @@ std::optional<std::string_view> Value::asText() const
     return std::string_view(node().bytes, node().a);
 }
 
+std::span<const std::byte> Value::bigIntBytes() const
+{
+    return kind() == Kind::BigInt ? std::span(reinterpret_cast<const std::byte*>(node().bytes), node().a) : std::span<const std::byte>{};
+}
+
 std::optional<std::span<const std::byte>> Value::asBytes() const
 {
     if (kind() == Kind::Bytes || kind() == Kind::ByteArray)

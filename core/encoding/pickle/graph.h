@@ -46,6 +46,7 @@ public:
     // Leaves; nullopt where the value is of another kind.
     [[nodiscard]] std::optional<bool> asBool() const;
     [[nodiscard]] std::optional<std::int64_t> asInt() const;          // Int, Bool, and BigInt that fits
+    [[nodiscard]] std::span<const std::byte> bigIntBytes() const;     // BigInt: little-endian two's complement; empty for others
     [[nodiscard]] std::optional<double> asFloat() const;              // Float and Int
     [[nodiscard]] std::optional<std::string_view> asText() const;     // Text: well-formed UTF-8, of whatever opcode; else it is Bytes
     [[nodiscard]] std::optional<std::span<const std::byte>> asBytes() const; // Bytes, ByteArray

@@ -142,5 +142,20 @@ TEST(TorchKinds, BytesBehindViewsAreCounted)
     EXPECT_THAT(unused, ElementsAre(8, 3980));
 }
 
+// What is shown in part only is still told apart: comparing two runs' arguments compares these texts.
+TEST(TorchKinds, LongArgumentsThatDifferReadDifferently)
+{
+    const TemporaryFolder folder;
+    const auto shown = [&](std::string last) {
+        writeTorchFile(folder.file("model.pt"), pyDict({{"w", floatTensor(0, 2, {2})}, {"note", Py{std::string(5000, 'x') + last}}}), {floatStorage(2, 0)});
+        const auto opened = openPath(folder.file("model.pt"));
+        EXPECT_TRUE(opened.ok());
+        return opened ? (*opened)->metadata().at(0).root.child("note")->value : "";
+    };
+    EXPECT_THAT(shown("a"), HasSubstr("(5,001 B, CRC "));
+    EXPECT_NE(shown("a"), shown("b"));
+    EXPECT_EQ(shown("a"), shown("a"));
+}
+
 } // namespace
 } // namespace shardlens::test
