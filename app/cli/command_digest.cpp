@@ -29,16 +29,16 @@ Result<DigestAnswer> computeDigests(const DigestArguments& arguments, CommandCon
     JobContext& job = context.job;
     SHARDLENS_ASSIGN(const SelectionOptions selection, arguments.selection.options());
     SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(job));
+    SHARDLENS_ASSIGN(const std::vector<SelectedTensor> selected, selectNamed(*checkpoint, selection));
+    warnOfLost(context.console, *checkpoint, selection);
     const auto executor = makeExecutor(arguments.threads);
     const ProgressWatch watch(job, context.console, nullptr, context.console.remarksAreTerminal(), "digest");
-    SHARDLENS_ASSIGN(const std::vector<SelectedTensor> selected, selectNamed(*checkpoint, selection));
     auto digests = digestTensors(checkpoint, selected, *executor, job);
     if (!digests)
         return digests.takeError().within(printable(arguments.source.path));
     DigestAnswer out{digests.take(), {}};
     for (const std::size_t lost : selectLost(*checkpoint, selection))
         out.leftOut.push_back(checkpoint->lostTensors()[lost].name);
-    warnOfLost(context.console, *checkpoint, selection);
     return out;
 }
 

@@ -247,12 +247,10 @@ Status FileScanner::scanTarParts(const Source& source, std::uint64_t begin, std:
     const bool isPart = name == "storages" || name == "tensors" || name == "pickle" || name == "sys_info";
     if (end == begin)
         return {};
-    const std::string head = headOf(*source, begin, end);
-    const Claim claim = isPart || beginsAsPickle(head) ? Claim::Named : Claim::Perhaps;
     if (!isPart)
         return scanTarMember(source, begin, end, place);
     if (name != "storages" && name != "tensors") {
-        SHARDLENS_ASSIGN(const Row row, scanRow(source, begin, end, claim, place));
+        SHARDLENS_ASSIGN(const Row row, scanRow(source, begin, end, Claim::Named, place));
         (void)row;
         return {};
     }

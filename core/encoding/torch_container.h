@@ -36,7 +36,6 @@ struct TorchContainer {
     std::vector<TorchNote> notes;
 };
 
-
 // What a container lies in. Inside a pickle it is a torch file that holds one storage, and is not looked into further.
 enum class TorchInside : std::uint8_t { File, Pickle };
 

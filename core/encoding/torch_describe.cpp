@@ -103,14 +103,14 @@ public:
         case Kind::None: leaf(out, MetaNode::Kind::Null, "None", "None"); break;
         case Kind::Bool: leaf(out, MetaNode::Kind::Bool, *value.asBool() ? "True" : "False", "bool"); break;
         case Kind::Int:
-        case Kind::BigInt: leaf(out, MetaNode::Kind::Integer, value.asInt() ? std::to_string(*value.asInt()) : bigText(value.bigIntBytes()), "int"); break;
+        case Kind::BigInt: leaf(out, MetaNode::Kind::Integer, value.asInt() ? std::to_string(*value.asInt()) : remembered(m_texts, value, [&] { return bigText(value.bigIntBytes()); }), "int"); break;
         case Kind::Float: leaf(out, MetaNode::Kind::Float, fmt::format("{}", *value.asFloat()), "float"); break;
         case Kind::Text:
-            leaf(out, MetaNode::Kind::Text, shortened(*value.asText()), "str");
+            leaf(out, MetaNode::Kind::Text, value.asText()->size() <= kMaxText ? printable(*value.asText()) : remembered(m_texts, value, [&] { return shortened(*value.asText()); }), "str");
             m_left -= std::min(m_left, out.value.size() / kTextOfNode); // a long text that is met again and again fills memory too
             break;
         case Kind::Bytes:
-        case Kind::ByteArray: leaf(out, MetaNode::Kind::Bytes, bytesText(*value.asBytes()), value.kind() == Kind::Bytes ? "bytes" : "bytearray"); break;
+        case Kind::ByteArray: leaf(out, MetaNode::Kind::Bytes, remembered(m_texts, value, [&] { return bytesText(*value.asBytes()); }), value.kind() == Kind::Bytes ? "bytes" : "bytearray"); break;
         case Kind::Tuple: describeSequence(out, MetaNode::Kind::Tuple, "tuple", value, depth); break;
         case Kind::List: describeSequence(out, MetaNode::Kind::List, "list", value, depth); break;
         case Kind::Set:
@@ -249,17 +249,24 @@ private:
         return false;
     }
 
+    template <typename Make>
+    static const std::string& remembered(std::unordered_map<std::uint32_t, std::string>& texts, Value value, Make make)
+    {
+        const auto [known, isNew] = texts.try_emplace(value.index());
+        if (isNew)
+            known->second = make();
+        return known->second;
+    }
+
     bool describeBytes(MetaNode& out, Value value)
     {
         if (!value.isCallOf("_codecs", "encode"))
             return false;
         const Value text = value.args().at(0);
-        const auto [known, isNew] = m_textOfBytes.try_emplace(text.index());
-        if (isNew) {
-            const std::string decoded = latin1(text.asText().value_or(""));
-            known->second = bytesText(std::as_bytes(std::span(decoded)));
-        }
-        leaf(out, MetaNode::Kind::Bytes, known->second, "bytes");
+        leaf(out, MetaNode::Kind::Bytes, remembered(m_encoded, text, [&] {
+                 const std::string decoded = latin1(text.asText().value_or(""));
+                 return bytesText(std::as_bytes(std::span(decoded)));
+             }), "bytes");
         return true;
     }
 
@@ -297,7 +304,9 @@ private:
 
     const TorchFile& m_file;
     std::size_t m_left;
-    std::unordered_map<std::uint32_t, std::string> m_textOfBytes; // by node: many calls may share a text
+    using Texts = std::unordered_map<std::uint32_t, std::string>; // by node: many places may share a value that is long to sum
+    Texts m_texts;
+    Texts m_encoded; // of texts that _codecs.encode makes bytes of
     std::unordered_map<std::uint32_t, bool> m_manyTensors;        // by node
 };
 

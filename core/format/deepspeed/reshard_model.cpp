@@ -43,7 +43,8 @@ private:
     [[nodiscard]] DType trainingDType(Value old) const;
     Result<Value> whole(TensorId tensor, DType dtype);
     Status addMissing(Value root);
-    [[nodiscard]] Result<Value> withoutRandom(Value mapping);
+    [[nodiscard]] Result<Value> clientState(const std::string& key, Value old);
+    [[nodiscard]] Result<Value> withoutRandom(const std::string& name, Value mapping);
     [[nodiscard]] static bool isRandomState(Value mapping, std::size_t i);
     void findRandomStates(Value mapping, const std::string& path, std::set<std::string>& dropped);
 
@@ -229,24 +230,28 @@ Result<Value> ModelFile::member(const std::string& key, Value old)
         return m_maker.config(m_source, old);
     if (key == "shared_params" && isStage3() && m_rank != 0)
         return graph().dict(); // only rank 0 fills it (formats/deepspeed.md §3)
-    const std::size_t leftOutBefore = m_maker.tree().leftOut().size();
-    SHARDLENS_ASSIGN(const Value made, m_randomOf == old ? withoutRandom(old) : m_maker.tree().import(m_source, old));
-    const bool lost = m_maker.tree().leftOut().size() > leftOutBefore && m_randomOf != old && tensorsBelow(made) < tensorsBelow(old);
-    if (lost)
+    return m_randomOf == old ? withoutRandom(key, old) : clientState(key, old);
+}
+
+// What the program does not interpret, as it is; refused where tensors would be lost with an object that is left out.
+Result<Value> ModelFile::clientState(const std::string& key, Value old)
+{
+    SHARDLENS_ASSIGN(const Value made, m_maker.tree().import(m_source, old));
+    if (!m_maker.tree().leftOut().empty() && tensorsBelow(made) < tensorsBelow(old))
         return Error{ErrorCode::Refused, fmt::format("tensors of {} lie in objects of unknown classes ({}) and would be lost with them; --keep-objects writes these as they are",
                                                      printable(key), m_maker.tree().leftOut().back())};
     return made;
 }
 
 // A dictionary without the random states in it. Values that stand there and elsewhere stay elsewhere.
-Result<Value> ModelFile::withoutRandom(Value mapping)
+Result<Value> ModelFile::withoutRandom(const std::string& name, Value mapping)
 {
-    const Value out = graph().dict();
+    const Value out = mapping.isCallOf("collections", "OrderedDict") ? graph().orderedDict() : graph().dict();
     for (std::size_t i = 0; i < mapping.size(); ++i) {
         if (isRandomState(mapping, i))
             continue;
         SHARDLENS_ASSIGN(const Value key, m_maker.tree().import(m_source, mapping.keyAt(i)));
-        SHARDLENS_ASSIGN(const Value value, m_maker.tree().import(m_source, mapping.valueAt(i)));
+        SHARDLENS_ASSIGN(const Value value, clientState(name, mapping.valueAt(i)));
         graph().set(out, key, value);
     }
     return out;
