@@ -255,12 +255,13 @@ void writeModelFile(const ZeroTestRun& run, const std::vector<Group>& groups, co
     Py client{Py::None{}};
     if (const std::size_t dot = run.unknownClass.rfind('.'); dot != std::string::npos)
         client = Py{Py::Call{{run.unknownClass.substr(0, dot), run.unknownClass.substr(dot + 1)}, {}}};
-    writeTorchFile(path,
-                   pyDict({{"module", Py{std::move(module)}}, {"client", std::move(client)}, {"buffer_names", Py{std::vector<Py>{}}}, {"optimizer", Py{Py::None{}}},
+    Py root = pyDict({{"module", Py{std::move(module)}}, {"client", std::move(client)}, {"buffer_names", Py{std::vector<Py>{}}}, {"optimizer", Py{Py::None{}}},
                            {"param_shapes", Py{std::move(shapes)}}, {"frozen_param_shapes", Py{Py::None{}}}, {"shared_params", pyDict({})},
                            {"global_steps", Py{std::int64_t{7}}}, {"dp_world_size", Py{std::int64_t{run.world}}}, {"mp_world_size", Py{std::int64_t{1}}},
-                           {"ds_config", config}, {"ds_version", Py{std::string("0.0-test")}}}),
-                   storages);
+                           {"ds_config", config}, {"ds_version", Py{std::string("0.0-test")}}});
+    auto& members = std::get<Py::Dict>(root.value).items;
+    members.insert(members.end(), run.clientState.begin(), run.clientState.end());
+    writeTorchFile(path, root, storages);
 }
 
 } // namespace

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <optional>
 #include <set>
 
 // Runs that are cut for another number of ranks or another stage, against the same run written so from the start by the test writer.
@@ -112,6 +113,68 @@ TEST_F(ConvertTest, EveryStateOfAResumedRunHasItsOwnStepCounter)
         storages.insert(step->storage);
     }
     EXPECT_EQ(storages.size(), states.size());
+}
+
+// What the program does not interpret keeps its keys, its classes and its tensors; random states go from where they stand, and from there alone.
+class ClientState : public ConvertTest {
+protected:
+    std::string resumed(std::vector<std::pair<Py, Py>> state)
+    {
+        ZeroTestRun run = someRun(2, 2);
+        run.clientState = std::move(state);
+        run.write(path("from"), "global_step1");
+        const auto source = opened(path("from"));
+        if (!source)
+            return source.error().text();
+        ConvertRequest wanted = request("out", "deepspeed");
+        wanted.source = path("from");
+        wanted.dp = 3;
+        return convert(*source, wanted);
+    }
+    pickle::Value result()
+    {
+        JobContext job;
+        const auto bytes = FileSource::open(path("out/global_step1/mp_rank_00_model_states.pt"));
+        EXPECT_TRUE(bytes);
+        auto file = TorchFile::open(*bytes, job);
+        EXPECT_TRUE(file);
+        m_file.emplace(file.take());
+        return m_file->root();
+    }
+    std::optional<TorchFile> m_file;
+};
+
+TEST_F(ClientState, KeepsKeysThatAreNoText)
+{
+    ASSERT_EQ(resumed({{Py{std::int64_t{7}}, Py{std::string("seven")}}, {Py{std::int64_t{8}}, Py{std::string("eight")}}}), "");
+    const pickle::Value root = result();
+    std::vector<std::string> found;
+    for (std::size_t i = 0; i < root.size(); ++i)
+        if (const auto key = root.keyAt(i).asInt())
+            found.push_back(fmt::format("{} {}", *key, root.valueAt(i).asText().value_or("")));
+    EXPECT_THAT(found, ElementsAre("7 seven", "8 eight"));
+}
+
+TEST_F(ClientState, LosesRandomStatesAndNothingElse)
+{
+    const Py history{std::vector<Py>{Py{std::int64_t{1}}, Py{std::int64_t{2}}}};
+    ASSERT_EQ(resumed({{Py{std::string("trainer")}, pyDict({{"rng_state", history}, {"history", history}}, true)}}), "");
+    const pickle::Value trainer = result().find("trainer");
+    EXPECT_TRUE(trainer.isCallOf("collections", "OrderedDict"));
+    EXPECT_FALSE(trainer.find("rng_state"));
+    EXPECT_EQ(trainer.find("history").size(), 2u);
+}
+
+TEST_F(ClientState, NoTensorIsLostWithAnObject)
+{
+    const Py tensor{Py::Tensor{"BFloat16Storage", 0, 78, 0, {3}, {}}}; // of the first parameter's storage
+    const Py object{Py::Call{{"my.project", "Buffer"}, {tensor}}};
+    const Py random{std::vector<Py>{Py{std::int64_t{1}}}};
+    for (const bool besideRandom : {false, true}) {
+        std::filesystem::remove_all(path("from"));
+        const Py trainer = besideRandom ? pyDict({{"rng_state", random}, {"replay", object}}) : pyDict({{"replay", object}});
+        EXPECT_THAT(resumed({{Py{std::string("trainer")}, trainer}}), AllOf(HasSubstr("tensors of trainer lie in objects of unknown classes (my.project.Buffer)"), HasSubstr("--keep-objects")));
+    }
 }
 
 class ResumeRefusals : public ConvertTest {
