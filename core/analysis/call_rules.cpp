@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 namespace shardlens {
 namespace {
@@ -19,28 +18,11 @@ pickle::GlobalName nameOf(const PickleImport& import)
     return {import.module, import.name};
 }
 
-bool isLatin1Name(std::string_view codec)
-{
-    constexpr std::array<std::string_view, 5> kNames{"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"};
-    return std::ranges::find(kNames, codec) != kNames.end();
-}
-
 // Names in text, as in `getattr(cls, 'name')`, that lead from a class to anything.
 bool isPowerfulAttribute(std::string_view name)
 {
     return pickle::isDunder(name) || pickle::isHotName(name) || pickle::isHardModule(name);
 }
-
-// How many arguments of a function that calls its first one are that one's: `_rebuild_from_type_v2(function, type, arguments, state)` hands on the third.
-struct Caller {
-    pickle::GlobalName name;
-    std::size_t passed; // index of the tuple that is handed on; 0: the rest of the arguments
-};
-constexpr std::array<Caller, 5> kCallers{{{{"copyreg", "_reconstructor"}, 0},
-                                          {{"copyreg", "__newobj__"}, 0},
-                                          {{"copyreg", "__newobj_ex__"}, 1},
-                                          {{"torch._tensor", "_rebuild_from_type"}, 2},
-                                          {{"torch._tensor", "_rebuild_from_type_v2"}, 2}}};
 
 } // namespace
 
@@ -100,9 +82,8 @@ void CallRules::judgeGlobal(SymbolId global, SymbolId arguments, int depth)
         return judgeEncode(arguments);
     if (name == pickle::GlobalName{"torch.storage", "_load_from_bytes"})
         return judgeLoad(arguments);
-    for (const Caller& caller : kCallers)
-        if (caller.name == name)
-            return judgeCaller(global, arguments, caller.passed, depth);
+    if (const auto passed = pickle::handsOn(name))
+        return judgeCaller(global, arguments, *passed, depth);
     if (import.level >= 3)
         addCallFinding(import.level, global, arguments);
 }
@@ -139,7 +120,7 @@ void CallRules::judgeGetattr(SymbolId arguments)
     if (isPowerfulAttribute(*name) || target.level >= 4) {
         m_attributeLevel = 5;
         m_log.add(5, "C5", "takes attribute " + what);
-    } else if (pickle::isKnownEnumeration(target.module, target.name) && pickle::isIdentifier(*name) && !name->starts_with('_') && *name != "mro") {
+    } else if (pickle::isEnumerationMember(nameOf(target), *name)) {
         m_attributeLevel = 2;
         m_answer = Answer::EnumMember;
         m_log.add(2, "C2", "takes enumeration member " + what);
@@ -178,7 +159,7 @@ void CallRules::judgeEncode(SymbolId arguments)
     const auto given = m_symbols.tuple(arguments);
     const auto text = given.size() == 2 ? m_symbols.textOf(given[0]) : std::nullopt;
     const auto codec = given.size() == 2 ? m_symbols.textOf(given[1]) : std::nullopt;
-    if (codec && isLatin1Name(*codec))
+    if (codec && pickle::isLatin1Name(*codec))
         m_answer = text ? Answer::Encoded : Answer::Plain;
     else
         m_log.add(4, "C7", fmt::format("unusual codec: _codecs.encode{}", m_symbols.describe(arguments)));

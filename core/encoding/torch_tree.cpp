@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <unordered_set>
 
 namespace shardlens {
@@ -46,8 +45,7 @@ bool isKnownAttribute(Value call)
     if (owner.kind() != Kind::Global || call.args().size() != 2 || !attribute || !pickle::isIdentifier(*attribute) || pickle::isDunder(*attribute))
         return false;
     const GlobalName name = nameNow(owner);
-    const bool isMember = pickle::isKnownEnumeration(name.module, name.name) && !attribute->starts_with('_') && *attribute != "mro";
-    return isMember || pickle::isNestedClass(name, *attribute);
+    return pickle::isEnumerationMember(name, *attribute) || pickle::isNestedClass(name, *attribute);
 }
 
 bool isNestedClassCall(Value attribute)
@@ -55,15 +53,9 @@ bool isNestedClassCall(Value attribute)
     return pickle::isNestedClass(nameNow(attribute.args().at(0)), attribute.args().at(1).asText().value_or(""));
 }
 
-// Functions that call their first argument (§6.4): it must be a name whose call needs no judging of its own.
 bool callsItsArgument(Value callable)
 {
-    constexpr std::array<GlobalName, 5> kCallers{{{"copyreg", "_reconstructor"},
-                                                  {"copyreg", "__newobj__"},
-                                                  {"copyreg", "__newobj_ex__"},
-                                                  {"torch._tensor", "_rebuild_from_type"},
-                                                  {"torch._tensor", "_rebuild_from_type_v2"}}};
-    return std::find(kCallers.begin(), kCallers.end(), nameNow(callable)) != kCallers.end();
+    return pickle::handsOn(nameNow(callable)).has_value();
 }
 
 bool isEncode(Value callable)
@@ -71,12 +63,10 @@ bool isEncode(Value callable)
     return nameNow(callable) == GlobalName{"_codecs", "encode"};
 }
 
-// _codecs.encode(text, "latin1"), protocol 2's way to write bytes; other codecs run other programs.
 bool isPlainEncoding(Value call)
 {
-    constexpr std::array<std::string_view, 5> kNames{"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"};
     const auto codec = call.args().at(1).asText();
-    return call.args().size() == 2 && call.args().at(0).asText() && codec && std::find(kNames.begin(), kNames.end(), *codec) != kNames.end();
+    return call.args().size() == 2 && call.args().at(0).asText() && codec && pickle::isLatin1Name(*codec);
 }
 
 // State that sets __class__ and the like makes an object of another class (§6.4).

@@ -1,6 +1,7 @@
 #include "core/encoding/pickle/global_levels.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 namespace shardlens::pickle {
@@ -135,6 +136,34 @@ GlobalLevel levelOf(GlobalName global, const LevelOptions& options)
     if (dot != std::string_view::npos && isNestedClass({global.module, global.name.substr(0, dot)}, global.name.substr(dot + 1)))
         return {2, "G2", {}, false};
     return {3, "G3", {}, false};
+}
+
+std::optional<std::size_t> handsOn(GlobalName name)
+{
+    struct Caller {
+        GlobalName name;
+        std::size_t passed;
+    };
+    constexpr std::array<Caller, 5> kCallers{{{{"copyreg", "_reconstructor"}, 0},
+                                              {{"copyreg", "__newobj__"}, 0},
+                                              {{"copyreg", "__newobj_ex__"}, 1},
+                                              {{"torch._tensor", "_rebuild_from_type"}, 2},
+                                              {{"torch._tensor", "_rebuild_from_type_v2"}, 2}}};
+    for (const Caller& caller : kCallers)
+        if (caller.name == name)
+            return caller.passed;
+    return std::nullopt;
+}
+
+bool isLatin1Name(std::string_view codec)
+{
+    constexpr std::array<std::string_view, 5> kNames{"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"};
+    return std::ranges::find(kNames, codec) != kNames.end();
+}
+
+bool isEnumerationMember(GlobalName enumeration, std::string_view attribute)
+{
+    return isKnownEnumeration(enumeration.module, enumeration.name) && isIdentifier(attribute) && !attribute.starts_with('_') && attribute != "mro";
 }
 
 } // namespace shardlens::pickle

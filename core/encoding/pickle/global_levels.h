@@ -2,7 +2,9 @@
 
 #include "core/encoding/pickle/global_tables.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace shardlens::pickle {
@@ -34,5 +36,13 @@ struct LevelOptions {
 [[nodiscard]] bool isIdentifier(std::string_view text);
 // `__x__`
 [[nodiscard]] bool isDunder(std::string_view text);
+
+// Functions that call their first argument (§6.4), and which argument they hand on to it: the index of that tuple, 0 where it is the rest of the arguments.
+// nullopt for any other name.
+[[nodiscard]] std::optional<std::size_t> handsOn(GlobalName name);
+// Latin-1 by the names that _codecs.encode takes for it: protocol 2's way to write bytes. Other codecs run other programs.
+[[nodiscard]] bool isLatin1Name(std::string_view codec);
+// A member of a known enumeration by a name that can be one.
+[[nodiscard]] bool isEnumerationMember(GlobalName enumeration, std::string_view attribute);
 
 } // namespace shardlens::pickle
