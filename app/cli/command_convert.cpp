@@ -50,11 +50,18 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     ConvertRequest& request = arguments.request;
     command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin .ckpt")->required();
-    command.add_option("--to", request.to, "safetensors, torch or deepspeed (default: what DST's name says, else the source's format)")->type_name("FORMAT");
-    command.add_option("--tag", request.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    command.add_option("--to", request.to, "safetensors, torch, deepspeed or sdloader (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    addOpenArguments(command, request.tag, request.moduleKey, request.rules);
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
     command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's)")->type_name("N")->check(CLI::Range(1, 65536));
+    const auto addSize = [&command](const char* name, std::optional<std::uint32_t>& into, const char* what) {
+        command.add_option(name, into, what)->type_name("N")->check(CLI::Range(1, 65536));
+    };
+    addSize("--tp", request.tp, "Tensor-parallel ranks of the target (default: the source's)");
+    addSize("--pp", request.pp, "Pipeline stages of the target (default: the source's)");
+    addSize("--ep", request.ep, "Expert-parallel ranks of the target (default: the source's)");
+    command.add_option("--rank", request.rank, "Write only the files of that rank of the target")->type_name("N")->check(CLI::Range(0, 1 << 30));
     command.add_option("--zero-stage", request.zeroStage, "ZeRO stage of the target: 1, 2 or 3 (default: the source's)")->type_name("S")->check(CLI::Range(1, 3));
     command.add_flag("--keep-objects", request.keepObjects, "Write objects of unknown classes too, where pickles are written");
     command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);

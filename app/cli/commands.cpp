@@ -128,15 +128,20 @@ const char* nameOf(Severity severity)
 
 Result<CheckpointPtr> SourceArguments::open(JobContext& job) const
 {
-    OpenOptions options;
-    options.tag = tag;
-    return openCheckpoint(path, options, job);
+    return openCheckpoint(path, {tag, moduleKey, rules}, job);
+}
+
+void addOpenArguments(CLI::App& command, std::optional<std::string>& tag, std::optional<std::string>& moduleKey, std::optional<std::string>& rules)
+{
+    command.add_option("--tag", tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    command.add_option("--module-key", moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
+    command.add_option("--rules", rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");
 }
 
 void addSourceArguments(CLI::App& command, SourceArguments& arguments)
 {
     command.add_option("PATH", arguments.path, "A checkpoint: its root folder, its tag's folder, or one file")->required();
-    command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    addOpenArguments(command, arguments.tag, arguments.moduleKey, arguments.rules);
 }
 
 Result<std::vector<SelectedTensor>> selectNamed(const Checkpoint& checkpoint, const SelectionOptions& options)

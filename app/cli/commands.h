@@ -55,13 +55,17 @@ void addDevicesCommand(CLI::App& program, CommandContext& context);
 [[nodiscard]] const char* nameOf(ErrorCode code); // "not-found"
 [[nodiscard]] const char* nameOf(Severity severity);
 
-// PATH and --tag.
+// PATH, --tag, --module-key and --rules.
 struct SourceArguments {
     std::string path;
     std::optional<std::string> tag;
+    std::optional<std::string> moduleKey;
+    std::optional<std::string> rules;
 
     [[nodiscard]] Result<CheckpointPtr> open(JobContext& job) const;
 };
+// --tag, --module-key and --rules.
+void addOpenArguments(CLI::App& command, std::optional<std::string>& tag, std::optional<std::string>& moduleKey, std::optional<std::string>& rules);
 void addSourceArguments(CLI::App& command, SourceArguments& arguments);
 
 // --select, --include, --exclude.

@@ -65,9 +65,7 @@ void sendLines(const Plan& plan, EventStream* events)
 Result<Outcome> convert(const ConvertRequest& request, bool dryRun, EventStream* events, JobContext& job)
 {
     enter(ConvertPhase::Open, job);
-    OpenOptions options;
-    options.tag = request.tag;
-    SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, options, job));
+    SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, openOptionsOf(request), job));
     enter(ConvertPhase::Plan, job);
     Outcome out;
     SHARDLENS_ASSIGN(out.plan, planConversion(std::move(source), request, job));

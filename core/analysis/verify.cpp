@@ -2,6 +2,7 @@
 
 #include "core/analysis/container_check.h"
 #include "core/base/text.h"
+#include "core/encoding/replica_compare.h"
 #include "core/encoding/tensor_reader.h"
 #include "core/model/coverage.h"
 #include "core/numeric/cast.h"
@@ -60,16 +61,9 @@ public:
 
     Status checkReplicas(TensorId tensor, std::vector<Finding>& out)
     {
-        for (const Overlap& overlap : coverageOf(m_checkpoint, tensor, std::numeric_limits<std::size_t>::max()).overlaps) {
-            SHARDLENS_ASSIGN(const auto differs, firstDifference(tensor, overlap));
-            if (differs) {
-                const auto place = [&](PieceId id) { return printable(m_checkpoint.file(m_checkpoint.stream(m_checkpoint.pieces().at(id).source.stream).file).name); };
-                out.push_back(findingAbout(Severity::Warning, "replicas-differ", tensor,
-                                           fmt::format("{}: {} and {} should hold the same values and differ, first at element {}.", printable(m_checkpoint.fullName(tensor)),
-                                                       place(overlap.first), place(overlap.second), groupedText(*differs))));
-                return {};
-            }
-        }
+        SHARDLENS_ASSIGN(const auto difference, replicaDifference(m_streams, tensor, m_job));
+        if (difference)
+            out.push_back(findingAbout(Severity::Warning, "replicas-differ", tensor, differenceText(m_checkpoint, tensor, *difference)));
         return {};
     }
 
@@ -161,25 +155,6 @@ private:
                 return {};
         }
         return {};
-    }
-
-    // The first element (in row-major order) that two pieces hold differently.
-    Result<std::optional<std::uint64_t>> firstDifference(TensorId tensor, const Overlap& overlap)
-    {
-        const std::uint64_t cell = info(m_checkpoint.tensor(tensor).dtype).bytesPerBlock;
-        const FlatRange range = std::get<FlatRange>(overlap.region);
-        std::vector<std::byte> a(std::min(kBlockCells, range.size()) * cell);
-        std::vector<std::byte> b(a.size());
-        for (std::uint64_t at = range.begin; at < range.end; at += kBlockCells) {
-            SHARDLENS_TRY(m_job.poll());
-            const FlatRange part{at, std::min(range.end, at + kBlockCells)};
-            SHARDLENS_TRY(readPiece(m_streams, tensor, overlap.first, part, std::span(a).first(part.size() * cell)));
-            SHARDLENS_TRY(readPiece(m_streams, tensor, overlap.second, part, std::span(b).first(part.size() * cell)));
-            const auto differs = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(part.size() * cell), b.begin()).first - a.begin();
-            if (static_cast<std::uint64_t>(differs) < part.size() * cell)
-                return std::optional(at + static_cast<std::uint64_t>(differs) / cell);
-        }
-        return std::optional<std::uint64_t>{};
     }
 
     const Checkpoint& m_checkpoint;

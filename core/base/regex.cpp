@@ -72,6 +72,22 @@ bool Regex::search(std::string_view text) const
     return found >= 0;
 }
 
+std::optional<std::vector<std::string_view>> Regex::groups(std::string_view text) const
+{
+    pcre2_match_data* data = pcre2_match_data_create_from_pattern(m_code->code, nullptr);
+    const int found = pcre2_match(m_code->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0, data, m_code->context);
+    std::optional<std::vector<std::string_view>> out;
+    if (found >= 0) {
+        const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data);
+        out.emplace(pcre2_get_ovector_count(data));
+        for (std::size_t i = 0; i < static_cast<std::size_t>(found); ++i)
+            if (ends[2 * i] != PCRE2_UNSET && ends[2 * i + 1] >= ends[2 * i])
+                (*out)[i] = text.substr(ends[2 * i], ends[2 * i + 1] - ends[2 * i]);
+    }
+    pcre2_match_data_free(data);
+    return out;
+}
+
 Result<std::string> Regex::replaced(std::string_view text, std::string_view replacement) const
 {
     const std::string with = withDollars(replacement);

@@ -1,7 +1,7 @@
 #include "core/convert/request.h"
 
-#include "core/base/json_text.h"
 #include "core/base/text.h"
+#include "core/encoding/json_document.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -95,12 +95,12 @@ Status readThreads(const Json& value, ConvertRequest& into)
 }
 
 // A count of ranks or a stage: 1 to `most`.
-Status readCount(const Json& value, std::uint64_t most, std::optional<std::uint32_t>& into)
+Status readCount(const Json& value, std::uint64_t most, std::optional<std::uint32_t>& into, std::uint64_t least = 1)
 {
     if (value.is_null())
         return {};
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > most)
-        return Error{ErrorCode::Refused, fmt::format("{}, and 1 to {} are allowed", printable(value.dump()), groupedText(most))};
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() < least || value.get<std::uint64_t>() > most)
+        return Error{ErrorCode::Refused, fmt::format("{}, and {} to {} are allowed", printable(value.dump()), least, groupedText(most))};
     into = value.get<std::uint32_t>();
     return {};
 }
@@ -136,7 +136,7 @@ Status readDevice(const Json& value, ConvertRequest& into)
     return {};
 }
 
-constexpr std::array<Member, 18> kMembers{{
+constexpr std::array<Member, 24> kMembers{{
     {"source", [](const Json& v, ConvertRequest& r) { return readText(v, r.source); }},
     {"target", [](const Json& v, ConvertRequest& r) { return readText(v, r.target); }},
     {"to", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.to); }},
@@ -149,7 +149,13 @@ constexpr std::array<Member, 18> kMembers{{
     {"memory_limit", [](const Json& v, ConvertRequest& r) { return readSize(v, r.memoryLimit); }},
     {"threads", readThreads},
     {"device", readDevice},
+    {"module_key", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.moduleKey); }},
+    {"rules", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.rules); }},
     {"dp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.dp); }},
+    {"tp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.tp); }},
+    {"pp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.pp); }},
+    {"ep", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.ep); }},
+    {"rank", [](const Json& v, ConvertRequest& r) { return readCount(v, 1u << 30, r.rank, 0); }},
     {"zero_stage", [](const Json& v, ConvertRequest& r) { return readCount(v, 3, r.zeroStage); }},
     {"keep_objects", [](const Json& v, ConvertRequest& r) { return readBool(v, r.keepObjects); }},
     {"verify", [](const Json& v, ConvertRequest& r) { return readBool(v, r.verify); }},
@@ -186,32 +192,11 @@ Status readMember(const std::string& name, const Json& value, ConvertRequest& in
     return Error{ErrorCode::Refused, fmt::format("it has a member {} that this program does not know", printable(name))};
 }
 
-// The parser's own words start with its error code.
-std::string parserWords(const Json::exception& problem)
-{
-    const std::string text = problem.what();
-    const std::size_t end = text.find("] ");
-    return end == std::string::npos ? text : text.substr(end + 2);
-}
-
-Result<Json> parseDocument(std::string_view text)
-{
-    if (text.size() > kLargestDocument)
-        return Error{ErrorCode::LimitExceeded, fmt::format("{} B, at most {} B are read", groupedText(text.size()), groupedText(kLargestDocument))};
-    if (const std::size_t depth = jsonNesting(text); depth > kDeepestDocument)
-        return Error{ErrorCode::LimitExceeded, fmt::format("it nests {} levels deep, at most {} are read", groupedText(depth), kDeepestDocument)};
-    try {
-        return Json::parse(text);
-    } catch (const Json::exception& problem) { // no JSON, or a number that no type holds
-        return Error{ErrorCode::Corrupt, "no JSON: " + printable(parserWords(problem))};
-    }
-}
-
 } // namespace
 
 Result<ConvertRequest> requestFromJson(std::string_view text)
 {
-    SHARDLENS_ASSIGN(const Json document, parseDocument(text));
+    SHARDLENS_ASSIGN(const Json document, parseJson(text, kLargestDocument, kDeepestDocument));
     if (!document.is_object())
         return wrongType("an object", document).within("the job document");
     SHARDLENS_TRY(readVersion(document));
@@ -248,8 +233,13 @@ std::string requestToJson(const ConvertRequest& request)
         out["threads"] = request.threads;
     if (request.device != plain.device)
         out["device"] = request.device;
-    if (request.dp)
-        out["dp"] = *request.dp;
+    if (request.moduleKey)
+        out["module_key"] = *request.moduleKey;
+    if (request.rules)
+        out["rules"] = *request.rules;
+    for (const auto& [name, size] : {std::pair{"dp", request.dp}, {"tp", request.tp}, {"pp", request.pp}, {"ep", request.ep}, {"rank", request.rank}})
+        if (size)
+            out[name] = *size;
     if (request.zeroStage)
         out["zero_stage"] = *request.zeroStage;
     if (request.keepObjects)

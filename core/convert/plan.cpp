@@ -8,6 +8,7 @@
 #include "core/convert/plan_memory.h"
 #include "core/convert/plan_shards.h"
 #include "core/convert/plan_tensors.h"
+#include "core/encoding/replica_compare.h"
 #include "core/format/format.h"
 #include "core/io/staged_output.h"
 #include "core/job/executor.h"
@@ -101,7 +102,8 @@ Status checkTreeRequest(const OutputChoice& choice, const ConvertRequest& reques
 // The files of a layout, or of a kept tree, that a format has put together. Nothing where the source has no tree.
 Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
-    const TargetOptions options{plan.request.dp, plan.request.zeroStage, plan.request.keepObjects};
+    const ConvertRequest& asked = plan.request;
+    const TargetOptions options{openOptionsOf(asked), choice.select, asked.dp, asked.tp, asked.pp, asked.ep, asked.rank, asked.zeroStage, asked.keepObjects};
     if (choice.kind == OutputKind::Layout) {
         SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
         SHARDLENS_TRY(planTarget(std::move(target), plan, job));
@@ -132,6 +134,21 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     for (const OutputTensor& tensor : selected.tensors)
         plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
     plan.deflated = selected.deflated;
+    return {};
+}
+
+// Tensors that are taken to be the same on every rank because no rule says how they are divided: their copies are compared, for they may be parts.
+Status compareAssumed(Plan& plan, JobContext& job)
+{
+    const StreamSet streams(plan.source);
+    for (const PlannedResult& result : plan.results) {
+        if (!plan.source->tensor(result.source).assumedReplicas)
+            continue;
+        SHARDLENS_ASSIGN(const auto difference, replicaDifference(streams, result.source, job));
+        if (difference)
+            plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ",
+                                  differenceText(*plan.source, result.source, *difference) + " No rule says how it is divided; the first is written. --rules names a file with a rule."});
+    }
     return {};
 }
 
@@ -169,6 +186,7 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
         return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --select all --to torch of a torch file: elsewhere no objects are written"};
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
+    SHARDLENS_TRY(compareAssumed(plan, job));
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
     SHARDLENS_TRY(planMemory(plan));

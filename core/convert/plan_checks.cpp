@@ -23,7 +23,7 @@ constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Saf
                                                 {".bin", OutputKind::Torch},
                                                 {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
-constexpr std::array<std::string_view, 8> kLaterFormats{"sdloader", "universal", "megatron", "torch-dist", "dcp", "mindspore", "colossalai", "gguf"};
+constexpr std::array<std::string_view, 7> kLaterFormats{"universal", "megatron", "torch-dist", "dcp", "mindspore", "colossalai", "gguf"};
 
 std::optional<OutputKind> kindOfName(std::string_view target)
 {
@@ -57,7 +57,7 @@ std::optional<OutputKind> kindOfFormat(std::string_view id)
 
 Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 {
-    constexpr const char* kAdvice = "this version writes safetensors, torch and deepspeed: say which with --to";
+    constexpr const char* kAdvice = "this version writes safetensors, torch, deepspeed and sdloader: say which with --to";
     if (!request.to)
         return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
     if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())
@@ -69,20 +69,25 @@ Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
 {
     if (choice.kind != OutputKind::Layout) {
-        if (request.dp || request.zeroStage)
-            return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", request.dp ? "--dp" : "--zero-stage", choice.formatId)};
+        const char* const sized = request.dp          ? "--dp"
+                                  : request.tp        ? "--tp"
+                                  : request.pp        ? "--pp"
+                                  : request.ep        ? "--ep"
+                                  : request.rank      ? "--rank"
+                                  : request.zeroStage ? "--zero-stage"
+                                                      : nullptr;
+        if (sized != nullptr)
+            return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", sized, choice.formatId)};
         return {};
     }
     if (choice.isFile)
         return Error{ErrorCode::Refused, fmt::format("{} is a folder of files, and the target's name says one file", choice.formatId)};
-    if (choice.select != Select::All)
-        return Error{ErrorCode::Refused, fmt::format("--select {}: {} exists to be resumed, and takes everything; there is nothing to resume from otherwise", nameOf(choice.select), choice.formatId)};
     const char* const without = request.dtype                                            ? "--dtype"
                                 : !request.include.empty() || !request.exclude.empty() ? "--include and --exclude"
                                 : request.maxShardBytes                                  ? "--max-shard-size"
                                                                                          : nullptr;
     if (without != nullptr)
-        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --to {}: the engine resumes from all of it, as it is", without, choice.formatId)};
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --to {}: it takes all of the source, as it is", without, choice.formatId)};
     return {};
 }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
+#include <array>
+
 namespace shardlens {
 namespace {
 
@@ -28,12 +31,19 @@ std::string pathArgument(const std::string& path)
     return shellQuoted(path.starts_with('-') ? "./" + path : path);
 }
 
+// Layouts hold all that their source has.
 Select defaultOf(const std::optional<std::string>& to)
 {
-    return to == "deepspeed" ? Select::All : Select::Weights;
+    constexpr std::array<std::string_view, 4> kLayouts{"deepspeed", "universal", "sdloader", "megatron"};
+    return to && std::find(kLayouts.begin(), kLayouts.end(), *to) != kLayouts.end() ? Select::All : Select::Weights;
 }
 
 } // namespace
+
+OpenOptions openOptionsOf(const ConvertRequest& request)
+{
+    return {request.tag, request.moduleKey, request.rules};
+}
 
 Select chosen(const ConvertRequest& request)
 {
@@ -67,8 +77,13 @@ std::string commandLineOf(const ConvertRequest& request)
         option("--threads", std::to_string(request.threads));
     if (request.device != plain.device)
         option("--device", request.device);
-    if (request.dp)
-        option("--dp", std::to_string(*request.dp));
+    if (request.moduleKey)
+        option("--module-key", *request.moduleKey);
+    if (request.rules)
+        option("--rules", *request.rules);
+    for (const auto& [name, size] : {std::pair{"--dp", request.dp}, {"--tp", request.tp}, {"--pp", request.pp}, {"--ep", request.ep}, {"--rank", request.rank}})
+        if (size)
+            option(name, std::to_string(*size));
     if (request.zeroStage)
         option("--zero-stage", std::to_string(*request.zeroStage));
     if (request.keepObjects)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "core/format/open_options.h"
 #include "core/layout/selection.h"
 #include "core/model/dtype.h"
 
@@ -29,7 +30,13 @@ struct ConvertRequest {
     std::uint64_t memoryLimit = kDefaultMemoryLimit;
     std::uint32_t threads = 0;     // 0: as many as the process may use
     std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
+    std::optional<std::string> moduleKey;   // SDLoader lists: the key of the model in each file
+    std::optional<std::string> rules;       // id or file of the rules for tensor-parallel ranks
     std::optional<std::uint32_t> dp;        // target data-parallel size; nothing: the source's
+    std::optional<std::uint32_t> tp;        // target tensor-parallel size; nothing: the source's
+    std::optional<std::uint32_t> pp;        // target pipeline stages; nothing: the source's
+    std::optional<std::uint32_t> ep;        // target expert-parallel size; nothing: the source's
+    std::optional<std::uint32_t> rank;      // only the files of that target rank
     std::optional<std::uint32_t> zeroStage; // target ZeRO stage; nothing: the source's
     bool keepObjects = false;               // objects of unknown classes go into the result as they are
     bool verify = false;
@@ -38,6 +45,8 @@ struct ConvertRequest {
     auto operator<=>(const ConvertRequest&) const = default;
 };
 
+// How the source is to be opened.
+[[nodiscard]] OpenOptions openOptionsOf(const ConvertRequest& request);
 // What the request selects where the source's format does not decide: what it says, else the default of the format that it names.
 [[nodiscard]] Select chosen(const ConvertRequest& request);
 

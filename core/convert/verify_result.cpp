@@ -78,6 +78,15 @@ Status compareOne(const Comparison& what, const ValueReader& source, const Value
     return {};
 }
 
+// A result of the source's own kind is read as the source was.
+OpenOptions resultOptions(const Plan& plan)
+{
+    OpenOptions out;
+    if (plan.formatId == plan.source->formatId())
+        out = {std::nullopt, plan.request.moduleKey, plan.request.rules};
+    return out;
+}
+
 } // namespace
 
 std::uint64_t resultBytes(const Plan& plan, const PlannedResult& result)
@@ -87,7 +96,7 @@ std::uint64_t resultBytes(const Plan& plan, const PlannedResult& result)
 
 Result<std::uint64_t> verifyResult(const Plan& plan, const std::string& resultPath, Executor& executor, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const CheckpointPtr result, openCheckpoint(resultPath, {}, job));
+    SHARDLENS_ASSIGN(const CheckpointPtr result, openCheckpoint(resultPath, resultOptions(plan), job));
     SHARDLENS_ASSIGN(const std::vector<Comparison> comparisons, comparisonsOf(plan, *result));
     const ValueReader fromSource(plan.source);
     const ValueReader fromResult(result);

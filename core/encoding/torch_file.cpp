@@ -122,4 +122,15 @@ Result<TorchStoragePart> TorchFile::storageOf(pickle::Value persistentId) const
     return storagePart(m_impl->content, persistentId);
 }
 
+const char* containerText(TorchFile::Container container)
+{
+    switch (container) {
+    case TorchFile::Container::Zip: return "torch zip";
+    case TorchFile::Container::Legacy: return "torch legacy";
+    case TorchFile::Container::TorchScript: return "TorchScript";
+    case TorchFile::Container::Pickle: return "bare pickle";
+    }
+    return "";
+}
+
 } // namespace shardlens

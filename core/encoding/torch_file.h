@@ -103,6 +103,9 @@ private:
     std::unique_ptr<Impl> m_impl;
 };
 
+// "torch zip", "bare pickle" …, for File::container.
+[[nodiscard]] const char* containerText(TorchFile::Container container);
+
 // The tree of a torch file for people: tensors become leaves, branches of nothing but tensors one summary line, objects of unknown classes are Opaque ("not executed").
 // Bounded: at most `maxNodes` nodes, the rest is said to be left out.
 [[nodiscard]] MetaNode describe(const TorchFile& file, std::size_t maxNodes = 50'000);

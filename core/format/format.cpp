@@ -116,6 +116,10 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
         return nothingFound(*candidate).within(printable(path));
     if (options.tag && !format->hasTags)
         return Error{ErrorCode::Refused, fmt::format("a tag ('{}') is asked for, and {} has no tags", printable(*options.tag), format->title)}.within(printable(path));
+    if (options.moduleKey && !format->hasModuleKey)
+        return Error{ErrorCode::Refused, fmt::format("--module-key is for lists of DeepSpeed's SDLoader, and this is {}", format->title)}.within(printable(path));
+    if (options.rules && !format->hasRules)
+        return Error{ErrorCode::Refused, fmt::format("--rules is for checkpoints of tensor-parallel ranks, and this is {}", format->title)}.within(printable(path));
     auto opened = format->open(*candidate, options, job);
     if (!opened)
         return opened.takeError().within(printable(path));

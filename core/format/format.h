@@ -2,6 +2,7 @@
 
 #include "core/base/result.h"
 #include "core/job/job_context.h"
+#include "core/format/open_options.h"
 #include "core/format/target.h"
 #include "core/model/checkpoint.h"
 
@@ -35,11 +36,6 @@ struct Candidate {
 // NotFound, Io (an unreadable folder) or Unsupported (a pipe, a device).
 [[nodiscard]] Result<Candidate> lookAt(const std::string& path);
 
-struct OpenOptions {
-    std::optional<std::string> tag;       // of a DeepSpeed root
-    std::optional<std::string> moduleKey; // SDLoader
-};
-
 enum class Match : std::uint8_t { No, ByName, ByContent };
 
 // One row of the table. `probe` judges from the candidate alone (it may look at sub-folders' listings, not parse files) and cannot fail;
@@ -50,6 +46,8 @@ struct Format {
     const char* reads;  // for people: what is recognised
     const char* writes; // nullptr: read only
     bool hasTags = false; // whether OpenOptions::tag means something
+    bool hasModuleKey = false;
+    bool hasRules = false;
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
     // Files of this layout from a source of any format, where it is no matter of names and tensors alone; nullptr where it is.

@@ -2,6 +2,7 @@
 #include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
 #include "core/format/safetensors/safetensors_format.h"
+#include "core/format/sdloader/sdloader_format.h"
 #include "core/format/torch/torch_format.h"
 
 #include <array>
@@ -9,7 +10,16 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 3> kFormats{{
+constexpr std::array<Format, 4> kFormats{{
+    {.id = "sdloader",
+     .title = "DeepSpeed SDLoader",
+     .reads = "the JSON list of SDLoaderFactory (type Megatron) with its mp_rank files, or a folder with one",
+     .writes = "the rank files of another tensor-parallel size, with their list",
+     .hasModuleKey = true,
+     .hasRules = true,
+     .probe = sdloader::probe,
+     .open = sdloader::open,
+     .layOut = sdloader::layOut},
     {.id = "deepspeed",
      .title = "DeepSpeed ZeRO",
      .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",

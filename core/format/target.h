@@ -1,7 +1,9 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "core/format/open_options.h"
 #include "core/job/job_context.h"
+#include "core/layout/selection.h"
 #include "core/model/checkpoint.h"
 
 #include <cstdint>
@@ -13,7 +15,13 @@ namespace shardlens {
 
 // What somebody wants of a checkpoint that is written in a family's own layout.
 struct TargetOptions {
+    OpenOptions open;                       // what the source was opened with
+    Select select = Select::All;
     std::optional<std::uint32_t> dp;        // data-parallel size; nothing: the source's
+    std::optional<std::uint32_t> tp;        // tensor-parallel size; nothing: the source's
+    std::optional<std::uint32_t> pp;        // pipeline stages; nothing: the source's
+    std::optional<std::uint32_t> ep;        // expert-parallel size; nothing: the source's
+    std::optional<std::uint32_t> rank;      // only the files of that rank
     std::optional<std::uint32_t> zeroStage; // 1 to 3; nothing: the source's
     bool keepObjects = false;               // objects of unknown classes are written as they are
 };

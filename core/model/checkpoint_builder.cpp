@@ -27,6 +27,20 @@ CheckpointBuilder::CheckpointBuilder(std::string path, std::string folder)
     m_out.m_folder = std::move(folder);
 }
 
+CheckpointBuilder::CheckpointBuilder(const Checkpoint& base) : m_out(base), m_pieces(base.pieces()), m_fileStreams(base.files().size(), kNoStream)
+{
+    for (std::size_t i = 0; i < base.parameters().size(); ++i)
+        m_parameterIds.emplace(base.parameters()[i], idAt<ParameterId>(i));
+    for (std::size_t i = 0; i < base.holders().size(); ++i)
+        m_holderIds.emplace(base.holders()[i], idAt<HolderId>(i));
+    for (std::size_t i = 0; i < base.streams().size(); ++i) {
+        const Stream& stream = base.streams()[i];
+        const bool isRead = stream.file != kNoFile && base.file(stream.file).state == File::State::Read;
+        if (stream.file != kNoFile && stream.kind == (isRead ? Stream::Kind::File : Stream::Kind::Missing))
+            m_fileStreams[indexOf(stream.file)] = idAt<StreamId>(i);
+    }
+}
+
 void CheckpointBuilder::setFormat(std::string id, std::string title)
 {
     m_out.m_formatId = std::move(id);

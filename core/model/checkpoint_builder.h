@@ -15,6 +15,8 @@ namespace shardlens {
 class CheckpointBuilder {
 public:
     CheckpointBuilder(std::string path, std::string folder);
+    // Begins with all that a checkpoint holds, under the same numbers.
+    explicit CheckpointBuilder(const Checkpoint& base);
 
     void setFormat(std::string id, std::string title);
     void setTitle(std::string title, std::string subtitle);
@@ -34,6 +36,7 @@ public:
     void addAlias(std::string name, ParameterId parameter);
 
     FileId addFile(File file);
+    [[nodiscard]] std::size_t fileCount() const { return m_out.m_files.size(); }
     File& file(FileId id) { return m_out.m_files[indexOf(id)]; }
     // The stream whose offsets are the file's own; made on first use. A file that is not Read gives a Missing stream.
     StreamId streamOf(FileId file);
@@ -44,6 +47,7 @@ public:
 
     // The same name gives the same id.
     ParameterId parameter(std::string_view name);
+    [[nodiscard]] const std::vector<std::string>& parameters() const { return m_out.m_parameters; }
     [[nodiscard]] bool hasParameter(std::string_view name) const;
     RoleId role(RoleKind kind, std::string_view name);
     // A tensor whose bytes cannot be counted (past 2^63, or no whole blocks) is an Error finding, and every piece of it is refused.

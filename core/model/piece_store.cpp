@@ -81,6 +81,13 @@ std::uint64_t PieceStore::bytesUsed() const
     return m_begin.size() * (3 * sizeof(std::uint64_t) + sizeof(StreamId) + sizeof(HolderId) + 1) + m_pool.size() * sizeof(std::uint64_t);
 }
 
+PieceStoreBuilder::PieceStoreBuilder(const PieceStore& rows) : m_rows(rows)
+{
+    m_tensor.reserve(rows.size());
+    for (std::size_t tensor = 0; tensor + 1 < rows.m_firstOfTensor.size(); ++tensor)
+        m_tensor.insert(m_tensor.end(), rows.countOf(idAt<TensorId>(tensor)), idAt<TensorId>(tensor));
+}
+
 void PieceStoreBuilder::reserve(std::size_t pieces)
 {
     m_tensor.reserve(pieces);

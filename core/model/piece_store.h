@@ -70,6 +70,10 @@ private:
 // Collects pieces in any order of tensors; finish() sorts them by tensor, stably, in O(n).
 class PieceStoreBuilder {
 public:
+    PieceStoreBuilder() = default;
+    // Begins with the rows of a store, under the same tensors.
+    explicit PieceStoreBuilder(const PieceStore& rows);
+
     struct Placement {
         StreamId stream{};
         std::uint64_t offset = 0;

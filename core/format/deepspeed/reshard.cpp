@@ -73,21 +73,6 @@ Status checkSource(Run& run, const TargetOptions& options)
     return {};
 }
 
-// The storages of a file, as tensors of bytes behind those of the source: what its small objects hold is copied from there.
-Status addStorages(Run& run, const RankFile& file, Reshard& reshard)
-{
-    const RoleId role = run.builder.role(RoleKind::Other, "storage");
-    const auto& storages = file.torch->storages();
-    for (std::size_t i = 0; i < storages.size(); ++i) {
-        const TorchStorage& storage = storages[i];
-        const ParameterId parameter = run.builder.parameter(fmt::format("{}: storage {}", run.builder.file(file.id).name, i));
-        const TensorId id = run.builder.addTensor({parameter, role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
-        SHARDLENS_TRY(run.builder.addWhole(id, storagePlacement(run.builder, file.id, storage, run.anyRank())));
-        reshard.storages.emplace(std::pair{file.torch.get(), i}, id);
-    }
-    return {};
-}
-
 void addResults(const Reshard& reshard, const Checkpoint& source, Target& out)
 {
     const bool keepsModule = reshard.stage != Stage::Zero3;
@@ -162,14 +147,19 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
 {
     if (source->formatId() != "deepspeed")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
+    if (options.select != Select::All)
+        return nothingToResume(fmt::format("--select {}: a run exists to be resumed, and takes everything", nameOf(options.select)));
+    if (options.tp || options.pp || options.ep || options.rank)
+        return Error{ErrorCode::Refused, "--tp, --pp, --ep and --rank are for runs of tensor, pipeline or expert parallel ranks, and this is none"};
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
     SHARDLENS_ASSIGN(auto read, readRun(candidate, {}, job));
     Run& run = *read.run;
     SHARDLENS_TRY(checkSource(run, options));
     SHARDLENS_TRY(checkOrder(run, *source));
     Reshard reshard;
-    SHARDLENS_TRY(addStorages(run, run.model, reshard));
-    SHARDLENS_TRY(addStorages(run, run.optimizers.at(*run.firstOptimizer()), reshard));
+    SHARDLENS_TRY(addStorageTensors(run.builder, run.model.id, *run.model.torch, reshard.storages));
+    const RankFile& optimizer = run.optimizers.at(*run.firstOptimizer());
+    SHARDLENS_TRY(addStorageTensors(run.builder, optimizer.id, *optimizer.torch, reshard.storages));
     reshard.payload = std::move(run.builder).finish();
     const TensorsByName tensors = tensorsByName(*reshard.payload);
     reshard.run = &run;

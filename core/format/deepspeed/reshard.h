@@ -1,10 +1,8 @@
 #pragma once
 
-#include "core/encoding/torch_tree.h"
 #include "core/format/deepspeed/reshard_groups.h"
-#include "core/format/target.h"
+#include "core/format/target_file.h"
 
-#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,7 +16,7 @@ struct Reshard {
     const TensorsByName* tensors = nullptr;
     const ModuleNames* names = nullptr;
     std::vector<TrainedGroup> groups;
-    std::map<std::pair<const TorchFile*, std::size_t>, TensorId> storages; // of the payload, by file and number
+    StorageTensors storages;               // of the payload
     Stage stage = Stage::Zero2;            // of the target
     std::uint64_t zeroStage = 2;           // the number that its configuration says
     std::uint32_t world = 1;
@@ -29,38 +27,16 @@ struct Reshard {
 // The number that a stage has in configuration and files.
 [[nodiscard]] std::uint64_t numberOf(Stage stage);
 
-// One file on its way: its pickle, and its storages in the order in which they were asked for.
-class FileMaker {
+// One file of the new run on its way.
+class FileMaker : public TargetFileMaker {
 public:
-    FileMaker(const Reshard& reshard, std::string name);
-    FileMaker(const FileMaker&) = delete; // its tree asks it for storages
-    FileMaker& operator=(const FileMaker&) = delete;
-
-    [[nodiscard]] TorchTree& tree() { return m_tree; }
-    [[nodiscard]] pickle::GraphBuilder& graph() { return m_tree.graph(); }
-
-    // A storage of `values` elements of `dtype` filled by the runs, and the 1-D or shaped tensor that is all of it.
-    [[nodiscard]] Result<pickle::Value> tensor(DType dtype, const Shape& shape, std::vector<TargetRun> runs, bool requiresGrad = false);
-    // A dense tensor of the source on a storage of its own. What optimizers count with must not be shared: importing one tensor twice would make both one.
-    [[nodiscard]] Result<pickle::Value> copyOf(const TorchFile& file, const TorchTensor& tensor);
-    // Another tensor on the storage that the last call of tensor() made, of the same shape.
-    [[nodiscard]] std::size_t lastStorage() const { return m_file.storages.size() - 1; }
+    FileMaker(const Reshard& reshard, std::string name) : TargetFileMaker(reshard.storages, reshard.keepObjects, std::move(name)), m_reshard(&reshard) {}
 
     // ds_config with the stage of the target.
     [[nodiscard]] Result<pickle::Value> config(const std::shared_ptr<const TorchFile>& file, pickle::Value config);
-    // torch.Size
-    [[nodiscard]] pickle::Value size(const Shape& shape);
-
-    // Names of classes that were left out go into `leftOut`.
-    [[nodiscard]] Result<TargetTorchFile> finish(pickle::Value root, std::set<std::string>& leftOut) &&;
 
 private:
-    [[nodiscard]] std::size_t storageNumber(const TorchFile& file, const TorchStoragePart& part);
-
     const Reshard* m_reshard;
-    TargetTorchFile m_file;
-    TorchTree m_tree;
-    std::map<std::tuple<const TorchFile*, std::size_t, std::uint64_t, std::uint64_t>, std::size_t> m_numbers;
 };
 
 // mp_rank_00_model_states.pt, or one zero_pp_rank_R file a rank for ZeRO-3. Random states are left out and listed in `dropped`.

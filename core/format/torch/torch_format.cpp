@@ -70,17 +70,6 @@ Branches branchesOf(Value root, const std::vector<TreeLeaf>& leaves)
     return out;
 }
 
-const char* containerText(TorchFile::Container container)
-{
-    switch (container) {
-    case TorchFile::Container::Zip: return "torch zip";
-    case TorchFile::Container::Legacy: return "torch legacy";
-    case TorchFile::Container::TorchScript: return "TorchScript";
-    case TorchFile::Container::Pickle: return "bare pickle";
-    }
-    return "";
-}
-
 class Reader {
 public:
     Reader(CheckpointBuilder& builder, IndexCheck& index) : m_builder(builder), m_index(index) {}
