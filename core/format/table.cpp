@@ -1,6 +1,7 @@
 #include "core/format/deepspeed/deepspeed_format.h"
 #include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
+#include "core/format/megatron/megatron_format.h"
 #include "core/format/safetensors/safetensors_format.h"
 #include "core/format/sdloader/sdloader_format.h"
 #include "core/format/torch/torch_format.h"
@@ -10,7 +11,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 4> kFormats{{
+constexpr std::array<Format, 5> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (type Megatron) with its mp_rank files, or a folder with one",
@@ -28,6 +29,15 @@ constexpr std::array<Format, 4> kFormats{{
      .probe = deepspeed::probe,
      .open = deepspeed::open,
      .layOut = deepspeed::layOut},
+    {.id = "megatron",
+     .title = "Megatron-LM",
+     .reads = "a root with latest_checkpointed_iteration.txt, or an iteration of mp_rank_TT[_PPP][_EEE]/model_optim_rng.pt: tensor, pipeline and expert parallel",
+     .writes = "the rank files of other tensor, pipeline and expert parallel sizes",
+     .hasTags = true,
+     .hasRules = true,
+     .probe = megatron::probe,
+     .open = megatron::open,
+     .layOut = megatron::layOut},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",

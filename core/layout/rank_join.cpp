@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace shardlens {
 namespace {
 
@@ -35,13 +37,13 @@ void RankJoin::add(const std::string& name, std::uint32_t rank, PieceImport& imp
     const auto [at, isNew] = m_groupOf.try_emplace({name, role.kind, role.name}, m_groups.size());
     if (isNew)
         m_groups.push_back({name, role, {}});
-    m_groups[at->second].parts.try_emplace(rank, Part{&import, tensor});
+    m_groups[at->second].parts[rank].push_back({&import, tensor});
 }
 
 // A single number is not cut: the optimizer's step.
 Result<ShardRule> RankJoin::ruleOf(const Group& group)
 {
-    const Part& first = group.parts.begin()->second;
+    const Part& first = group.parts.begin()->second.front();
     if (m_ranks == 1 || tensorOf(*first.import, first.tensor).shape.empty())
         return ShardRule{};
     SHARDLENS_ASSIGN(const ShardRule* rule, m_rules.ruleFor(group.name, m_facts));
@@ -53,7 +55,7 @@ Result<ShardRule> RankJoin::ruleOf(const Group& group)
 
 void RankJoin::lose(const Group& group, const Error& error)
 {
-    const Part& first = group.parts.begin()->second;
+    const Part& first = group.parts.begin()->second.front();
     const Checkpoint& from = first.import->from();
     const PieceStore& pieces = from.pieces();
     FileId file = kNoFile;
@@ -82,45 +84,55 @@ Status RankJoin::addMissing(const Group& group, TensorId tensor, const JoinedSha
     return {};
 }
 
+// Refused where the parts differ in dtype or do not fit.
+Result<JoinedShape> RankJoin::shapeOf(const Group& group, const ShardRule& rule)
+{
+    const Part& first = group.parts.begin()->second.front();
+    const Tensor& model = tensorOf(*first.import, first.tensor);
+    std::vector<Shape> shapes(m_ranks, model.shape); // of a rank that is not there: as its neighbour's
+    for (const auto& [rank, parts] : group.parts)
+        for (const Part& part : parts) {
+            const Tensor& own = tensorOf(*part.import, part.tensor);
+            if (own.dtype != model.dtype)
+                return Error{ErrorCode::Corrupt, fmt::format("it is {} on rank {} and {} on rank {}", nameOf(model.dtype), group.parts.begin()->first, nameOf(own.dtype), rank)};
+            if (&part != &parts.front() && own.shape != shapes[rank])
+                return Error{ErrorCode::Corrupt, fmt::format("its copies of rank {} are {} and {}", rank, shapeText(shapes[rank]), shapeText(own.shape))};
+            shapes[rank] = own.shape;
+        }
+    SHARDLENS_ASSIGN(JoinedShape joined, joinedShape(rule, shapes, m_facts));
+    if (joined.division.kind == Division::Kind::Split && m_ranks > 1 && info(model.dtype).valuesPerBlock != 1)
+        return Error{ErrorCode::Unsupported, fmt::format("{} is stored in blocks, which are not cut over ranks", nameOf(model.dtype))};
+    return joined;
+}
+
 Status RankJoin::join(const Group& group)
 {
     auto rule = ruleOf(group);
-    if (!rule) {
-        lose(group, rule.error());
-        return {};
-    }
-    const Part& first = group.parts.begin()->second;
-    Tensor made = tensorOf(*first.import, first.tensor);
-    std::vector<Shape> shapes(m_ranks, made.shape); // of a rank that is not there: as its neighbour's
-    for (const auto& [rank, part] : group.parts) {
-        const Tensor& own = tensorOf(*part.import, part.tensor);
-        shapes[rank] = own.shape;
-        if (own.dtype != made.dtype) {
-            lose(group, {ErrorCode::Corrupt, fmt::format("it is {} on rank {} and {} on rank {}", nameOf(made.dtype), group.parts.begin()->first, nameOf(own.dtype), rank)});
-            return {};
-        }
-    }
-    auto joined = joinedShape(*rule, shapes, m_facts);
-    if (joined && joined->division.kind == Division::Kind::Split && info(made.dtype).valuesPerBlock != 1)
-        joined = Error{ErrorCode::Unsupported, fmt::format("{} is stored in blocks, which are not cut over ranks", nameOf(made.dtype))};
+    auto joined = rule ? shapeOf(group, *rule) : Result<JoinedShape>(rule.takeError());
     if (!joined) {
         lose(group, joined.error());
         return {};
     }
+    const Part& first = group.parts.begin()->second.front();
+    Tensor made = tensorOf(*first.import, first.tensor);
+    const bool hasReplicas = std::any_of(group.parts.begin(), group.parts.end(), [](const auto& rank) { return rank.second.size() > 1; });
     made.shape = joined->whole;
     made.parameter = m_builder.parameter(group.name);
     made.role = m_builder.role(group.role.kind, group.role.name);
-    made.combine = m_ranks == 1 ? made.combine : combineOf(joined->division);
-    made.assumedReplicas = made.combine == Combine::Replicas && !made.shape.empty() && !rule->regex;
+    made.combine = m_ranks == 1 && !hasReplicas ? made.combine : combineOf(joined->division);
+    if (hasReplicas && made.combine == Combine::Exclusive)
+        made.combine = Combine::Replicas;
+    made.assumedReplicas = m_ranks > 1 && joined->division.kind == Division::Kind::Replicated && !made.shape.empty() && !rule->regex;
     const TensorId tensor = m_builder.addTensor(made);
-    for (const auto& [rank, part] : group.parts) {
-        if (joined->division.kind != Division::Kind::Split) {
-            SHARDLENS_TRY(part.import->addWhole(tensor, part.tensor));
-            continue;
+    for (const auto& [rank, parts] : group.parts)
+        for (const Part& part : parts) {
+            if (joined->division.kind != Division::Kind::Split) {
+                SHARDLENS_TRY(part.import->addWhole(tensor, part.tensor));
+                continue;
+            }
+            for (const Slab& slab : slabsOf(joined->division, joined->whole, rank))
+                SHARDLENS_TRY(part.import->addThrough(tensor, part.tensor, slab));
         }
-        for (const Slab& slab : slabsOf(joined->division, joined->whole, rank))
-            SHARDLENS_TRY(part.import->addThrough(tensor, part.tensor, slab));
-    }
     reportAbsent(group, tensor);
     return addMissing(group, tensor, *joined);
 }

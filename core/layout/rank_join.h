@@ -19,6 +19,7 @@ public:
     RankJoin(CheckpointBuilder& builder, const RuleSet& rules, Facts facts, std::uint32_t ranks);
 
     // A tensor of a rank, under the name that it has in the model. `import` is of the checkpoint that holds it, with the rank among its holders.
+    // A second one of the same name and rank is a replica: another expert-parallel or pipeline rank's copy.
     void add(const std::string& name, std::uint32_t rank, PieceImport& import, TensorId tensor);
     // The rank's file is not there: its parts are holes.
     void missing(std::uint32_t rank, FileId file) { m_missing.emplace(rank, file); }
@@ -37,9 +38,10 @@ private:
     struct Group {
         std::string name;
         Role role;
-        std::map<std::uint32_t, Part> parts; // by rank
+        std::map<std::uint32_t, std::vector<Part>> parts; // by rank; the first counts, the others are replicas
     };
     Status join(const Group& group);
+    Result<JoinedShape> shapeOf(const Group& group, const ShardRule& rule);
     Result<ShardRule> ruleOf(const Group& group);
     void lose(const Group& group, const Error& error);
     void reportAbsent(const Group& group, TensorId tensor);

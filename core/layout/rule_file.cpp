@@ -193,6 +193,32 @@ Status readTied(const Json& value, RuleSet& set)
     return {};
 }
 
+Status readGating(const Json& value, RuleSet& set)
+{
+    if (!value.is_object() || value.size() != 3 || !value.contains("fact") || !value.contains("rows") || !value.contains("columns"))
+        return Error{ErrorCode::Refused, "an object with fact, rows and columns is needed"};
+    SHARDLENS_ASSIGN(std::string fact, textOf(value["fact"]));
+    SHARDLENS_ASSIGN(const std::string rows, textOf(value["rows"]));
+    SHARDLENS_ASSIGN(std::string columns, textOf(value["columns"]));
+    SHARDLENS_ASSIGN(Regex pattern, Regex::compile(rows));
+    set.gating = GatingProof{std::move(fact), std::move(pattern), std::move(columns)};
+    return {};
+}
+
+Status readHeadOrders(const Json& value, RuleSet& set)
+{
+    if (!value.is_object())
+        return ruleTypeError("an object", value);
+    for (const auto& [pattern, parts] : value.items()) {
+        SHARDLENS_ASSIGN(Regex of, Regex::compile(pattern));
+        SHARDLENS_ASSIGN(const std::uint64_t count, numberOf(parts, kMostSegments));
+        if (count == 0)
+            return Error{ErrorCode::Refused, "at least one part is needed"};
+        set.headOrders.push_back({std::move(of), count});
+    }
+    return {};
+}
+
 Status readRules(const Json& value, bool isAnchored, RuleSet& set)
 {
     if (!value.is_array())
@@ -232,6 +258,10 @@ Status readSetMember(const std::string& name, const Json& value, bool isAnchored
         return readStages(value, set);
     } else if (name == "tied") {
         return readTied(value, set);
+    } else if (name == "gating") {
+        return readGating(value, set);
+    } else if (name == "head_orders") {
+        return readHeadOrders(value, set);
     } else {
         return Error{ErrorCode::Refused, "no such member of a rule file"};
     }

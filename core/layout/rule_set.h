@@ -49,6 +49,20 @@ struct TiedRule {
     std::string original;
 };
 
+// Shapes that prove or disprove that an MLP is gated (formats/megatron.md §5.5): a first matrix with as many rows as the second has columns is not gated,
+// one with twice as many is. `columns` is made of what `rows` matched ($1).
+struct GatingProof {
+    std::string fact;
+    Regex rows;
+    std::string columns;
+};
+
+// Fused matrices whose rows old versions keep in another order than [head, part, element] (formats/megatron.md §5.4).
+struct HeadOrder {
+    Regex of;
+    std::uint64_t parts = 3;
+};
+
 // The rules of a family of models. Immutable.
 struct RuleSet {
     std::string id;        // "deepspeed-megatron"
@@ -63,6 +77,8 @@ struct RuleSet {
     std::vector<Regex> experts;         // group 1: the number of the expert
     std::vector<StageRule> stages;
     std::vector<TiedRule> tied;
+    std::optional<GatingProof> gating;
+    std::vector<HeadOrder> headOrders;
 
     // The rule for a name; nothing where none matches and there is no rule for the rest. Refused where two match and the first does not win.
     [[nodiscard]] Result<const ShardRule*> ruleFor(std::string_view name, const Facts& facts) const;

@@ -33,6 +33,15 @@
 namespace shardlens::ui {
 namespace {
 
+TargetOptions targetOptionsOf(const JobDraft& draft)
+{
+    TargetOptions out;
+    out.dp = draft.dp;
+    out.zeroStage = draft.zeroStage;
+    out.keepObjects = draft.keepObjects;
+    return out;
+}
+
 constexpr int kNextWidth = 104;
 constexpr int kOneRow = 1060; // design pixels: a narrower page puts the buttons below the target
 constexpr int kReplanMs = 200; // after the last key stroke
@@ -219,7 +228,7 @@ void ConvertPage::take(const JobDraft& draft)
     const auto cutting = [](const JobDraft& of) { return std::tuple(of.dp, of.zeroStage, of.keepObjects); };
     const bool cutAnew = cutting(draft) != cutting(before);
     if (cutAnew)
-        m_facts->lookAtRun({draft.dp, draft.zeroStage, draft.keepObjects});
+        m_facts->lookAtRun(targetOptionsOf(draft));
     loadSteps(cutAnew ? nullptr : sender());
     changed();
 }
@@ -398,7 +407,7 @@ void ConvertPage::openJobFile(const QString& path)
         return;
     }
     m_draft = *draft;
-    m_facts->lookAtRun({draft->dp, draft->zeroStage, draft->keepObjects});
+    m_facts->lookAtRun(targetOptionsOf(*draft));
     loadSteps();
     changed();
     const QString asked = QFileInfo(QString::fromStdString(request->source)).canonicalFilePath();

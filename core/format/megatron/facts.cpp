@@ -1,0 +1,104 @@
+#include "core/format/megatron/rank_set.h"
+
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace shardlens::megatron {
+namespace {
+
+using pickle::Value;
+
+std::optional<std::string> factText(Value value)
+{
+    if (const auto flag = value.kind() == pickle::Kind::Bool ? value.asBool() : std::nullopt)
+        return std::string(*flag ? "true" : "false");
+    if (const auto number = value.asInt())
+        return std::to_string(*number);
+    if (const auto real = value.asFloat())
+        return std::floor(*real) == *real && std::abs(*real) < 1e15 ? fmt::format("{:.0f}", *real) : fmt::format("{}", *real);
+    if (const auto text = value.asText())
+        return std::string(*text);
+    return std::nullopt;
+}
+
+std::optional<std::uint64_t> numberOf(const Facts& facts, const char* name)
+{
+    const auto at = facts.find(name);
+    if (at == facts.end() || at->second.empty() || at->second.find_first_not_of("0123456789") != std::string::npos || at->second.size() > 12)
+        return std::nullopt;
+    return std::stoull(at->second);
+}
+
+void readArguments(RankSet& set, Value args)
+{
+    const Value state = args.state().isMapping() ? args.state() : args;
+    for (std::size_t i = 0; i < state.size(); ++i)
+        if (const auto name = state.keyAt(i).asText())
+            if (auto text = factText(state.valueAt(i)))
+                set.facts.insert_or_assign(std::string(*name), std::move(*text));
+}
+
+// What follows from the arguments: gating has several spellings, Mamba's widths are products.
+void deriveFacts(RankSet& set)
+{
+    Facts& facts = set.facts;
+    const auto isTrue = [&](const char* name) {
+        const auto at = facts.find(name);
+        return at != facts.end() && at->second == "true";
+    };
+    facts["swiglu"] = isTrue("swiglu") || isTrue("gated_linear_unit") || isTrue("quick_geglu") ? "true" : "false";
+    const auto heads = numberOf(facts, "mamba_num_heads");
+    const auto headDim = numberOf(facts, "mamba_head_dim");
+    if (heads && headDim)
+        facts["mamba_d_inner"] = std::to_string(*heads * *headDim);
+    set.isTied = !isTrue("untie_embeddings_and_output_weights");
+}
+
+// Rows of the first matrix against columns of the second (§5.5): shapes win over arguments.
+void proveGating(RankSet& set, const Rank& rank)
+{
+    if (!set.rules.gating)
+        return;
+    const Checkpoint& checkpoint = *rank.content.checkpoint;
+    std::map<std::string_view, const Shape*> shapes;
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
+        shapes.emplace(checkpoint.parameterOf(idAt<TensorId>(i)), &checkpoint.tensors()[i].shape);
+    for (const auto& [name, shape] : shapes) {
+        if (shape->size() != 2 || !set.rules.gating->rows.search(name))
+            continue;
+        const auto partner = set.rules.gating->rows.replaced(name, set.rules.gating->columns);
+        const auto columns = partner ? shapes.find(*partner) : shapes.end();
+        if (columns == shapes.end() || columns->second->size() != 2)
+            continue;
+        const std::uint64_t rows = (*shape)[0];
+        const std::uint64_t across = (*columns->second)[1];
+        if (rows != across && rows != 2 * across)
+            continue;
+        const std::string proven = rows == 2 * across ? "true" : "false";
+        std::string& said = set.facts[set.rules.gating->fact];
+        if (said != proven)
+            set.builder.addFinding({Severity::Info, "gated-mlp",
+                                    fmt::format("The arguments say that the MLP is {}gated, and its shapes prove that it is {}: {} has {} rows, {} has {} columns. The shapes count.",
+                                                said == "true" ? "" : "not ", proven == "true" ? "gated" : "not", printable(name), rows, printable(*partner), across),
+                                    kNoTensor, kNoFile, std::nullopt});
+        said = proven;
+        return;
+    }
+}
+
+} // namespace
+
+void readFacts(RankSet& set)
+{
+    const Rank& first = *set.firstRead();
+    const Value root = first.content.torch->root();
+    readArguments(set, root.find("args"));
+    deriveFacts(set);
+    proveGating(set, first);
+    set.facts["version"] = factText(root.find("checkpoint_version")).value_or("0");
+}
+
+} // namespace shardlens::megatron

@@ -1,0 +1,162 @@
+#include "core/format/megatron/folder.h"
+
+#include "core/base/text.h"
+#include "core/io/byte_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace shardlens::megatron {
+namespace {
+
+constexpr std::uint64_t kMostTrackerBytes = 4096;
+constexpr std::size_t kMostRankFolders = 1u << 16;
+constexpr std::size_t kIterationsLookedAt = 200;
+
+bool holdsModel(const Candidate& iteration, const std::string& rank)
+{
+    const auto inside = lookAt(iteration.path + "/" + rank);
+    return inside && inside->entry(kModelFile) != nullptr;
+}
+
+std::vector<std::string> iterationsOf(const Candidate& root)
+{
+    std::vector<std::string> out;
+    for (const DirectoryEntry& entry : root.entries) {
+        if (!entry.isFolder || !isIterationName(entry.name) || out.size() >= kIterationsLookedAt)
+            continue;
+        if (const auto inside = lookAt(root.path + "/" + entry.name); inside && looksLikeIteration(*inside))
+            out.push_back(entry.name);
+    }
+    return out;
+}
+
+std::string namesText(const std::vector<std::string>& names)
+{
+    std::string out;
+    for (const std::string& name : names)
+        out += (out.empty() ? "" : ", ") + printable(name);
+    return out.empty() ? "none" : out;
+}
+
+// The folder that the tracker means.
+Result<std::string> trackedFolder(const Candidate& root)
+{
+    SHARDLENS_ASSIGN(const auto file, FileSource::open(root.path + "/" + kTrackerFile));
+    SHARDLENS_ASSIGN(const auto bytes, readBytes(*file, 0, file->size(), kMostTrackerBytes));
+    std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    std::erase_if(text, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
+    if (text == "release")
+        return text;
+    std::uint64_t number = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (problem != std::errc{} || end != text.data() + text.size())
+        return Error{ErrorCode::Corrupt, fmt::format("{} holds '{}'; a number or \"release\" is expected", kTrackerFile, printable(text))};
+    return fmt::format("iter_{:07d}", number);
+}
+
+Result<std::string> chooseIteration(const Candidate& root, const OpenOptions& options, const std::vector<std::string>& iterations)
+{
+    const auto isHere = [&](const std::string& name) { return std::find(iterations.begin(), iterations.end(), name) != iterations.end(); };
+    if (options.tag) {
+        if (!isHere(*options.tag))
+            return Error{ErrorCode::NotFound, fmt::format("--tag names '{}', which is no iteration here; found: {}", printable(*options.tag), namesText(iterations))};
+        return *options.tag;
+    }
+    if (root.entry(kTrackerFile) != nullptr) {
+        SHARDLENS_ASSIGN(std::string name, trackedFolder(root));
+        if (!isHere(name))
+            return Error{ErrorCode::NotFound, fmt::format("the tracker points to {}, which is not here; found: {} (--tag opens one)", name, namesText(iterations))};
+        return name;
+    }
+    if (iterations.size() == 1)
+        return iterations.front();
+    return Error{ErrorCode::Refused, fmt::format("{} and no {}: choose one with --tag, or open its folder: {}", plural(iterations.size(), "iteration", "iterations"),
+                                                 kTrackerFile, namesText(iterations))};
+}
+
+Result<IterationFolder> listIteration(const Candidate& folder)
+{
+    IterationFolder out;
+    out.path = folder.path;
+    out.root = folder.path;
+    out.name = folder.name();
+    for (const DirectoryEntry& entry : folder.entries) {
+        auto rank = entry.isFolder ? rankFolderOf(entry.name) : std::nullopt;
+        if (!rank)
+            continue;
+        const auto inside = lookAt(folder.path + "/" + entry.name);
+        if (!inside || inside->entry(kModelFile) == nullptr)
+            continue;
+        out.hasDistributedOptimizer = out.hasDistributedOptimizer || inside->entry("distrib_optim.pt") != nullptr;
+        out.ranks.push_back(std::move(*rank));
+        if (out.ranks.size() > kMostRankFolders)
+            return Error{ErrorCode::LimitExceeded, fmt::format("more than {} rank folders", kMostRankFolders)};
+    }
+    return out;
+}
+
+} // namespace
+
+bool isIterationName(std::string_view name)
+{
+    return name == "release" || (name.starts_with("iter_") && name.size() >= 12 && std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; }));
+}
+
+std::optional<RankFolder> rankFolderOf(std::string_view name)
+{
+    constexpr std::string_view kPrefix = "mp_rank_";
+    if (!name.starts_with(kPrefix))
+        return std::nullopt;
+    RankFolder out{std::string(name), {}};
+    std::string_view left = name.substr(kPrefix.size());
+    while (out.numbers.size() < 3) {
+        std::uint32_t number = 0;
+        const auto [end, problem] = std::from_chars(left.data(), left.data() + left.size(), number);
+        const auto digits = static_cast<std::size_t>(end - left.data());
+        if (problem != std::errc{} || digits < (out.numbers.empty() ? 2u : 3u))
+            return std::nullopt;
+        out.numbers.push_back(number);
+        left.remove_prefix(digits);
+        if (left.empty())
+            return out;
+        if (left.front() != '_')
+            return std::nullopt;
+        left.remove_prefix(1);
+    }
+    return std::nullopt;
+}
+
+bool looksLikeIteration(const Candidate& candidate)
+{
+    if (candidate.entry("metadata.json") != nullptr || candidate.entry(".metadata") != nullptr) // torch_dist and its kin
+        return false;
+    for (const DirectoryEntry& entry : candidate.entries)
+        if (entry.isFolder && rankFolderOf(entry.name) && holdsModel(candidate, entry.name))
+            return true;
+    return false;
+}
+
+bool looksLikeRoot(const Candidate& candidate)
+{
+    return !iterationsOf(candidate).empty();
+}
+
+Result<IterationFolder> resolve(const Candidate& candidate, const OpenOptions& options)
+{
+    if (looksLikeIteration(candidate) && !options.tag)
+        return listIteration(candidate);
+    const std::vector<std::string> iterations = iterationsOf(candidate);
+    SHARDLENS_ASSIGN(const std::string name, chooseIteration(candidate, options, iterations));
+    SHARDLENS_ASSIGN(const Candidate folder, lookAt(candidate.path + "/" + name));
+    SHARDLENS_ASSIGN(IterationFolder out, listIteration(folder));
+    out.root = candidate.path;
+    for (const std::string& other : iterations)
+        if (other != name)
+            out.otherIterations.push_back(other);
+    return out;
+}
+
+} // namespace shardlens::megatron

@@ -1,0 +1,99 @@
+#include "core/format/megatron/placement.h"
+
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shardlens::megatron {
+namespace {
+
+std::string divisorsText(std::uint64_t number)
+{
+    std::string out;
+    for (std::uint64_t i = 1; i <= number && i <= 4096; ++i)
+        if (number % i == 0)
+            out += (out.empty() ? "" : ", ") + std::to_string(i);
+    return out;
+}
+
+// Where a parameter without a layer number lies: as the rules say, else where the source has it.
+std::uint32_t stageWithoutLayer(const RankSet& source, const std::string& name, std::uint32_t sourceStage, std::uint32_t stages)
+{
+    for (const StageRule& rule : source.rules.stages)
+        if (rule.pattern.search(name))
+            return rule.place == StageRule::Place::First ? 0 : stages - 1;
+    return sourceStage == 0 ? 0 : stages - 1;
+}
+
+} // namespace
+
+Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined, const Sizes& target)
+{
+    Placement out;
+    out.m_source = &source;
+    out.m_target = target;
+    const std::uint64_t experts = source.localExperts * source.sizes.ep;
+    if (experts % target.ep != 0 || (target.ep > 1 && experts == 0))
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be divided over {} expert-parallel ranks; {} can", plural(experts, "expert", "experts"), target.ep, divisorsText(experts))};
+    out.m_expertsOfRank = std::max<std::uint64_t>(experts / target.ep, 1);
+    std::map<std::string, std::uint32_t> stageInSource;
+    for (const auto& [rank, entries] : source.entries)
+        for (const Entry& entry : entries)
+            stageInSource.try_emplace(entry.global, rank->pp);
+    for (std::size_t i = 0; i < joined.tensors().size(); ++i) {
+        Place place{joined.parameterOf(idAt<TensorId>(i)), idAt<TensorId>(i), 0, {}, {}};
+        if (const auto expert = expertOf(source.rules, place.name))
+            place.expert = expert->index;
+        const auto layer = layerOf(source.rules, place.name);
+        const bool isWholeModel = layer && source.layers.totals.at(layer->prefix) >= target.pp;
+        if (isWholeModel) {
+            const std::uint64_t total = source.layers.totals.at(layer->prefix);
+            if (total % target.pp != 0)
+                return Error{ErrorCode::Refused, fmt::format("{} of {} cannot be divided over {} pipeline stages; {} can", plural(total, "layer", "layers"), printable(layer->prefix), target.pp,
+                                                             divisorsText(total))};
+            const std::uint64_t each = total / target.pp;
+            place.stage = static_cast<std::uint32_t>(layer->index / each);
+            place.localLayer = layer->index % each;
+        } else {
+            place.stage = stageWithoutLayer(source, place.name, stageInSource[place.name], target.pp);
+            if (layer) // few layers that stay together: those of multi-token prediction
+                place.localLayer = layer->index;
+        }
+        out.m_places.push_back(std::move(place));
+    }
+    return out;
+}
+
+std::vector<Placed> Placement::onRank(std::uint32_t stage, std::uint32_t ep) const
+{
+    std::vector<Placed> out;
+    for (const Place& place : m_places) {
+        if (place.stage != stage || (place.expert && *place.expert / m_expertsOfRank != ep))
+            continue;
+        Placed placed{place.name, place.name, place.tensor, place.expert.has_value()};
+        if (place.expert)
+            placed.local = withNumber(placed.local, expertOf(m_source->rules, placed.local)->number, *place.expert % m_expertsOfRank);
+        if (place.localLayer)
+            placed.local = withNumber(placed.local, layerOf(m_source->rules, placed.local)->number, *place.localLayer);
+        out.push_back(std::move(placed));
+    }
+    if (stage + 1 == m_target.pp && m_target.pp > 1 && m_source->isTied) // the last stage has a copy of the embedding (§5.10)
+        for (const TiedRule& tied : m_source->rules.tied)
+            for (const Place& place : m_places)
+                if (place.name == tied.original && std::none_of(out.begin(), out.end(), [&](const Placed& other) { return other.global == tied.copy; }))
+                    out.push_back({place.name, tied.copy, place.tensor, false});
+    return out;
+}
+
+std::uint32_t Placement::stageOf(const std::string& global) const
+{
+    for (const auto& [rank, entries] : m_source->entries)
+        for (const Entry& entry : entries)
+            if (entry.global == global)
+                return rank->pp;
+    return 0;
+}
+
+} // namespace shardlens::megatron

@@ -1,0 +1,91 @@
+#pragma once
+
+#include "core/format/megatron/folder.h"
+#include "core/format/rank_file.h"
+#include "core/layout/rule_set.h"
+#include "core/model/piece_import.h"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace shardlens::megatron {
+
+// Sizes of the run's axes.
+struct Sizes {
+    std::uint32_t tp = 1;
+    std::uint32_t pp = 1;
+    std::uint32_t ep = 1;
+    std::uint32_t chunks = 1; // virtual pipeline: model chunks a stage
+};
+
+// A model_optim_rng.pt.
+struct Rank {
+    std::uint32_t tp = 0;
+    std::uint32_t pp = 0;
+    std::uint32_t ep = 0;
+    std::string name;        // "mp_rank_00_001/model_optim_rng.pt"
+    FileId id = kNoFile;
+    RankFileContent content; // empty where the file is missing or cannot be read
+    PieceImport* import = nullptr;
+    CheckpointPtr ordered;   // content.checkpoint, with fused rows in the order of version 2
+};
+
+// A tensor of a rank's model and what it is called in the whole model.
+struct Entry {
+    std::string local;  // in its chunk: "decoder.layers.0.mlp.linear_fc1.weight"
+    std::string global; // with the model's layer and expert numbers
+    std::uint32_t chunk = 0;
+    std::size_t tensor = 0; // of Rank::ordered
+    std::size_t value = 0;  // of RankFileContent::values
+};
+
+// Where the layers of each stage begin: by the name before the number ("decoder."), chunk and stage.
+struct LayerNumbers {
+    std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, std::uint64_t> counts;
+    std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, std::uint64_t> offsets;
+    std::map<std::string, std::uint64_t> totals;
+};
+
+// A run as it was read; `builder` then holds the model.
+struct RankSet {
+    RankSet(const Candidate& candidate, IterationFolder inFolder) : folder(std::move(inFolder)), builder(candidate.path, folder.path) {}
+
+    IterationFolder folder;
+    CheckpointBuilder builder;
+    Sizes sizes;
+    std::vector<Rank> ranks; // pipeline, expert, tensor order
+    std::deque<PieceImport> imports;
+    std::map<const Rank*, std::vector<Entry>> entries;
+    RuleSet rules;
+    Facts facts;             // args, "version", "swiglu"
+    LayerNumbers layers;
+    std::uint64_t localExperts = 0;
+    bool isTied = false;
+
+    [[nodiscard]] const Rank* firstRead() const;
+    [[nodiscard]] const Rank* at(std::uint32_t tp, std::uint32_t pp, std::uint32_t ep) const;
+};
+
+[[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job);
+
+// Reads what args, and the shapes, say (formats/megatron.md §4.3).
+void readFacts(RankSet& set);
+// Names: chunks, layers with the model's numbers, experts.
+Status nameEntries(RankSet& set);
+// The name with the number that a pattern's first group matched replaced.
+[[nodiscard]] std::string withNumber(std::string_view name, std::string_view number, std::uint64_t with);
+
+// The part of the name before its layer number, and that number; nothing where it has none.
+struct LayerPlace {
+    std::string prefix;
+    std::string_view number; // part of the name
+    std::uint64_t index = 0;
+};
+[[nodiscard]] std::optional<LayerPlace> layerOf(const RuleSet& rules, std::string_view name);
+[[nodiscard]] std::optional<LayerPlace> expertOf(const RuleSet& rules, std::string_view name);
+
+} // namespace shardlens::megatron
