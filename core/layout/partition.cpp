@@ -158,6 +158,18 @@ Result<Partition> partitionLayers(const PartitionRequest& request, std::stop_tok
     return partitionOf(std::move(parts), request.weights);
 }
 
+Result<Partition> partitionAt(std::vector<std::uint32_t> parts, std::uint64_t layers, std::span<const std::uint64_t> weights)
+{
+    SHARDLENS_TRY(checkCounts({layers, parts.size() < 2 ? 0 : parts.size() - 1, {}, {}, weights, {}}));
+    SHARDLENS_TRY(checkSum(weights));
+    if (parts.front() != 0 || parts.back() != layers)
+        return Error{ErrorCode::Refused, fmt::format("the boundaries go from {} to {}, they have to go from 0 to {}, the number of layers", parts.front(), parts.back(), layers)};
+    for (std::size_t i = 1; i < parts.size(); ++i)
+        if (parts[i] < parts[i - 1])
+            return Error{ErrorCode::Refused, fmt::format("boundary {} is {}, less than the {} before it", i, parts[i], parts[i - 1])};
+    return partitionOf(std::move(parts), weights);
+}
+
 std::vector<PartitionStage> stagesOf(std::span<const std::uint32_t> parts, std::span<const std::uint64_t> weights)
 {
     std::vector<PartitionStage> out;

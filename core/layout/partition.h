@@ -66,7 +66,10 @@ struct Partition {
 // a pattern that matches no layer. LimitExceeded: more layers or stages than above, or more steps than anybody waits for. Cancelled when stopped.
 [[nodiscard]] Result<Partition> partitionLayers(const PartitionRequest& request, std::stop_token stop = {});
 
-// The same stages with other boundaries (a person's): `parts` ascending, from 0 to weights.size(). Sums must fit.
+// A person's own boundaries. Refused, with the numbers, where they do not ascend from 0 to the number of layers, or the sum is past 2⁶³ − 1.
+[[nodiscard]] Result<Partition> partitionAt(std::vector<std::uint32_t> parts, std::uint64_t layers, std::span<const std::uint64_t> weights);
+
+// The stages between boundaries that are right, with the sums of any weights a layer; without weights they weigh 0. Sums must fit.
 [[nodiscard]] std::vector<PartitionStage> stagesOf(std::span<const std::uint32_t> parts, std::span<const std::uint64_t> weights);
 
 struct PartitionBalance {

@@ -246,25 +246,27 @@ private:
         return begun;
     }
 
-    void append(PipelineLayer entry, const std::string& where, bool isSorted)
+    void append(PipelineLayer entry, const std::string& where)
     {
         if (entry.parameters.empty())
             return;
-        m_out.notes.push_back(fmt::format("Not in a numbered layer: {}. One entry {}{}.", namesText(entry.parameters), where,
-                                          isSorted ? "; the names are sorted, so that their true place is not known (--before and --behind say it)" : ""));
+        m_out.notes.push_back(fmt::format("Not in a numbered layer: {}. One entry {}.", namesText(entry.parameters), where));
         entry.name = where;
         m_out.layers.push_back(std::move(entry));
     }
 
     PipelineLayers assembled(bool isSorted)
     {
-        append(std::move(m_between.front()), "before the layers", isSorted);
+        append(std::move(m_between.front()), "before the layers");
         for (std::size_t i = 0; i < m_order.size(); ++i) {
             for (auto& [number, layer] : m_rows.at(m_order[i]).layers)
                 m_out.layers.push_back(std::move(layer));
             const bool isLast = i + 1 == m_order.size();
-            append(std::move(m_between[i + 1]), isLast ? "behind the layers" : fmt::format("behind {}*", m_order[i]), isSorted);
+            append(std::move(m_between[i + 1]), isLast ? "behind the layers" : fmt::format("behind {}*", m_order[i]));
         }
+        if (!m_out.notes.empty())
+            m_out.notes.push_back(fmt::format("{} `shardlens partition --before RE --behind RE` says what stands where.",
+                                              isSorted ? "The names are sorted: their order is not the model's." : "The order of names in files need not be the model's."));
         return std::move(m_out);
     }
 

@@ -194,7 +194,7 @@ TEST(NumberedLayers, HaveEntriesBeforeAndBehind)
                             "model.layers.5:0/0", "model.layers.6:0/0", "model.layers.7:0/0", "model.layers.8:0/0", "model.layers.9:0/0", "model.layers.10:5/0",
                             "behind the layers:22/0"));
     EXPECT_FALSE(layers->isPipelineRun);
-    EXPECT_THAT(layers->notes, ElementsAre(HasSubstr("model.embed.weight. One entry before the layers."), HasSubstr("model.norm, lm_head.weight. One entry behind")));
+    EXPECT_THAT(layers->notes, ElementsAre(HasSubstr("model.embed.weight. One entry before the layers."), HasSubstr("model.norm, lm_head.weight. One entry behind"), HasSubstr("need not be the model's")));
 }
 
 TEST(NumberedLayers, SeveralRowsKeepWhatStandsBetween)
@@ -217,7 +217,7 @@ TEST(NumberedLayers, SortedNamesPutTheHeadBehindAndPatternsSayTheRest)
     };
     const auto layers = sorted()->layers();
     EXPECT_THAT(rowsOf(layers), ElementsAre("model.h.0:3/0", "model.h.1:3/0", "behind the layers:9/0"));
-    EXPECT_THAT(layers->notes, Contains(HasSubstr("the names are sorted")));
+    EXPECT_THAT(layers->notes, Contains(HasSubstr("The names are sorted")));
     LayerOptions options;
     options.before = Regex::compile("wte|norm").take();
     EXPECT_THAT(rowsOf(sorted()->layers(options)), ElementsAre("before the layers:6/0", "model.h.0:3/0", "model.h.1:3/0", "behind the layers:3/0"));
