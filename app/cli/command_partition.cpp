@@ -1,7 +1,7 @@
 #include "app/cli/commands.h"
-#include "app/cli/number_list.h"
 #include "app/cli/output_file.h"
 #include "app/cli/partition_report.h"
+#include "core/base/number_list.h"
 #include "core/base/text.h"
 
 #include <CLI/CLI.hpp>
@@ -162,7 +162,7 @@ void addInputOptions(CLI::App& command, PartitionArguments& arguments)
 {
     CLI::Option* path = command.add_option("PATH", arguments.path, "A checkpoint: its layers and their trainable parameters");
     CLI::Option* tag = command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
-    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer")->type_name("LIST")->excludes(path);
+    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")->type_name("LIST")->excludes(path);
     command.add_option("--names", arguments.names, "Class names of the layers, for type:RE")->type_name("LIST");
     CLI::Option* before = command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
     CLI::Option* behind = command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");

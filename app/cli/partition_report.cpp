@@ -79,7 +79,7 @@ void printBalance(Console& console, const Partition& partition)
     if (partition.hasWeights) {
         const PartitionBalance balance = balanceOf(partition.stages);
         const std::string mean = balance.mean < 1000 ? fmt::format("{:.4g}", balance.mean) : groupedText(static_cast<std::uint64_t>(std::llround(balance.mean)));
-        console.line(fmt::format("  Stage {} is the heaviest: {:.3g} × the mean of {}.", balance.heaviest, balance.imbalance, mean));
+        console.line(fmt::format("  Stage {} is the heaviest: {:.2f} × the mean of {}.", balance.heaviest, balance.imbalance, mean));
     }
     if (empty > 0)
         console.line(console.styled(Style::Warning, fmt::format("  {} no layer.", plural(static_cast<std::uint64_t>(empty), "stage has", "stages have"))));
