@@ -27,6 +27,7 @@ void addCommands(CLI::App& program, CommandContext& context)
     addDiffCommand(program, context);
     addConvertCommand(program, context);
     addRunCommand(program, context);
+    addPartitionCommand(program, context);
     addFormatsCommand(program, context);
     addDevicesCommand(program, context);
 }

@@ -44,6 +44,7 @@ void addVerifyCommand(CLI::App& program, CommandContext& context);
 void addDiffCommand(CLI::App& program, CommandContext& context);
 void addConvertCommand(CLI::App& program, CommandContext& context);
 void addRunCommand(CLI::App& program, CommandContext& context);
+void addPartitionCommand(CLI::App& program, CommandContext& context);
 void addFormatsCommand(CLI::App& program, CommandContext& context);
 void addDevicesCommand(CLI::App& program, CommandContext& context);
 

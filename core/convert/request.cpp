@@ -1,5 +1,7 @@
 #include "core/convert/request.h"
 
+#include "core/base/shell_text.h"
+
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -8,28 +10,6 @@
 
 namespace shardlens {
 namespace {
-
-constexpr std::string_view kPlainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+=:,@%";
-
-std::string shellQuoted(const std::string& text)
-{
-    if (!text.empty() && text.find_first_not_of(kPlainCharacters) == std::string::npos)
-        return text;
-    std::string out = "'";
-    for (const char c : text) {
-        if (c == '\'')
-            out += "'\\''";
-        else
-            out += c;
-    }
-    return out + "'";
-}
-
-// A path that starts with a dash would be read as an option.
-std::string pathArgument(const std::string& path)
-{
-    return shellQuoted(path.starts_with('-') ? "./" + path : path);
-}
 
 // Layouts hold all that their source has.
 Select defaultOf(const std::optional<std::string>& to)
