@@ -2,6 +2,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/experts.h"
 #include "core/format/deepspeed/facts.h"
 #include "core/format/deepspeed/legacy_zero1.h"
 #include "core/format/deepspeed/module_states.h"
@@ -100,17 +101,20 @@ Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options
     SHARDLENS_TRY(openRankFiles(run, job));
     SHARDLENS_TRY(refuseByConfig(run));
     run.stage = stageOf(run);
-    run.builder.setTopology({{{Axis::Dp, run.world}}});
     SHARDLENS_TRY(readParameterShapes(run));
     if (run.stage == Stage::LegacyZero1)
         recoverLegacyShapes(run);
     SHARDLENS_TRY(requireShapes(run));
+    SHARDLENS_TRY(openExperts(run));
+    run.builder.setTopology(run.topology());
     ModuleNames& names = out.names;
     names = moduleNames(run);
+    globalizeExpertNames(run, names);
     registerParameters(run, names);
     SHARDLENS_TRY(addOptimizer(run, names));
     SHARDLENS_TRY(job.poll());
     SHARDLENS_TRY(addModule(run, names));
+    SHARDLENS_TRY(addExperts(run, names));
     addAliases(run, names);
     addFacts(run);
     return out;

@@ -106,13 +106,13 @@ Status refuseOtherLayouts(const Candidate& folder)
         if (!name)
             continue;
         switch (name->kind) {
-        case FileKind::Expert:
-        case FileKind::MoeOptimizer: return follows(fmt::format("a mixture-of-experts run ({})", printable(entry.name)));
         case FileKind::PipelineLayer: return follows(fmt::format("a pipeline-parallel run ({})", printable(entry.name)));
         case FileKind::Inference: return follows("a tensor-parallel inference set (ds_inference_config.json)");
         case FileKind::Fragment: return Error{ErrorCode::Unsupported, fmt::format("{} is a fragment of the parallel FastPersist writer, which is not read", printable(entry.name))};
         case FileKind::Model:
         case FileKind::ModelStage3:
+        case FileKind::Expert:
+        case FileKind::MoeOptimizer:
         case FileKind::Optimizer: modelParallel.insert(name->mpRank); break;
         }
     }
@@ -125,7 +125,13 @@ Status refuseOtherLayouts(const Candidate& folder)
 
 Status addFile(TagFolder& out, std::map<std::string, std::map<std::uint32_t, std::string>>& optimizers, const std::string& entry, const FileName& name)
 {
-    auto& slot = name.kind == FileKind::Optimizer ? optimizers[name.prefix] : out.stage3Models;
+    if (name.kind == FileKind::Expert) {
+        const auto [known, added] = out.experts.try_emplace({name.layer, name.expert}, entry);
+        if (!added)
+            return Error{ErrorCode::Corrupt, fmt::format("two files of one expert: {} and {}", printable(known->second), printable(entry))};
+        return {};
+    }
+    auto& slot = name.kind == FileKind::Optimizer ? optimizers[name.prefix] : name.kind == FileKind::MoeOptimizer ? out.moeOptimizers : out.stage3Models;
     const auto [at, isNew] = slot.try_emplace(name.dpRank, entry);
     if (!isNew)
         return Error{ErrorCode::Corrupt, fmt::format("two files of rank {}: {} and {}", name.dpRank, printable(at->second), printable(entry))};

@@ -4,10 +4,19 @@
 #include "core/format/format.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace shardlens::deepspeed {
+
+// An expert of a mixture-of-experts run, numbered over the whole model.
+struct ExpertNumber {
+    std::optional<std::uint32_t> layer; // number of its module; nothing in files of 0.5.x, which hold the expert of every layer
+    std::uint32_t expert = 0;
+
+    auto operator<=>(const ExpertNumber&) const = default;
+};
 
 // A tag folder: its files by data-parallel rank. One model-parallel rank; more is refused when it is read (tensor and pipeline parallel follow).
 struct TagFolder {
@@ -19,6 +28,8 @@ struct TagFolder {
     std::map<std::uint32_t, std::string> stage3Models; // by dp rank
     std::map<std::uint32_t, std::string> optimizers;   // by dp rank, of the chosen prefix
     std::string optimizerPrefix;
+    std::map<ExpertNumber, std::string> experts;         // layer_L_expert_E_… of mixture-of-experts runs
+    std::map<std::uint32_t, std::string> moeOptimizers;  // expp_rank_R_…, by expert-parallel rank: written without ZeRO
     std::vector<Finding> findings; // two saves overlaid, …
 };
 
