@@ -73,6 +73,23 @@ Status checkSource(Run& run, const TargetOptions& options)
     return {};
 }
 
+// Experts are cut over the ranks that share them (formats/deepspeed.md §15).
+Status checkExperts(Run& run, const Reshard& reshard)
+{
+    if (!run.expertRanks)
+        return {};
+    if (reshard.stage == Stage::Zero3)
+        return Error{ErrorCode::Refused, "--zero-stage 3: DeepSpeed's mixture of experts has no ZeRO-3"};
+    for (const auto& [name, module] : run.expertModules)
+        if (reshard.world % module.size != 0)
+            return Error{ErrorCode::Refused, fmt::format("--dp {}: {} share the experts of {}, so the number of ranks must be a multiple of {}", reshard.world,
+                                                         plural(module.size, "rank", "ranks"), printable(name), module.size)};
+    for (const ExpertFile& expert : run.expertFiles)
+        if (!expert.file.torch)
+            return nothingToResume(fmt::format("the file of an expert ({}) is missing or cannot be read", printable(run.builder.file(expert.file.id).name)));
+    return {};
+}
+
 // The storages of a file, as tensors of bytes behind those of the source: what its small objects hold is copied from there.
 Status addStorages(Run& run, const RankFile& file, Reshard& reshard)
 {
@@ -144,6 +161,12 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
         file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
+    for (const ExpertFile& expert : reshard.run->expertFiles) {
+        SHARDLENS_TRY(job.poll());
+        const std::string name = fmt::format("{}/{}", tag, reshard.run->folder.experts.at(expert.number));
+        SHARDLENS_ASSIGN(auto file, expertFile(reshard, expert, name, leftOut));
+        out.torchFiles.push_back(std::move(file));
+    }
     for (std::uint32_t rank = 0; rank < reshard.world; ++rank) {
         SHARDLENS_TRY(job.poll());
         const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_00_optim_states.pt", tag, folder.optimizerPrefix, rank);
@@ -170,15 +193,19 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     Reshard reshard;
     SHARDLENS_TRY(addStorages(run, run.model, reshard));
     SHARDLENS_TRY(addStorages(run, run.optimizers.at(*run.firstOptimizer()), reshard));
+    for (const ExpertFile& expert : run.expertFiles)
+        if (expert.file.torch)
+            SHARDLENS_TRY(addStorages(run, expert.file, reshard));
+    reshard.run = &run;
+    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
+    reshard.world = options.dp.value_or(run.world);
+    SHARDLENS_TRY(checkExperts(run, reshard));
     reshard.payload = std::move(run.builder).finish();
     const TensorsByName tensors = tensorsByName(*reshard.payload);
-    reshard.run = &run;
     reshard.tensors = &tensors;
     reshard.names = &read.names;
     SHARDLENS_ASSIGN(reshard.groups, trainedGroups(run, tensors));
-    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
     reshard.zeroStage = numberOf(reshard.stage);
-    reshard.world = options.dp.value_or(run.world);
     reshard.keepObjects = options.keepObjects;
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));

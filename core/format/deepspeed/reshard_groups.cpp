@@ -2,6 +2,8 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/experts.h"
+#include "core/format/deepspeed/moe_groups.h"
 #include "core/format/deepspeed/zero12.h"
 
 #include <fmt/format.h>
@@ -14,30 +16,52 @@ namespace {
 constexpr std::uint64_t kDefaultSubGroupSize = 1'000'000'000;
 constexpr std::uint64_t kAlignmentFactor = 2; // "nccl_start_alignment_factor"
 
-Result<TrainedParameter> trained(const ParameterShape& shape, const TensorsByName& tensors)
+// `name`: in the whole model.
+Result<TrainedParameter> trained(const ParameterShape& shape, const std::string& name, const TensorsByName& tensors)
 {
-    const auto found = tensors.find(shape.name);
+    const auto found = tensors.find(name);
     if (found == tensors.end() || !found->second.master)
-        return Error{ErrorCode::Refused, fmt::format("{} has no master in the optimizer files: there is nothing to train on from", printable(shape.name))};
+        return Error{ErrorCode::Refused, fmt::format("{} has no master in the optimizer files: there is nothing to train on from", printable(name))};
     return TrainedParameter{shape.name, shape.shape, shape.count, &found->second};
+}
+
+// Positions of a stored group in the optimizer's own order.
+std::vector<std::size_t> ownOrder(const Run& run, std::size_t count, std::uint32_t world)
+{
+    std::vector<std::size_t> order(count);
+    for (std::size_t i = 0; i < order.size(); ++i)
+        order[i] = i;
+    if (isRoundRobin(run, run.stage)) {
+        const auto permuted = roundRobinOrder(count, world);
+        for (std::size_t i = 0; i < permuted.size(); ++i)
+            order[permuted[i]] = i;
+    }
+    return order;
+}
+
+// Fills in what the group trains, of every expert-parallel rank.
+Status addParameters(const Run& run, std::size_t index, const TensorsByName& tensors, TrainedGroup& out)
+{
+    const ParameterGroup& stored = run.groups[index];
+    SHARDLENS_ASSIGN(const auto size, expertSizeOf(run, index));
+    for (std::uint32_t expertRank = 0; expertRank < size.value_or(1); ++expertRank) {
+        std::vector<TrainedParameter> parameters;
+        for (const std::size_t i : ownOrder(run, stored.size(), run.world / size.value_or(1))) {
+            SHARDLENS_ASSIGN(auto parameter, trained(stored[i], size ? globalNames(run, stored[i].name).at(expertRank) : stored[i].name, tensors));
+            parameters.push_back(std::move(parameter));
+        }
+        if (expertRank == 0)
+            out.parameters = parameters;
+        if (size)
+            out.experts.push_back(std::move(parameters));
+    }
+    return {};
 }
 
 Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsByName& tensors)
 {
     TrainedGroup out;
-    const ParameterGroup& stored = run.groups[index];
-    std::vector<std::size_t> order(stored.size());
-    for (std::size_t i = 0; i < order.size(); ++i)
-        order[i] = i;
-    if (isRoundRobin(run, run.stage)) {
-        const auto permuted = roundRobinOrder(stored.size(), run.world);
-        for (std::size_t i = 0; i < permuted.size(); ++i)
-            order[permuted[i]] = i;
-    }
-    for (const std::size_t i : order) {
-        SHARDLENS_ASSIGN(auto parameter, trained(stored[i], tensors));
-        out.parameters.push_back(std::move(parameter));
-    }
+    SHARDLENS_TRY(addParameters(run, index, tensors, out));
     if (const auto first = run.firstOptimizer()) {
         out.state = flatGroupState(run, *first, index);
         const pickle::Value base = run.optimizerState(*first).find("base_optimizer_state");
@@ -61,7 +85,7 @@ Status addSubGroup(const Run& run, const TensorsByName& tensors, std::uint64_t n
     if (number >= run.groups.size())
         return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {}, and there are {}", number, run.groups.size())};
     for (const ParameterShape& shape : run.groups[number]) {
-        SHARDLENS_ASSIGN(auto parameter, trained(shape, tensors));
+        SHARDLENS_ASSIGN(auto parameter, trained(shape, shape.name, tensors));
         out.parameters.push_back(std::move(parameter));
     }
     return {};
@@ -111,6 +135,14 @@ TensorsByName tensorsByName(const Checkpoint& checkpoint)
         }
     }
     return out;
+}
+
+GroupShare shareOf(const Run& run, const TrainedGroup& group, std::uint32_t world, std::uint32_t rank)
+{
+    if (group.experts.empty())
+        return {&group.parameters, world, rank};
+    const ExpertRanks ranks(world, static_cast<std::uint32_t>(group.experts.size()), run.expertRanks && run.expertRanks->dataFirst());
+    return {&group.experts[ranks.expertRank(rank)], ranks.replicas(), ranks.replica(rank)};
 }
 
 bool isRoundRobin(const Run& run, Stage stage)

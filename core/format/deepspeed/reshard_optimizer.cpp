@@ -256,16 +256,18 @@ Status OptimizerFile::addFlat(Value into)
     const Value counts = graph().list();
     for (std::size_t g = 0; g < m_reshard.groups.size(); ++g) {
         TrainedGroup group = m_reshard.groups[g];
+        const GroupShare share = shareOf(m_run, m_reshard.groups[g], m_reshard.world, m_rank);
+        group.parameters = *share.parameters;
         if (isRoundRobin(m_run, m_reshard.stage)) {
             std::vector<TrainedParameter> permuted;
-            for (const std::size_t i : roundRobinOrder(group.parameters.size(), m_reshard.world))
+            for (const std::size_t i : roundRobinOrder(group.parameters.size(), share.world))
                 permuted.push_back(group.parameters[i]);
             group.parameters = std::move(permuted);
         }
-        const FlatCut cut = cutFlat(group.parameters, m_reshard.world, alignmentOf(group));
-        const std::uint64_t begin = cut.partition * m_rank;
+        const FlatCut cut = cutFlat(group.parameters, share.world, alignmentOf(group));
+        const std::uint64_t begin = cut.partition * share.place;
         const std::vector<Slice> here = slicesOf(group.parameters, cut.begins, begin, begin + cut.partition);
-        const std::uint64_t stripped = cut.used(m_rank);
+        const std::uint64_t stripped = cut.used(share.place);
         SHARDLENS_ASSIGN(const Value master, vectorOf(group, here, isBf16 ? cut.partition : stripped, {}, true));
         graph().append(masters, master);
         if (group.state) {
@@ -279,11 +281,11 @@ Status OptimizerFile::addFlat(Value into)
             rows.push_back(row);
         }
         // BF16_Optimizer counts all of the padding on the last rank (§5.3).
-        const bool isLast = m_rank + 1 == m_reshard.world;
+        const bool isLast = share.place + 1 == share.world;
         paddings.push_back(!isBf16 ? cut.partition - stripped : isLast ? cut.partition * cut.world - cut.total : 0);
         graph().append(alignment, numbers(cut.paddings));
         graph().append(slices, mappings(group, here));
-        graph().append(counts, number(m_reshard.world));
+        graph().append(counts, number(share.world));
     }
     SHARDLENS_ASSIGN(const Value base, isElastic ? elasticStates(states) : rigidStates(states, rows));
     if (m_old.find("clip_grad"))
