@@ -211,7 +211,7 @@ Status nameLayers(Run& run)
 // Fills in what param_shapes does not say, and holds it against num_experts.
 Status checkModules(Run& run, const ExpertCounts& counts)
 {
-    const std::uint32_t written = run.folder.moeOptimizers.empty() ? 0 : run.folder.moeOptimizers.rbegin()->first + 1;
+    const auto written = static_cast<std::uint32_t>(run.moeOptimizers.size());
     for (auto& [name, module] : run.expertModules) {
         const std::size_t layer = module.layer.value_or(0);
         const bool known = (module.layer || !counts.hasLayers) && layer < counts.ofLayer.size();
@@ -230,6 +230,52 @@ Status checkModules(Run& run, const ExpertCounts& counts)
         if (module.size == 0 || run.world % module.size != 0)
             return Error{ErrorCode::Corrupt, fmt::format("{} cannot be shared by an expert-parallel size of {} ({})", plural(run.world, "rank", "ranks"), module.size, printable(name))};
     }
+    return {};
+}
+
+// Without ZeRO: E by the names of the optimizer's groups, or by the files that there are. Two sizes in one run cannot be told apart there.
+Result<std::uint32_t> sizeWithoutZero(const Run& run)
+{
+    const pickle::Value optimizer = run.model.root().find("optimizer");
+    const pickle::Value inner = optimizer.find("optimizer_state_dict");
+    const pickle::Value rows = (inner ? inner : optimizer).find("param_groups");
+    std::uint32_t size = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const auto named = namedExpertSize(rows.at(i));
+        if (named && size != 0 && *named != size)
+            return Error{ErrorCode::Unsupported, fmt::format("experts of expert-parallel size {} and {} in a run without ZeRO: which is whose is stored nowhere", size, *named)};
+        size = named.value_or(size);
+    }
+    if (size == 0 && !run.folder.moeOptimizers.empty())
+        size = run.folder.moeOptimizers.rbegin()->first + 1;
+    if (size > run.world)
+        return Error{ErrorCode::Corrupt, fmt::format("{} cannot be shared by an expert-parallel size of {}", plural(run.world, "rank", "ranks"), groupedText(size))};
+    return size;
+}
+
+// expp_rank_R_…: the optimizer of the ranks that share experts, where no ZeRO cuts it.
+Status openMoeOptimizers(Run& run)
+{
+    if (run.stage != Stage::None)
+        return {};
+    SHARDLENS_ASSIGN(const std::uint32_t size, sizeWithoutZero(run));
+    for (const auto& [rank, name] : run.folder.moeOptimizers) {
+        if (rank < size)
+            run.moeOptimizers.emplace(rank, openRankFile(run, name, std::nullopt));
+        else
+            addLeftover(run, name, std::nullopt, fmt::format("it belongs to expert-parallel rank {}, and this run has {}", rank, size));
+    }
+    for (std::uint32_t rank = 0; rank < size; ++rank) {
+        if (run.moeOptimizers.contains(rank))
+            continue;
+        const std::string name = fmt::format("expp_rank_{}_mp_rank_00_optim_states.pt", rank);
+        RankFile file = missingRankFile(run, name, std::nullopt);
+        run.find(Severity::Error, "missing-file",
+                 fmt::format("Expert-parallel rank {} has no file {}: it is not in the folder. Copy it here; the optimizer states of its experts lie nowhere else.", rank, name), file.id);
+        run.moeOptimizers.emplace(rank, std::move(file));
+    }
+    for (auto& [rank, file] : run.moeOptimizers)
+        run.builder.file(file.id).holds = file.torch ? "optimizer of its experts" : "";
     return {};
 }
 
@@ -273,6 +319,7 @@ Status openExperts(Run& run)
         return Error{ErrorCode::Unsupported, "a mixture-of-experts run of ZeRO-3, which no version of DeepSpeed that is known here writes"};
     SHARDLENS_TRY(findModules(run));
     SHARDLENS_TRY(openFiles(run, counts));
+    SHARDLENS_TRY(openMoeOptimizers(run));
     SHARDLENS_TRY(nameLayers(run));
     SHARDLENS_TRY(checkModules(run, counts));
     std::uint32_t size = 1;
@@ -311,6 +358,23 @@ void globalizeExpertNames(const Run& run, ModuleNames& names)
                 made.insert(std::move(global));
         *set = std::move(made);
     }
+}
+
+std::vector<ExpertTensor> tensorsOfExpertRank(Run& run, std::uint32_t expertRank)
+{
+    std::vector<std::pair<std::size_t, ExpertTensor>> found;
+    std::map<std::string, std::size_t, std::less<>> order; // of modules as they come
+    for (const ExpertFile& expert : run.expertFiles)
+        for (StoredParameter& one : readExpert(run, expert, false)) {
+            const std::size_t place = order.try_emplace(one.parameter.module, order.size()).first->second;
+            if (one.parameter.expert / run.expertModules.at(one.parameter.module).localExperts == expertRank)
+                found.push_back({place, {nameOf(one.parameter), &expert.file, std::move(one.tensor)}});
+        }
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<ExpertTensor> out;
+    for (auto& [place, tensor] : found)
+        out.push_back(std::move(tensor));
+    return out;
 }
 
 void registerExperts(Run& run, const std::string& module)

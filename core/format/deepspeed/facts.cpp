@@ -78,6 +78,10 @@ void addFacts(Run& run)
             addTree(run, file);
     }
     trees = 0;
+    for (const auto& [rank, file] : run.moeOptimizers)
+        if (trees++ < kTreesOfRanks)
+            addTree(run, file);
+    trees = 0;
     for (const auto& [rank, file] : run.optimizers) {
         run.builder.file(file.id).holds = file.torch ? "fp32 masters, optimizer states" : "";
         if (trees++ < kTreesOfRanks)

@@ -41,7 +41,7 @@ struct ExpertFile {
 // One module of experts (formats/deepspeed.md §10).
 struct ExpertModule {
     std::uint32_t localExperts = 0;     // on each expert-parallel rank
-    std::uint32_t size = 1;             // E: ranks that hold all its experts together
+    std::uint32_t size = 0;             // E: ranks that hold all its experts together
     std::optional<std::uint32_t> layer; // its number in file names
 };
 
@@ -59,6 +59,7 @@ struct Run {
     std::vector<ParameterGroup> groups;           // param_shapes, in flattening order
     std::vector<ExpertFile> expertFiles;          // of every expert that should be there, by layer and number
     std::map<std::string, ExpertModule, std::less<>> expertModules;
+    std::map<std::uint32_t, RankFile> moeOptimizers; // by expert-parallel rank, missing ones included; without ZeRO
     std::optional<ExpertRanks> expertRanks;       // of a run with experts: the largest expert-parallel size of its modules
 
     void setJob(JobContext& job) { m_job = &job; }
