@@ -9,7 +9,14 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 3> kFormats{{
+constexpr std::array<Format, 4> kFormats{{
+    {.id = "universal",
+     .title = "DeepSpeed universal",
+     .reads = "a root with `latest_universal`, or its folder with zero/: a tensor a file",
+     .writes = nullptr,
+     .hasTags = true,
+     .probe = deepspeed::probeUniversal,
+     .open = deepspeed::open},
     {.id = "deepspeed",
      .title = "DeepSpeed ZeRO",
      .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",

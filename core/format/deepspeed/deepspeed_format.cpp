@@ -9,6 +9,7 @@
 #include "core/format/deepspeed/parameter_shapes.h"
 #include "core/format/deepspeed/rank_files.h"
 #include "core/format/deepspeed/stage0.h"
+#include "core/format/deepspeed/universal.h"
 #include "core/format/deepspeed/zero12.h"
 #include "core/format/deepspeed/zero3.h"
 
@@ -84,6 +85,16 @@ Status requireShapes(const Run& run)
 
 } // namespace
 
+Match probeUniversal(const Candidate& candidate)
+{
+    if (!candidate.isFolder)
+        return candidate.name() == "latest_universal" ? Match::ByName : Match::No;
+    if (looksUniversal(candidate.entries))
+        return looksLikeTagFolder(candidate.entries) || candidate.entry("latest") == nullptr ? Match::ByContent : Match::No;
+    const bool isRoot = candidate.entry("latest") == nullptr && candidate.entry("latest_universal") != nullptr;
+    return isRoot && !looksLikeTagFolder(candidate.entries) ? Match::ByContent : Match::No;
+}
+
 Match probe(const Candidate& candidate)
 {
     if (!candidate.isFolder)
@@ -98,6 +109,13 @@ Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options
     SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
     OpenedRun out{std::make_unique<Run>(candidate, std::move(folder)), {}};
     Run& run = *out.run;
+    if (run.folder.isUniversal) {
+        SHARDLENS_TRY(openUniversalFiles(run, job));
+        run.stage = stageOf(run);
+        SHARDLENS_TRY(readUniversal(run, out.names));
+        addFacts(run);
+        return out;
+    }
     SHARDLENS_TRY(openRankFiles(run, job));
     SHARDLENS_TRY(refuseByConfig(run));
     run.stage = stageOf(run);

@@ -30,11 +30,15 @@ struct TagFolder {
     std::string optimizerPrefix;
     std::map<ExpertNumber, std::string> experts;         // layer_L_expert_E_… of mixture-of-experts runs
     std::map<std::uint32_t, std::string> moeOptimizers;  // expp_rank_R_…, by expert-parallel rank: written without ZeRO
+    bool isUniversal = false;                            // zero/ holds a tensor a file (formats/deepspeed.md §14)
+    std::vector<std::string> otherModels;                // of such a folder: model files of the further model-parallel ranks
     std::vector<Finding> findings; // two saves overlaid, …
 };
 
 // Whether names in a listing are those of a tag folder.
 [[nodiscard]] bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries);
+// Whether a tag folder is a universal checkpoint: zero/ is there, and no optimizer file of a rank is.
+[[nodiscard]] bool looksUniversal(const std::vector<DirectoryEntry>& entries);
 // Whether a folder is a root: `latest` that names a folder here, or sub-folders that look like tags.
 [[nodiscard]] bool looksLikeRoot(const Candidate& candidate);
 

@@ -64,7 +64,9 @@ void Run::find(Severity severity, std::string code, std::string text, FileId fil
 pickle::Value Run::optimizerState(std::uint32_t rank) const
 {
     const auto at = optimizers.find(rank);
-    return at == optimizers.end() ? pickle::Value{} : at->second.root().find("optimizer_state_dict");
+    if (at == optimizers.end())
+        return {};
+    return folder.isUniversal ? at->second.root() : at->second.root().find("optimizer_state_dict");
 }
 
 std::optional<std::uint32_t> Run::firstOptimizer() const

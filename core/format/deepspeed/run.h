@@ -60,6 +60,8 @@ struct Run {
     std::vector<ExpertFile> expertFiles;          // of every expert that should be there, by layer and number
     std::map<std::string, ExpertModule, std::less<>> expertModules;
     std::map<std::uint32_t, RankFile> moeOptimizers; // by expert-parallel rank, missing ones included; without ZeRO
+    // Of a universal checkpoint: optimizer_state.pt stands for the optimizer file of rank 0, and these are the files of the first parameter of each group.
+    std::map<std::string, std::vector<std::pair<std::string, RankFile>>, std::less<>> universalSamples; // state, file
     std::optional<ExpertRanks> expertRanks;       // of a run with experts: the largest expert-parallel size of its modules
 
     void setJob(JobContext& job) { m_job = &job; }
@@ -71,7 +73,7 @@ struct Run {
     [[nodiscard]] std::vector<std::uint32_t> allRanks() const; // 0 … W−1
     [[nodiscard]] Topology topology() const;
     void find(Severity severity, std::string code, std::string text, FileId file = kNoFile, std::optional<std::uint32_t> rank = std::nullopt);
-    // optimizer_state_dict of a rank; absent where the file is missing.
+    // optimizer_state_dict of a rank, or what stands for it in a universal checkpoint; absent where the file is missing.
     [[nodiscard]] pickle::Value optimizerState(std::uint32_t rank) const;
     // The lowest rank whose optimizer file was read.
     [[nodiscard]] std::optional<std::uint32_t> firstOptimizer() const;
