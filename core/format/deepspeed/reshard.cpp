@@ -57,6 +57,12 @@ Status checkSource(Run& run, const TargetOptions& options)
         return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
     if (run.stage == Stage::None)
         return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
+    if (run.folder.isUniversal && !run.folder.otherModels.empty())
+        return Error{ErrorCode::Unsupported, fmt::format("a universal checkpoint of {} model-parallel ranks: writing its run anew follows in a later version", run.folder.otherModels.size() + 1)};
+    if (run.folder.isUniversal && !run.model.torch)
+        return nothingToResume("the model file is missing or cannot be read");
+    if (run.folder.isUniversal && run.groups.empty())
+        return nothingToResume("the model file has no param_shapes, which say what the optimizer's groups hold");
     if (run.stage == Stage::LegacyZero1)
         return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
     if (!run.firstOptimizer())
@@ -183,7 +189,7 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
 
 Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
-    if (source->formatId() != "deepspeed")
+    if (source->formatId() != "deepspeed" && source->formatId() != "universal")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
     SHARDLENS_ASSIGN(auto read, readRun(candidate, {}, job));
@@ -196,6 +202,9 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     for (const ExpertFile& expert : run.expertFiles)
         if (expert.file.torch)
             SHARDLENS_TRY(addStorages(run, expert.file, reshard));
+    for (const auto& [parameter, files] : run.universalSamples)
+        for (const auto& [state, file] : files)
+            SHARDLENS_TRY(addStorages(run, file, reshard));
     reshard.run = &run;
     SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
     reshard.world = options.dp.value_or(run.world);

@@ -4,6 +4,7 @@
 #include "core/base/text.h"
 #include "core/format/deepspeed/experts.h"
 #include "core/format/deepspeed/moe_groups.h"
+#include "core/format/deepspeed/universal_entries.h"
 #include "core/format/deepspeed/zero12.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,29 @@ namespace {
 
 constexpr std::uint64_t kDefaultSubGroupSize = 1'000'000'000;
 constexpr std::uint64_t kAlignmentFactor = 2; // "nccl_start_alignment_factor"
+
+// A group's dictionary of states, in a rank's file.
+void takeStates(pickle::Value states, const std::shared_ptr<const TorchFile>& file, TrainedGroup& out)
+{
+    out.hasState = static_cast<bool>(states);
+    for (std::size_t i = 0; i < states.size(); ++i)
+        out.states.push_back({std::string(states.keyAt(i).asText().value_or("")), states.valueAt(i), file});
+}
+
+// A universal checkpoint keeps states by parameter: those of the group's first one stand for all.
+void takeUniversalStates(const Run& run, TrainedGroup& out)
+{
+    const auto sample = out.parameters.empty() ? run.universalSamples.end() : run.universalSamples.find(out.parameters.front().name);
+    if (sample == run.universalSamples.end())
+        return;
+    for (const auto& [state, file] : sample->second) {
+        if (state == kUniversalMaster)
+            continue;
+        const pickle::Value value = file.root().isMapping() ? file.root().find("param") : file.root();
+        out.states.push_back({state, value, file.torch});
+    }
+    out.hasState = !out.states.empty();
+}
 
 // `name`: in the whole model.
 Result<TrainedParameter> trained(const ParameterShape& shape, const std::string& name, const TensorsByName& tensors)
@@ -63,8 +87,12 @@ Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsB
     TrainedGroup out;
     SHARDLENS_TRY(addParameters(run, index, tensors, out));
     if (const auto first = run.firstOptimizer()) {
-        out.state = flatGroupState(run, *first, index);
-        const pickle::Value base = run.optimizerState(*first).find("base_optimizer_state");
+        const bool isUniversal = run.folder.isUniversal;
+        if (isUniversal)
+            takeUniversalStates(run, out);
+        else
+            takeStates(flatGroupState(run, *first, index), run.optimizers.at(*first).torch, out);
+        const pickle::Value base = isUniversal ? run.optimizerState(*first) : run.optimizerState(*first).find("base_optimizer_state");
         out.paramGroup = base.find("param_groups").at(index);
         if (base.isMapping() && !out.paramGroup.isMapping())
             return Error{ErrorCode::Refused, fmt::format("the optimizer's param_groups have no row for group {}: there is nothing to train on from", index)};
@@ -108,8 +136,8 @@ Result<std::vector<TrainedGroup>> groupsOfStage3(const Run& run, const TensorsBy
             if (taken[number])
                 return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {} twice", number)};
             taken[number] = true;
-            if (!group.state)
-                group.state = stateOfNumber(inner.find("state"), number);
+            if (!group.hasState)
+                takeStates(stateOfNumber(inner.find("state"), number), run.optimizers.at(*first).torch, group);
         }
     }
     if (std::find(taken.begin(), taken.end(), false) != taken.end())

@@ -30,11 +30,19 @@ struct TrainedParameter {
     const ParameterTensors* tensors = nullptr; // of a TensorsByName that outlives it; master is set
 };
 
+// One state of a group: of its value only what is no vector counts, and is taken over.
+struct TrainedState {
+    std::string name;
+    pickle::Value value;
+    std::shared_ptr<const TorchFile> file; // that the value is of
+};
+
 // One group of the torch optimizer, parameters in its own order (formats/deepspeed.md §6.1): round robin is undone.
 struct TrainedGroup {
     std::vector<TrainedParameter> parameters;
     std::vector<std::vector<TrainedParameter>> experts; // of each expert-parallel rank; `parameters` are the first's. Empty where the group holds none
-    pickle::Value state;      // the state of the first rank, a dictionary; absent where no step was taken
+    std::vector<TrainedState> states; // of the first rank
+    bool hasState = false;            // false where no step was taken
     pickle::Value paramGroup; // its row of param_groups; absent in elastic files
 };
 

@@ -319,6 +319,8 @@ Status openUniversalFiles(Run& run, JobContext& job)
     openModelFiles(run);
     const std::uint64_t said = countOf(run.model.root().find("dp_world_size")).value_or(1);
     run.world = said == 0 || said > kMaxUniversalRanks ? 1 : static_cast<std::uint32_t>(said);
+    // The engine looks for its files under this name exactly where bf16 is on (formats/deepspeed.md §15).
+    run.folder.optimizerPrefix = configOf(run.model.root(), {"bf16", "enabled"}).asBool().value_or(false) ? "bf16_" : "";
     completeStage3Models(run);
     SHARDLENS_ASSIGN(const Candidate zero, lookAt(run.folder.path + "/zero"));
     const bool hasOptimizer = zero.entry("optimizer_state.pt") != nullptr;
