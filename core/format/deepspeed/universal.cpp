@@ -274,7 +274,7 @@ Status UniversalReader::readOthers()
 // Frozen parameters of ZeRO-3 lie in fragments, in the model file of every rank.
 void completeStage3Models(Run& run)
 {
-    if (run.model.root().find("frozen_param_shapes").size() == 0)
+    if (run.folder.stage3Models.empty() || run.model.root().find("frozen_param_shapes").size() == 0)
         return;
     for (std::uint32_t rank = 0; rank < run.world; ++rank) {
         if (run.stage3Models.contains(rank))
