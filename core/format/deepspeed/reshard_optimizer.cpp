@@ -302,7 +302,7 @@ Status OptimizerFile::addFlat(Value into)
     graph().set(into, "partition_count", oneCount ? number(m_reshard.world) : counts);
     if (m_old.find("ds_version"))
         SHARDLENS_TRY(take(into, "ds_version"));
-    else if (const auto version = m_source->root().find("ds_version").asText())
+    else if (const auto version = (m_run.folder.isUniversal ? m_run.model.root() : m_source->root()).find("ds_version").asText())
         graph().set(into, "ds_version", graph().text(*version));
     if (m_run.stage == Stage::Zero3 || m_old.find("param_slice_mappings"))
         graph().set(into, "param_slice_mappings", slices);
