@@ -28,12 +28,19 @@ std::uint32_t worldOf(const Run& run, std::size_t fileCount)
 {
     std::uint64_t world = 0;
     if (const auto first = run.firstOptimizer()) {
-        const pickle::Value count = run.optimizerState(*first).find("partition_count");
+        const pickle::Value counts = run.optimizerState(*first).find("partition_count");
         const pickle::Value rows = run.optimizerState(*first).find("base_optimizer_state").find("param_groups");
-        world = countOf(count).value_or(0);
-        // A group of experts is cut over the ranks that hold the same ones: W / E of them.
-        for (std::size_t i = 0; i < count.size(); ++i)
-            world = std::max(world, checkedMul(countOf(count.at(i)).value_or(0), namedExpertSize(rows.at(i)).value_or(1)).value_or(0));
+        world = countOf(counts).value_or(0);
+        std::uint64_t ofExperts = 0; // a group of experts is cut over the W / E ranks that hold the same ones
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            const std::uint64_t count = countOf(counts.at(i)).value_or(0);
+            if (const auto size = namedExpertSize(rows.at(i)))
+                ofExperts = std::max(ofExperts, checkedMul(count, *size).value_or(0));
+            else
+                world = std::max(world, count);
+        }
+        if (world == 0)
+            world = ofExperts;
     }
     if (world == 0)
         world = countOf(run.model.root().find("dp_world_size")).value_or(0);
