@@ -59,7 +59,7 @@ struct PartitionInput {
 Status readCheckpoint(const PartitionArguments& arguments, CommandContext& context, PartitionInput& input)
 {
     SHARDLENS_ASSIGN(const LayerOptions options, layerOptions(arguments));
-    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, SourceArguments({arguments.path, arguments.tag}).open(context.job));
+    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, openCheckpoint(arguments.path, {arguments.tag, std::nullopt, std::nullopt}, context.job));
     auto layers = pipelineLayersOf(*checkpoint, options);
     if (!layers)
         return layers.takeError().within(printable(arguments.path));

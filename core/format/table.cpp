@@ -11,7 +11,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 5> kFormats{{
+constexpr std::array<Format, 6> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (type Megatron) with its mp_rank files, or a folder with one",
@@ -21,6 +21,13 @@ constexpr std::array<Format, 5> kFormats{{
      .probe = sdloader::probe,
      .open = sdloader::open,
      .layOut = sdloader::layOut},
+    {.id = "universal",
+     .title = "DeepSpeed universal",
+     .reads = "a root with `latest_universal`, or its folder with zero/: a tensor a file",
+     .writes = nullptr,
+     .hasTags = true,
+     .probe = deepspeed::probeUniversal,
+     .open = deepspeed::open},
     {.id = "deepspeed",
      .title = "DeepSpeed ZeRO",
      .reads = "a root with `latest`, or a tag folder: stages 0 to 3, BF16_Optimizer, offload",

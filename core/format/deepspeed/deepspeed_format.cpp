@@ -2,12 +2,14 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/experts.h"
 #include "core/format/deepspeed/facts.h"
 #include "core/format/deepspeed/legacy_zero1.h"
 #include "core/format/deepspeed/module_states.h"
 #include "core/format/deepspeed/parameter_shapes.h"
 #include "core/format/deepspeed/rank_files.h"
 #include "core/format/deepspeed/stage0.h"
+#include "core/format/deepspeed/universal.h"
 #include "core/format/deepspeed/zero12.h"
 #include "core/format/deepspeed/zero3.h"
 
@@ -83,6 +85,16 @@ Status requireShapes(const Run& run)
 
 } // namespace
 
+Match probeUniversal(const Candidate& candidate)
+{
+    if (!candidate.isFolder)
+        return candidate.name() == "latest_universal" ? Match::ByName : Match::No;
+    if (looksUniversal(candidate.entries))
+        return looksLikeTagFolder(candidate.entries) || candidate.entry("latest") == nullptr ? Match::ByContent : Match::No;
+    const bool isRoot = candidate.entry("latest") == nullptr && candidate.entry("latest_universal") != nullptr;
+    return isRoot && !looksLikeTagFolder(candidate.entries) ? Match::ByContent : Match::No;
+}
+
 Match probe(const Candidate& candidate)
 {
     if (!candidate.isFolder)
@@ -97,20 +109,30 @@ Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options
     SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
     OpenedRun out{std::make_unique<Run>(candidate, std::move(folder)), {}};
     Run& run = *out.run;
+    if (run.folder.isUniversal) {
+        SHARDLENS_TRY(openUniversalFiles(run, job));
+        run.stage = stageOf(run);
+        SHARDLENS_TRY(readUniversal(run, out.names));
+        addFacts(run);
+        return out;
+    }
     SHARDLENS_TRY(openRankFiles(run, job));
     SHARDLENS_TRY(refuseByConfig(run));
     run.stage = stageOf(run);
-    run.builder.setTopology({{{Axis::Dp, run.world}}});
     SHARDLENS_TRY(readParameterShapes(run));
     if (run.stage == Stage::LegacyZero1)
         recoverLegacyShapes(run);
     SHARDLENS_TRY(requireShapes(run));
+    SHARDLENS_TRY(openExperts(run));
+    run.builder.setTopology(run.topology());
     ModuleNames& names = out.names;
     names = moduleNames(run);
+    globalizeExpertNames(run, names);
     registerParameters(run, names);
     SHARDLENS_TRY(addOptimizer(run, names));
     SHARDLENS_TRY(job.poll());
     SHARDLENS_TRY(addModule(run, names));
+    SHARDLENS_TRY(addExperts(run, names));
     addAliases(run, names);
     addFacts(run);
     return out;

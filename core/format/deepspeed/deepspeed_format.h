@@ -8,6 +8,8 @@
 namespace shardlens::deepspeed {
 
 [[nodiscard]] Match probe(const Candidate& candidate);
+// The row of universal checkpoints: a tag folder with zero/, a root whose only pointer is `latest_universal`. open() reads both rows.
+[[nodiscard]] Match probeUniversal(const Candidate& candidate);
 [[nodiscard]] Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job);
 
 // A run with its pickles still at hand; its builder has every tensor, in the order in which open() numbers them.

@@ -39,6 +39,8 @@ void addFact(Run& run, const char* title, pickle::Value value)
 
 std::string modelHolds(const Run& run)
 {
+    if (!run.model.torch)
+        return "";
     if (run.stage == Stage::Zero3)
         return run.model.root().find("frozen_param_fragments").size() > 0 ? "buffers, frozen fragments, arguments" : "buffers, arguments";
     return run.stage == Stage::None && run.model.root().find("optimizer").isMapping() ? "module, optimizer, arguments" : "module, arguments";
@@ -50,12 +52,22 @@ void addTree(Run& run, const RankFile& file)
         run.builder.addMetadata({file.id, describe(*file.torch, kMetadataNodes)});
 }
 
+void addUniversalFacts(Run& run)
+{
+    const pickle::Value facts = run.model.root().find("universal_checkpoint_info");
+    run.builder.addFact("made from", fmt::format("{} on {}", titleOf(run.stage), plural(run.world, "data-parallel rank", "data-parallel ranks")));
+    if (const auto version = facts.find("universal_checkpoint_version").asFloat())
+        run.builder.addFact("universal version", fmt::format("{}", *version));
+    addFact(run, "vocabulary", facts.find("original_vocab_size"));
+    addFact(run, "vocabulary with padding", facts.find("padded_vocab_size"));
+}
+
 } // namespace
 
 void addFacts(Run& run)
 {
     const pickle::Value root = run.model.root();
-    run.builder.setFormat("deepspeed", titleOf(run.stage));
+    run.builder.setFormat(run.folder.isUniversal ? "universal" : "deepspeed", run.folder.isUniversal ? "DeepSpeed universal" : titleOf(run.stage));
     const bool openedTag = run.folder.root == run.folder.path;
     run.builder.setTitle(lastPart(openedTag ? run.folder.path : run.folder.root), openedTag ? "" : run.folder.tag);
     if (!run.folder.otherTags.empty())
@@ -67,6 +79,8 @@ void addFacts(Run& run)
     const pickle::Value fp16 = configOf(root, {"fp16", "enabled"});
     run.builder.addFact("training precision", bf16.asBool().value_or(false) ? "bf16" : fp16.asBool().value_or(false) ? "fp16" : "fp32");
 
+    if (run.folder.isUniversal)
+        addUniversalFacts(run);
     if (run.stage3Models.empty()) {
         run.builder.file(run.model.id).holds = modelHolds(run);
         addTree(run, run.model);
@@ -78,8 +92,12 @@ void addFacts(Run& run)
             addTree(run, file);
     }
     trees = 0;
+    for (const auto& [rank, file] : run.moeOptimizers)
+        if (trees++ < kTreesOfRanks)
+            addTree(run, file);
+    trees = 0;
     for (const auto& [rank, file] : run.optimizers) {
-        run.builder.file(file.id).holds = file.torch ? "fp32 masters, optimizer states" : "";
+        run.builder.file(file.id).holds = !file.torch ? "" : run.folder.isUniversal ? "settings of the optimizer" : "fp32 masters, optimizer states";
         if (trees++ < kTreesOfRanks)
             addTree(run, file);
     }

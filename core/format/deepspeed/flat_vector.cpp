@@ -32,13 +32,15 @@ std::map<std::uint32_t, TorchPieces> piecesOfOptimizers(Run& run)
     return out;
 }
 
-Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const TensorOfRank& tensorOf,
-                                      std::uint64_t expectedPart)
+Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::vector<std::uint32_t>& ranks,
+                                      const TensorOfRank& tensorOf, const Expected& expected)
 {
     FlatVector out;
+    out.m_dtype = expected.dtype;
     bool first = true;
-    for (auto& [rank, file] : run.optimizers) {
-        Part part{0, 0, rank, {}};
+    for (const std::uint32_t rank : ranks) {
+        const RankFile& file = run.optimizers.at(rank);
+        Part part{0, 0, rank, {}, static_cast<std::uint32_t>(out.m_parts.size())};
         if (!file.torch) {
             out.m_anyMissing = true;
             part.placement = {run.builder.streamOf(file.id), 0, run.rank(rank), {}};
@@ -60,7 +62,7 @@ Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPie
     // Of two ranks that hold something the lower is full; with fewer the longest may have lost its padding, and only the arithmetic knows.
     const auto holding = std::count_if(out.m_parts.begin(), out.m_parts.end(), [](const Part& part) { return part.length > 0; });
     if (out.m_anyMissing && holding < 2)
-        out.m_longest = std::max(out.m_longest, expectedPart);
+        out.m_longest = std::max(out.m_longest, expected.part);
     std::uint64_t begin = 0;
     for (Part& part : out.m_parts) {
         const bool missing = !run.optimizers.at(part.rank).torch;
@@ -69,7 +71,7 @@ Result<FlatVector> FlatVector::gather(Run& run, std::map<std::uint32_t, TorchPie
             out.m_missing += part.length;
         }
         if (out.m_anyMissing)
-            begin = checkedMul(part.rank, out.m_longest).value_or(0);
+            begin = checkedMul(part.position, out.m_longest).value_or(0);
         part.begin = begin;
         begin += part.length; // lengths are bounded by the files' sizes, and ranks by their number
     }

@@ -17,15 +17,21 @@ public:
         std::uint64_t length = 0;
         std::uint32_t rank = 0;
         CheckpointBuilder::Placement placement; // of element `begin`
+        std::uint32_t position = 0;             // among the ranks that share the vector
     };
 
     // The tensor of a rank, or nothing where its file is missing. Errors carry the rank's file.
     using TensorOfRank = std::function<pickle::Value(std::uint32_t rank)>;
 
-    // Concatenates the ranks' 1-D tensors in rank order. Where a file is missing its part is as long as the longest, and a hole:
-    // partitions are equal (formats/deepspeed.md §6.1), so rank r begins at r times that length. `expectedPart` is that length where no file is there.
-    [[nodiscard]] static Result<FlatVector> gather(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const TensorOfRank& tensorOf,
-                                                   std::uint64_t expectedPart = 0);
+    // Concatenates the 1-D tensors of `ranks` in their order. Where a file is missing its part is as long as the longest, and a hole:
+    // partitions are equal (formats/deepspeed.md §6.1), so the r-th begins at r times that length. `expected` is what is known of a vector of which
+    // no file is there.
+    struct Expected {
+        std::uint64_t part = 0; // elements
+        DType dtype = DType::F32;
+    };
+    [[nodiscard]] static Result<FlatVector> gather(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::vector<std::uint32_t>& ranks,
+                                                   const TensorOfRank& tensorOf, const Expected& expected);
 
     // A vector whose parts are known already; they must ascend without gaps.
     [[nodiscard]] static FlatVector of(std::vector<Part> parts, DType dtype);

@@ -106,26 +106,35 @@ Status refuseOtherLayouts(const Candidate& folder)
         if (!name)
             continue;
         switch (name->kind) {
-        case FileKind::Expert:
-        case FileKind::MoeOptimizer: return follows(fmt::format("a mixture-of-experts run ({})", printable(entry.name)));
-        case FileKind::PipelineLayer: return follows(fmt::format("a pipeline-parallel run ({})", printable(entry.name)));
+        case FileKind::PipelineLayer:
+            if (looksUniversal(folder.entries))
+                break; // beside zero/: what no optimizer owns
+            return follows(fmt::format("a pipeline-parallel run ({})", printable(entry.name)));
         case FileKind::Inference: return follows("a tensor-parallel inference set (ds_inference_config.json)");
         case FileKind::Fragment: return Error{ErrorCode::Unsupported, fmt::format("{} is a fragment of the parallel FastPersist writer, which is not read", printable(entry.name))};
         case FileKind::Model:
         case FileKind::ModelStage3:
+        case FileKind::Expert:
+        case FileKind::MoeOptimizer:
         case FileKind::Optimizer: modelParallel.insert(name->mpRank); break;
         }
     }
+    if (looksUniversal(folder.entries))
+        return {};
     if (modelParallel.size() > 1 || (modelParallel.size() == 1 && *modelParallel.begin() != 0))
         return follows(fmt::format("{} model-parallel ranks (tensor or pipeline parallel)", modelParallel.size()));
-    if (const DirectoryEntry* zero = folder.entry("zero"); zero != nullptr && zero->isFolder)
-        return follows("a universal checkpoint (zero/)");
     return {};
 }
 
 Status addFile(TagFolder& out, std::map<std::string, std::map<std::uint32_t, std::string>>& optimizers, const std::string& entry, const FileName& name)
 {
-    auto& slot = name.kind == FileKind::Optimizer ? optimizers[name.prefix] : out.stage3Models;
+    if (name.kind == FileKind::Expert) {
+        const auto [known, added] = out.experts.try_emplace({name.layer, name.expert}, entry);
+        if (!added)
+            return Error{ErrorCode::Corrupt, fmt::format("two files of one expert: {} and {}", printable(known->second), printable(entry))};
+        return {};
+    }
+    auto& slot = name.kind == FileKind::Optimizer ? optimizers[name.prefix] : name.kind == FileKind::MoeOptimizer ? out.moeOptimizers : out.stage3Models;
     const auto [at, isNew] = slot.try_emplace(name.dpRank, entry);
     if (!isNew)
         return Error{ErrorCode::Corrupt, fmt::format("two files of rank {}: {} and {}", name.dpRank, printable(at->second), printable(entry))};
@@ -156,11 +165,18 @@ Result<TagFolder> listTag(const Candidate& folder)
     out.path = folder.path;
     out.root = folder.path;
     out.tag = folder.name();
+    out.isUniversal = looksUniversal(folder.entries);
     std::map<std::string, std::map<std::uint32_t, std::string>> optimizers;
     for (const DirectoryEntry& entry : folder.entries) {
         const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
         if (!name)
             continue;
+        if (out.isUniversal && (name->mpRank != 0 || name->kind == FileKind::PipelineLayer)) {
+            const bool isModel = name->kind == FileKind::Model || (name->kind == FileKind::ModelStage3 && name->dpRank == 0);
+            if (isModel)
+                out.otherModels.push_back(entry.name);
+            continue;
+        }
         if (name->kind == FileKind::Model && !out.model.empty())
             return Error{ErrorCode::Corrupt, fmt::format("two files of one rank: {} and {}", printable(out.model), printable(entry.name))};
         if (name->kind == FileKind::Model)
@@ -183,6 +199,15 @@ Result<Candidate> parentOf(const Candidate& file)
 bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries)
 {
     return std::any_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) { return !entry.isFolder && classify(entry.name).has_value(); });
+}
+
+bool looksUniversal(const std::vector<DirectoryEntry>& entries)
+{
+    const bool hasZero = std::any_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) { return entry.isFolder && entry.name == "zero"; });
+    return hasZero && std::none_of(entries.begin(), entries.end(), [](const DirectoryEntry& entry) {
+               const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
+               return name && name->kind == FileKind::Optimizer;
+           });
 }
 
 bool looksLikeRoot(const Candidate& candidate)

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/encoding/torch_pieces.h"
+#include "core/format/deepspeed/experts.h"
 
 #include <fmt/format.h>
 
@@ -9,6 +10,8 @@
 
 namespace shardlens::deepspeed {
 namespace {
+
+constexpr std::string_view kGateMarker = ".deepspeed_moe.gate.";
 
 // Names that lie on the same memory with the same shape: the later is an alias of the first (formats/deepspeed.md §8).
 void deriveAliases(Run& run, ModuleNames& names)
@@ -28,19 +31,10 @@ void deriveAliases(Run& run, ModuleNames& names)
     }
 }
 
-Role roleOf(const Run& run, const ModuleNames& names, const std::string& name)
-{
-    if (names.buffers.contains(name))
-        return {RoleKind::Buffer, "buffer"};
-    if (names.withMaster.contains(name))
-        return {RoleKind::Module, "module copy"};
-    return {RoleKind::Weight, run.stage == Stage::None ? "weight" : "frozen parameter"};
-}
-
 Status addOne(Run& run, TorchPieces& pieces, const ModuleNames& names, const std::string& name, pickle::Value value)
 {
     SHARDLENS_ASSIGN(const auto tensor, run.model.torch->tensorOf(value));
-    const Role role = roleOf(run, names, name);
+    const Role role = moduleRoleOf(run, names, name);
     const RoleId roleId = run.builder.role(role.kind, role.name);
     const TensorId id = run.builder.addTensor({run.builder.parameter(name), roleId, tensor.dtype, Combine::Replicas, true, tensor.shape});
     return pieces.addWhole(id, tensor, run.anyRank());
@@ -52,6 +46,15 @@ bool isPlaceholder(const Run& run, const ModuleNames& names, const std::string& 
 }
 
 } // namespace
+
+Role moduleRoleOf(const Run& run, const ModuleNames& names, const std::string& name)
+{
+    if (names.buffers.contains(name))
+        return {RoleKind::Buffer, "buffer"};
+    if (names.withMaster.contains(name))
+        return {RoleKind::Module, "module copy"};
+    return {RoleKind::Weight, run.stage == Stage::None ? "weight" : "frozen parameter"};
+}
 
 ModuleNames moduleNames(Run& run)
 {
@@ -79,9 +82,15 @@ ModuleNames moduleNames(Run& run)
 void registerParameters(Run& run, const ModuleNames& names)
 {
     const pickle::Value module = run.model.root().find("module");
-    for (std::size_t i = 0; i < module.size(); ++i)
-        if (const auto name = module.keyAt(i).asText(); name && !names.aliases.contains(*name))
-            run.builder.parameter(*name);
+    for (std::size_t i = 0; i < module.size(); ++i) {
+        const auto name = module.keyAt(i).asText();
+        if (!name || names.aliases.contains(*name))
+            continue;
+        run.builder.parameter(*name);
+        // Experts are in files of their own; the gate before them stays.
+        if (const std::size_t gate = name->find(kGateMarker); gate != std::string_view::npos)
+            registerExperts(run, std::string(name->substr(0, gate)));
+    }
 }
 
 Status addModule(Run& run, const ModuleNames& names)

@@ -21,6 +21,8 @@ struct ModuleNames {
 // Registers every parameter in the order of `module`, so that tables show the model as it was written.
 void registerParameters(Run& run, const ModuleNames& names);
 
+// What a tensor of the module is, by its name.
+[[nodiscard]] Role moduleRoleOf(const Run& run, const ModuleNames& names, const std::string& name);
 // The tensors of `module`: module copies (role Module where a master is stored as well), frozen parameters (Weight), buffers; and the aliases.
 // Stage 3 keeps only buffers there, everything else is a placeholder.
 Status addModule(Run& run, const ModuleNames& names);

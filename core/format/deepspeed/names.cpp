@@ -76,10 +76,9 @@ std::optional<FileName> expertFile(std::string_view name)
 {
     NameScanner scan(name);
     FileName out{FileKind::Expert, "", 0, 0};
-    std::uint32_t number = 0;
-    if (scan.literal("layer_") && (!scan.number(number) || !scan.literal("_")))
+    if (scan.literal("layer_") && (!scan.number(out.layer.emplace()) || !scan.literal("_")))
         return std::nullopt;
-    if (scan.literal("expert_") && scan.number(number) && scan.literal("_mp_rank_") && scan.number(out.mpRank, 2) &&
+    if (scan.literal("expert_") && scan.number(out.expert) && scan.literal("_mp_rank_") && scan.number(out.mpRank, 2) &&
         scan.left() == "_model_states.pt")
         return out;
     return std::nullopt;

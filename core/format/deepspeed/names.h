@@ -22,8 +22,10 @@ enum class FileKind : std::uint8_t {
 struct FileName {
     FileKind kind;
     std::string prefix;        // "", "bf16_", "fp16_"
-    std::uint32_t dpRank = 0;  // data-parallel rank (`pp_rank` in the name)
+    std::uint32_t dpRank = 0;  // data-parallel rank (`pp_rank` in the name); of a MoeOptimizer the expert-parallel rank
     std::uint32_t mpRank = 0;  // pipeline × tensor
+    std::optional<std::uint32_t> layer{}; // of an expert: the number of its mixture-of-experts module; 0.5.x writes none
+    std::uint32_t expert = 0;             // its number in the whole model
 };
 
 // nullopt for any other name.

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace shardlens::deepspeed {
@@ -25,11 +26,11 @@ std::optional<std::pair<DType, std::array<std::byte, 8>>> numberOf(pickle::Value
     return std::nullopt;
 }
 
-Result<std::optional<GroupState>> vectorState(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::string& name,
-                                              const StateOfRank& stateOf, VectorBounds bounds)
+Result<std::optional<GroupState>> vectorState(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::vector<std::uint32_t>& ranks,
+                                              const std::string& name, const StateOfRank& stateOf, VectorBounds bounds, DType dtype)
 {
     GroupState state{name, false, {}, {}, {}};
-    auto gathered = FlatVector::gather(run, pieces, [&](std::uint32_t rank) { return stateOf(rank).find(name); });
+    auto gathered = FlatVector::gather(run, pieces, ranks, [&](std::uint32_t rank) { return stateOf(rank).find(name); }, {bounds.mostPerRank, dtype});
     if (!gathered)
         return gathered.takeError().within(fmt::format("optimizer state {}", printable(name)));
     state.vector = gathered.take();
@@ -54,11 +55,12 @@ Result<std::optional<GroupState>> scalarState(Run& run, TorchPieces& pieces, con
     return std::optional<GroupState>{GroupState{name, true, {}, pieces.placementOf(tensor, holder), tensor.dtype}};
 }
 
-Result<std::vector<GroupState>> statesOfGroup(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const StateOfRank& stateOf, const StepOfRank& stepOf,
-                                              VectorBounds bounds)
+Result<std::vector<GroupState>> statesOfGroup(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::vector<std::uint32_t>& ranks,
+                                              const StateOfRank& stateOf, const StepOfRank& stepOf, VectorBounds bounds)
 {
     std::vector<GroupState> out;
-    const auto first = run.firstOptimizer();
+    const auto there = std::find_if(ranks.begin(), ranks.end(), [&](std::uint32_t rank) { return run.optimizers.at(rank).torch != nullptr; });
+    const auto first = there != ranks.end() ? std::optional(*there) : run.firstOptimizer();
     if (!first)
         return out;
     const RankFile& file = run.optimizers.at(*first);
@@ -74,7 +76,8 @@ Result<std::vector<GroupState>> statesOfGroup(Run& run, std::map<std::uint32_t, 
         SHARDLENS_ASSIGN(const bool isScalar, addScalar(name, states.valueAt(i)));
         if (isScalar || !TorchFile::isTensor(states.valueAt(i)))
             continue;
-        SHARDLENS_ASSIGN(auto vector, vectorState(run, pieces, name, stateOf, bounds));
+        SHARDLENS_ASSIGN(const TorchTensor sample, file.torch->tensorOf(states.valueAt(i)));
+        SHARDLENS_ASSIGN(auto vector, vectorState(run, pieces, ranks, name, stateOf, bounds, sample.dtype));
         if (vector)
             out.push_back(std::move(*vector));
         else

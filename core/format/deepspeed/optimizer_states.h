@@ -30,8 +30,9 @@ struct VectorBounds {
 
 // Every state of a group, in the order of the first rank's dictionary. A state that is neither as long as the partition nor one number
 // (worker errors of 1-bit optimizers …) is left out and said. Python numbers become inline I64 or F64.
-[[nodiscard]] Result<std::vector<GroupState>> statesOfGroup(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const StateOfRank& stateOf,
-                                                            const StepOfRank& stepOf, VectorBounds bounds);
+// `ranks` share the group; where none of their files is there, the names and dtypes are those of the run's first.
+[[nodiscard]] Result<std::vector<GroupState>> statesOfGroup(Run& run, std::map<std::uint32_t, TorchPieces>& pieces, const std::vector<std::uint32_t>& ranks,
+                                                            const StateOfRank& stateOf, const StepOfRank& stepOf, VectorBounds bounds);
 
 // Adds NAME/STATE with shape [] for a scalar state of a parameter.
 Status addScalarState(Run& run, const std::string& parameter, const GroupState& state);

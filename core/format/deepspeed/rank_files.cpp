@@ -1,7 +1,9 @@
 #include "core/format/deepspeed/rank_files.h"
 
+#include "core/base/checked.h"
 #include "core/base/text.h"
 #include "core/encoding/torch_pieces.h"
+#include "core/format/deepspeed/moe_groups.h"
 #include "core/format/opened_file.h"
 
 #include <fmt/format.h>
@@ -15,43 +17,6 @@ constexpr std::uint32_t kMaxRanks = 1u << 16;
 constexpr std::uint32_t kMissingRanksSaid = 32; // more are counted
 constexpr std::int64_t kLateNs = 600ll * 1'000'000'000; // ten minutes: longer than a save takes
 
-// A file that cannot be opened is a finding, and its pieces are holes.
-RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
-{
-    RankFile out;
-    const std::string path = run.folder.path + "/" + name;
-    const auto unreadable = [&](File row, const Error& error) {
-        row.state = File::State::Unreadable;
-        row.rank = rank;
-        out.id = run.builder.addFile(std::move(row));
-        run.find(Severity::Error, "unreadable-file", fmt::format("{} cannot be read: {}.", printable(name), error.text()), out.id, rank);
-        return std::move(out);
-    };
-    auto opened = openFile(path, name);
-    if (!opened)
-        return unreadable(missingFile(path, name), opened.error());
-    auto torch = TorchFile::open(opened->source, run.job());
-    if (!torch)
-        return unreadable(opened->row, torch.error());
-    opened->row.rank = rank;
-    opened->row.container = torch->container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
-    out.id = run.builder.addFile(std::move(opened->row));
-    out.torch = std::make_shared<const TorchFile>(torch.take());
-    addContainerSpans(run.builder, out.id, *out.torch);
-    for (const TorchNote& note : out.torch->notes())
-        run.find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), out.id, rank);
-    return out;
-}
-
-RankFile missingRankFile(Run& run, const std::string& name, std::uint32_t rank)
-{
-    RankFile out;
-    File row = missingFile(run.folder.path + "/" + name, name);
-    row.rank = rank;
-    out.id = run.builder.addFile(std::move(row));
-    return out;
-}
-
 void sayMissing(Run& run, FileId file, std::uint32_t rank)
 {
     run.find(Severity::Error, "missing-file",
@@ -63,10 +28,19 @@ std::uint32_t worldOf(const Run& run, std::size_t fileCount)
 {
     std::uint64_t world = 0;
     if (const auto first = run.firstOptimizer()) {
-        const pickle::Value count = run.optimizerState(*first).find("partition_count");
-        world = countOf(count).value_or(0);
-        for (std::size_t i = 0; i < count.size(); ++i)
-            world = std::max(world, countOf(count.at(i)).value_or(0));
+        const pickle::Value counts = run.optimizerState(*first).find("partition_count");
+        const pickle::Value rows = run.optimizerState(*first).find("base_optimizer_state").find("param_groups");
+        world = countOf(counts).value_or(0);
+        std::uint64_t ofExperts = 0; // a group of experts is cut over the W / E ranks that hold the same ones
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            const std::uint64_t count = countOf(counts.at(i)).value_or(0);
+            if (const auto size = namedExpertSize(rows.at(i)))
+                ofExperts = std::max(ofExperts, checkedMul(count, *size).value_or(0));
+            else
+                world = std::max(world, count);
+        }
+        if (world == 0)
+            world = ofExperts;
     }
     if (world == 0)
         world = countOf(run.model.root().find("dp_world_size")).value_or(0);
@@ -75,26 +49,12 @@ std::uint32_t worldOf(const Run& run, std::size_t fileCount)
     return static_cast<std::uint32_t>(world);
 }
 
-void addLeftover(Run& run, const std::string& name, std::uint32_t rank)
-{
-    File row = missingFile(run.folder.path + "/" + name, name);
-    if (auto opened = openFile(row.path, name))
-        row = opened->row;
-    row.rank = rank;
-    row.holds = "left over from another run";
-    const FileId id = run.builder.addFile(std::move(row));
-    run.find(Severity::Warning, "leftover-file",
-             fmt::format("{} belongs to rank {}, and this run has {}: it is left over from a run with more ranks. It is not read.", printable(name), rank,
-                         plural(run.world, "rank", "ranks")),
-             id, rank);
-}
-
 // Drops what lies beyond W, and puts a missing file for every rank that has none.
 void complete(Run& run, std::map<std::uint32_t, RankFile>& files, const std::map<std::uint32_t, std::string>& names, const std::string& pattern)
 {
     for (const auto& [rank, name] : names)
         if (rank >= run.world)
-            addLeftover(run, name, rank);
+            addLeftover(run, name, rank, fmt::format("it belongs to rank {}, and this run has {}; a run with more ranks left it here", rank, plural(run.world, "rank", "ranks")));
     files.erase(files.lower_bound(run.world), files.end());
     std::uint32_t missing = 0;
     for (std::uint32_t rank = 0; rank < run.world; ++rank) {
@@ -167,6 +127,53 @@ void takeStage3Model(Run& run)
 }
 
 } // namespace
+
+RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
+{
+    RankFile out;
+    const std::string path = run.folder.path + "/" + name;
+    const auto unreadable = [&](File row, const Error& error) {
+        row.state = File::State::Unreadable;
+        row.rank = rank;
+        out.id = run.builder.addFile(std::move(row));
+        run.find(Severity::Error, "unreadable-file", fmt::format("{} cannot be read: {}.", printable(name), error.text()), out.id, rank);
+        return std::move(out);
+    };
+    auto opened = openFile(path, name);
+    if (!opened)
+        return unreadable(missingFile(path, name), opened.error());
+    auto torch = TorchFile::open(opened->source, run.job());
+    if (!torch)
+        return unreadable(opened->row, torch.error());
+    opened->row.rank = rank;
+    opened->row.container = torch->container() == TorchFile::Container::Zip ? "torch zip" : "torch legacy";
+    out.id = run.builder.addFile(std::move(opened->row));
+    out.torch = std::make_shared<const TorchFile>(torch.take());
+    addContainerSpans(run.builder, out.id, *out.torch);
+    for (const TorchNote& note : out.torch->notes())
+        run.find(Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), out.id, rank);
+    return out;
+}
+
+RankFile missingRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
+{
+    RankFile out;
+    File row = missingFile(run.folder.path + "/" + name, name);
+    row.rank = rank;
+    out.id = run.builder.addFile(std::move(row));
+    return out;
+}
+
+void addLeftover(Run& run, const std::string& name, std::optional<std::uint32_t> rank, const std::string& why)
+{
+    File row = missingFile(run.folder.path + "/" + name, name);
+    if (auto opened = openFile(row.path, name))
+        row = opened->row;
+    row.rank = rank;
+    row.holds = "left over from another run";
+    const FileId id = run.builder.addFile(std::move(row));
+    run.find(Severity::Warning, "leftover-file", fmt::format("{}: {}. It is not read.", printable(name), why), id, rank);
+}
 
 Status openRankFiles(Run& run, JobContext& job)
 {

@@ -57,6 +57,12 @@ Status checkSource(Run& run, const TargetOptions& options)
         return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
     if (run.stage == Stage::None)
         return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
+    if (run.folder.isUniversal && !run.folder.otherModels.empty())
+        return Error{ErrorCode::Unsupported, fmt::format("a universal checkpoint of {} model-parallel ranks: writing its run anew follows in a later version", run.folder.otherModels.size() + 1)};
+    if (run.folder.isUniversal && !run.model.torch)
+        return nothingToResume("the model file is missing or cannot be read");
+    if (run.folder.isUniversal && run.groups.empty())
+        return nothingToResume("the model file has no param_shapes, which say what the optimizer's groups hold");
     if (run.stage == Stage::LegacyZero1)
         return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
     if (!run.firstOptimizer())
@@ -70,6 +76,23 @@ Status checkSource(Run& run, const TargetOptions& options)
     const bool isElastic = run.stage != Stage::Zero3 && run.optimizerState(*run.firstOptimizer()).find("base_optimizer_state").kind() == pickle::Kind::List;
     if (isElastic && options.zeroStage == 3u)
         return nothingToResume("the run was saved with elastic_checkpoint, without param_groups, which ZeRO-3 needs");
+    return {};
+}
+
+// Experts are cut over the ranks that share them (formats/deepspeed.md §15).
+Status checkExperts(Run& run, const Reshard& reshard)
+{
+    if (!run.expertRanks)
+        return {};
+    if (reshard.stage == Stage::Zero3)
+        return Error{ErrorCode::Refused, "--zero-stage 3: DeepSpeed's mixture of experts has no ZeRO-3"};
+    for (const auto& [name, module] : run.expertModules)
+        if (reshard.world % module.size != 0)
+            return Error{ErrorCode::Refused, fmt::format("--dp {}: {} share the experts of {}, so the number of ranks must be a multiple of {}", reshard.world,
+                                                         plural(module.size, "rank", "ranks"), printable(name), module.size)};
+    for (const ExpertFile& expert : run.expertFiles)
+        if (!expert.file.torch)
+            return nothingToResume(fmt::format("the file of an expert ({}) is missing or cannot be read", printable(run.builder.file(expert.file.id).name)));
     return {};
 }
 
@@ -129,6 +152,12 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
         file.rank = rank;
         out.torchFiles.push_back(std::move(file));
     }
+    for (const ExpertFile& expert : reshard.run->expertFiles) {
+        SHARDLENS_TRY(job.poll());
+        const std::string name = fmt::format("{}/{}", tag, reshard.run->folder.experts.at(expert.number));
+        SHARDLENS_ASSIGN(auto file, expertFile(reshard, expert, name, leftOut));
+        out.torchFiles.push_back(std::move(file));
+    }
     for (std::uint32_t rank = 0; rank < reshard.world; ++rank) {
         SHARDLENS_TRY(job.poll());
         const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_00_optim_states.pt", tag, folder.optimizerPrefix, rank);
@@ -145,7 +174,7 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
 
 Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
-    if (source->formatId() != "deepspeed")
+    if (source->formatId() != "deepspeed" && source->formatId() != "universal")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
     if (options.select != Select::All)
         return nothingToResume(fmt::format("--select {}: a run exists to be resumed, and takes everything", nameOf(options.select)));
@@ -157,18 +186,25 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_TRY(checkSource(run, options));
     SHARDLENS_TRY(checkOrder(run, *source));
     Reshard reshard;
-    SHARDLENS_TRY(addStorageTensors(run.builder, run.model.id, *run.model.torch, reshard.storages));
-    const RankFile& optimizer = run.optimizers.at(*run.firstOptimizer());
-    SHARDLENS_TRY(addStorageTensors(run.builder, optimizer.id, *optimizer.torch, reshard.storages));
+    const auto addStorages = [&](const RankFile& file) { return addStorageTensors(run.builder, file.id, *file.torch, reshard.storages); };
+    SHARDLENS_TRY(addStorages(run.model));
+    SHARDLENS_TRY(addStorages(run.optimizers.at(*run.firstOptimizer())));
+    for (const ExpertFile& expert : run.expertFiles)
+        if (expert.file.torch)
+            SHARDLENS_TRY(addStorages(expert.file));
+    for (const auto& [parameter, files] : run.universalSamples)
+        for (const auto& [state, file] : files)
+            SHARDLENS_TRY(addStorages(file));
+    reshard.run = &run;
+    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
+    reshard.world = options.dp.value_or(run.world);
+    SHARDLENS_TRY(checkExperts(run, reshard));
     reshard.payload = std::move(run.builder).finish();
     const TensorsByName tensors = tensorsByName(*reshard.payload);
-    reshard.run = &run;
     reshard.tensors = &tensors;
     reshard.names = &read.names;
     SHARDLENS_ASSIGN(reshard.groups, trainedGroups(run, tensors));
-    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
     reshard.zeroStage = numberOf(reshard.stage);
-    reshard.world = options.dp.value_or(run.world);
     reshard.keepObjects = options.keepObjects;
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));

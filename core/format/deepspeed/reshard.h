@@ -42,6 +42,8 @@ private:
 // mp_rank_00_model_states.pt, or one zero_pp_rank_R file a rank for ZeRO-3. Random states are left out and listed in `dropped`.
 [[nodiscard]] Result<TargetTorchFile> modelFile(const Reshard& reshard, std::uint32_t rank, const std::string& name, std::set<std::string>& leftOut,
                                                 std::set<std::string>& dropped);
+// The file of one expert, as it is.
+[[nodiscard]] Result<TargetTorchFile> expertFile(const Reshard& reshard, const ExpertFile& expert, const std::string& name, std::set<std::string>& leftOut);
 // …_optim_states.pt of a rank.
 [[nodiscard]] Result<TargetTorchFile> optimizerFile(const Reshard& reshard, std::uint32_t rank, const std::string& name, std::set<std::string>& leftOut);
 

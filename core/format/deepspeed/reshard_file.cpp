@@ -37,4 +37,22 @@ Result<Value> FileMaker::config(const std::shared_ptr<const TorchFile>& file, Va
     });
 }
 
+Result<TargetTorchFile> expertFile(const Reshard& reshard, const ExpertFile& expert, const std::string& name, std::set<std::string>& leftOut)
+{
+    FileMaker maker(reshard, name);
+    const Value old = expert.file.root();
+    const Value root = old.isCallOf("collections", "OrderedDict") ? maker.graph().orderedDict() : maker.graph().dict();
+    for (std::size_t i = 0; i < old.size(); ++i) {
+        SHARDLENS_ASSIGN(const Value key, maker.tree().import(expert.file.torch, old.keyAt(i)));
+        std::optional<TorchTensor> tensor;
+        if (TorchFile::isTensor(old.valueAt(i))) {
+            SHARDLENS_ASSIGN(tensor, expert.file.torch->tensorOf(old.valueAt(i)));
+        }
+        const bool isOwn = tensor && tensor->contiguous && !tensor->noData && tensor->flags.plain();
+        SHARDLENS_ASSIGN(const Value value, isOwn ? maker.copyOf(*expert.file.torch, *tensor) : maker.tree().import(expert.file.torch, old.valueAt(i)));
+        maker.graph().set(root, key, value);
+    }
+    return std::move(maker).finish(root, leftOut);
+}
+
 } // namespace shardlens::deepspeed

@@ -2,6 +2,9 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/experts.h"
+#include "core/format/deepspeed/moe_groups.h"
+#include "core/format/deepspeed/universal_entries.h"
 #include "core/format/deepspeed/zero12.h"
 
 #include <fmt/format.h>
@@ -14,33 +17,82 @@ namespace {
 constexpr std::uint64_t kDefaultSubGroupSize = 1'000'000'000;
 constexpr std::uint64_t kAlignmentFactor = 2; // "nccl_start_alignment_factor"
 
-Result<TrainedParameter> trained(const ParameterShape& shape, const TensorsByName& tensors)
+// A group's dictionary of states, in a rank's file.
+void takeStates(pickle::Value states, const std::shared_ptr<const TorchFile>& file, TrainedGroup& out)
 {
-    const auto found = tensors.find(shape.name);
+    out.hasState = static_cast<bool>(states);
+    for (std::size_t i = 0; i < states.size(); ++i)
+        out.states.push_back({std::string(states.keyAt(i).asText().value_or("")), states.valueAt(i), file});
+}
+
+// A universal checkpoint keeps states by parameter: those of the group's first one stand for all.
+void takeUniversalStates(const Run& run, TrainedGroup& out)
+{
+    const auto sample = out.parameters.empty() ? run.universalSamples.end() : run.universalSamples.find(out.parameters.front().name);
+    if (sample == run.universalSamples.end())
+        return;
+    for (const auto& [state, file] : sample->second) {
+        if (state == kUniversalMaster)
+            continue;
+        const pickle::Value value = file.root().isMapping() ? file.root().find("param") : file.root();
+        out.states.push_back({state, value, file.torch});
+    }
+    out.hasState = !out.states.empty();
+}
+
+// `name`: in the whole model.
+Result<TrainedParameter> trained(const ParameterShape& shape, const std::string& name, const TensorsByName& tensors)
+{
+    const auto found = tensors.find(name);
     if (found == tensors.end() || !found->second.master)
-        return Error{ErrorCode::Refused, fmt::format("{} has no master in the optimizer files: there is nothing to train on from", printable(shape.name))};
+        return Error{ErrorCode::Refused, fmt::format("{} has no master in the optimizer files: there is nothing to train on from", printable(name))};
     return TrainedParameter{shape.name, shape.shape, shape.count, &found->second};
+}
+
+// Positions of a stored group in the optimizer's own order.
+std::vector<std::size_t> ownOrder(const Run& run, std::size_t count, std::uint32_t world)
+{
+    std::vector<std::size_t> order(count);
+    for (std::size_t i = 0; i < order.size(); ++i)
+        order[i] = i;
+    if (isRoundRobin(run, run.stage)) {
+        const auto permuted = roundRobinOrder(count, world);
+        for (std::size_t i = 0; i < permuted.size(); ++i)
+            order[permuted[i]] = i;
+    }
+    return order;
+}
+
+// Fills in what the group trains, of every expert-parallel rank.
+Status addParameters(const Run& run, std::size_t index, const TensorsByName& tensors, TrainedGroup& out)
+{
+    const ParameterGroup& stored = run.groups[index];
+    SHARDLENS_ASSIGN(const auto size, expertSizeOf(run, index));
+    for (std::uint32_t expertRank = 0; expertRank < size.value_or(1); ++expertRank) {
+        std::vector<TrainedParameter> parameters;
+        for (const std::size_t i : ownOrder(run, stored.size(), run.world / size.value_or(1))) {
+            SHARDLENS_ASSIGN(auto parameter, trained(stored[i], size ? globalNames(run, stored[i].name).at(expertRank) : stored[i].name, tensors));
+            parameters.push_back(std::move(parameter));
+        }
+        if (expertRank == 0)
+            out.parameters = parameters;
+        if (size)
+            out.experts.push_back(std::move(parameters));
+    }
+    return {};
 }
 
 Result<TrainedGroup> flatGroup(const Run& run, std::size_t index, const TensorsByName& tensors)
 {
     TrainedGroup out;
-    const ParameterGroup& stored = run.groups[index];
-    std::vector<std::size_t> order(stored.size());
-    for (std::size_t i = 0; i < order.size(); ++i)
-        order[i] = i;
-    if (isRoundRobin(run, run.stage)) {
-        const auto permuted = roundRobinOrder(stored.size(), run.world);
-        for (std::size_t i = 0; i < permuted.size(); ++i)
-            order[permuted[i]] = i;
-    }
-    for (const std::size_t i : order) {
-        SHARDLENS_ASSIGN(auto parameter, trained(stored[i], tensors));
-        out.parameters.push_back(std::move(parameter));
-    }
+    SHARDLENS_TRY(addParameters(run, index, tensors, out));
     if (const auto first = run.firstOptimizer()) {
-        out.state = flatGroupState(run, *first, index);
-        const pickle::Value base = run.optimizerState(*first).find("base_optimizer_state");
+        const bool isUniversal = run.folder.isUniversal;
+        if (isUniversal)
+            takeUniversalStates(run, out);
+        else
+            takeStates(flatGroupState(run, *first, index), run.optimizers.at(*first).torch, out);
+        const pickle::Value base = isUniversal ? run.optimizerState(*first) : run.optimizerState(*first).find("base_optimizer_state");
         out.paramGroup = base.find("param_groups").at(index);
         if (base.isMapping() && !out.paramGroup.isMapping())
             return Error{ErrorCode::Refused, fmt::format("the optimizer's param_groups have no row for group {}: there is nothing to train on from", index)};
@@ -61,7 +113,7 @@ Status addSubGroup(const Run& run, const TensorsByName& tensors, std::uint64_t n
     if (number >= run.groups.size())
         return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {}, and there are {}", number, run.groups.size())};
     for (const ParameterShape& shape : run.groups[number]) {
-        SHARDLENS_ASSIGN(auto parameter, trained(shape, tensors));
+        SHARDLENS_ASSIGN(auto parameter, trained(shape, shape.name, tensors));
         out.parameters.push_back(std::move(parameter));
     }
     return {};
@@ -84,8 +136,8 @@ Result<std::vector<TrainedGroup>> groupsOfStage3(const Run& run, const TensorsBy
             if (taken[number])
                 return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {} twice", number)};
             taken[number] = true;
-            if (!group.state)
-                group.state = stateOfNumber(inner.find("state"), number);
+            if (!group.hasState)
+                takeStates(stateOfNumber(inner.find("state"), number), run.optimizers.at(*first).torch, group);
         }
     }
     if (std::find(taken.begin(), taken.end(), false) != taken.end())
@@ -111,6 +163,14 @@ TensorsByName tensorsByName(const Checkpoint& checkpoint)
         }
     }
     return out;
+}
+
+GroupShare shareOf(const Run& run, const TrainedGroup& group, std::uint32_t world, std::uint32_t rank)
+{
+    if (group.experts.empty())
+        return {&group.parameters, world, rank};
+    const ExpertRanks ranks(world, static_cast<std::uint32_t>(group.experts.size()), run.expertRanks && run.expertRanks->dataFirst());
+    return {&group.experts[ranks.expertRank(rank)], ranks.replicas(), ranks.replica(rank)};
 }
 
 bool isRoundRobin(const Run& run, Stage stage)

@@ -24,18 +24,36 @@ using TensorsByName = std::unordered_map<std::string, ParameterTensors>;
 
 // A parameter of an optimizer group that is to be cut anew.
 struct TrainedParameter {
-    std::string name;
+    std::string name; // in the files of a rank: experts under their local numbers
     Shape shape;
     std::uint64_t count = 0;
     const ParameterTensors* tensors = nullptr; // of a TensorsByName that outlives it; master is set
 };
 
+// One state of a group: of its value only what is no vector counts, and is taken over.
+struct TrainedState {
+    std::string name;
+    pickle::Value value;
+    std::shared_ptr<const TorchFile> file; // that the value is of
+};
+
 // One group of the torch optimizer, parameters in its own order (formats/deepspeed.md §6.1): round robin is undone.
 struct TrainedGroup {
     std::vector<TrainedParameter> parameters;
-    pickle::Value state;      // the state of the first rank, a dictionary; absent where no step was taken
+    std::vector<std::vector<TrainedParameter>> experts; // of each expert-parallel rank; `parameters` are the first's. Empty where the group holds none
+    std::vector<TrainedState> states; // of the first rank
+    bool hasState = false;            // false where no step was taken
     pickle::Value paramGroup; // its row of param_groups; absent in elastic files
 };
+
+// What a rank of a run holds a part of: the parameters, how many ranks share them, and its place among these.
+struct GroupShare {
+    const std::vector<TrainedParameter>* parameters = nullptr; // of the group
+    std::uint32_t world = 1;
+    std::uint32_t place = 0;
+};
+// `world` ranks in all, a multiple of the group's expert-parallel size.
+[[nodiscard]] GroupShare shareOf(const Run& run, const TrainedGroup& group, std::uint32_t world, std::uint32_t rank);
 
 // Groups of a run of stages 1 to 3. Refused: a parameter without a master.
 [[nodiscard]] Result<std::vector<TrainedGroup>> trainedGroups(const Run& run, const TensorsByName& tensors);

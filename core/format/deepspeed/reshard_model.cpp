@@ -2,6 +2,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/experts.h"
 
 #include <fmt/format.h>
 
@@ -161,7 +162,7 @@ Value ModelFile::shapes()
     const bool roundRobin = isRoundRobin(m_run, m_reshard.stage);
     for (const TrainedGroup& group : m_reshard.groups) {
         const std::size_t count = group.parameters.size();
-        add(group, roundRobin ? roundRobinOrder(count, m_reshard.world) : range(0, count));
+        add(group, roundRobin ? roundRobinOrder(count, shareOf(m_run, group, m_reshard.world, 0).world) : range(0, count));
     }
     return out;
 }
@@ -176,6 +177,15 @@ std::vector<std::string> ModelFile::frozenNames() const
         const ParameterTensors* found = tensorsOf(name);
         const bool other = !TorchFile::isTensor(old.valueAt(i)) || m_reshard.names->buffers.contains(name) || m_reshard.names->aliases.contains(name);
         if (!other && found != nullptr && found->module && !found->master)
+            out.push_back(name);
+    }
+    // Experts are in files of their own; the model file tells of those of the first expert-parallel rank.
+    for (const std::string& name : m_reshard.payload->parameters()) {
+        const auto parameter = expertParameterOf(name);
+        const auto module = parameter ? m_run.expertModules.find(parameter->module) : m_run.expertModules.end();
+        const bool isFirst = module != m_run.expertModules.end() && parameter->expert < module->second.localExperts;
+        const ParameterTensors* found = isFirst ? tensorsOf(name) : nullptr;
+        if (found != nullptr && found->module && !found->master && !m_reshard.names->buffers.contains(name))
             out.push_back(name);
     }
     return out;

@@ -47,12 +47,13 @@ public:
     OptimizerFile(const Reshard& reshard, std::uint32_t rank, const std::string& name)
         : m_reshard(reshard), m_run(*reshard.run), m_rank(rank), m_source(m_run.optimizers.at(*m_run.firstOptimizer()).torch), m_maker(reshard, name)
     {
-        m_old = m_source->root().find("optimizer_state_dict");
+        m_old = m_run.optimizerState(*m_run.firstOptimizer());
     }
 
     Result<TargetTorchFile> make(std::set<std::string>& leftOut);
 
 private:
+    Result<TargetTorchFile> makeFromUniversal(Value root, std::set<std::string>& leftOut);
     Result<Value> stateDict();
     Status addScaler(Value into);
     Status addFlat(Value into);
@@ -127,26 +128,23 @@ Result<Value> OptimizerFile::vectorOf(const TrainedGroup& group, const std::vect
 Result<Value> OptimizerFile::stateOf(const TrainedGroup& group, const std::vector<Slice>& slices, std::uint64_t length, std::size_t first, std::size_t last)
 {
     const Value out = graph().dict();
-    for (std::size_t i = 0; i < group.state.size(); ++i) {
-        const Value value = group.state.valueAt(i);
-        const std::string name(group.state.keyAt(i).asText().value_or(""));
+    for (const TrainedState& state : group.states) {
         std::optional<TorchTensor> tensor;
-        if (TorchFile::isTensor(value)) {
-            SHARDLENS_ASSIGN(tensor, m_source->tensorOf(value));
+        if (TorchFile::isTensor(state.value)) {
+            SHARDLENS_ASSIGN(tensor, state.file->tensorOf(state.value));
         }
         if (tensor && !tensor->shape.empty() && first < last) {
             for (std::size_t p = first; p < last; ++p)
-                if (!group.parameters[p].tensors->states.contains(name))
+                if (!group.parameters[p].tensors->states.contains(state.name))
                     return Error{ErrorCode::Refused, fmt::format("the optimizer state {} of {} is no vector that can be cut: it belongs to ranks, not to parameters",
-                                                                 printable(name), printable(group.parameters[p].name))};
-            SHARDLENS_ASSIGN(const Value vector, vectorOf(group, slices, length, name, false));
-            graph().set(out, name, vector);
+                                                                 printable(state.name), printable(group.parameters[p].name))};
+            SHARDLENS_ASSIGN(const Value vector, vectorOf(group, slices, length, state.name, false));
+            graph().set(out, state.name, vector);
             continue;
         }
-        SHARDLENS_ASSIGN(const Value key, imported(group.state.keyAt(i)));
         const bool isOwn = tensor && tensor->contiguous && !tensor->noData && tensor->flags.plain();
-        SHARDLENS_ASSIGN(const Value taken, isOwn ? m_maker.copyOf(*m_source, *tensor) : imported(value));
-        graph().set(out, key, taken);
+        SHARDLENS_ASSIGN(const Value taken, isOwn ? m_maker.copyOf(*state.file, *tensor) : m_maker.tree().import(state.file, state.value));
+        graph().set(out, state.name, taken);
     }
     return out;
 }
@@ -256,19 +254,21 @@ Status OptimizerFile::addFlat(Value into)
     const Value counts = graph().list();
     for (std::size_t g = 0; g < m_reshard.groups.size(); ++g) {
         TrainedGroup group = m_reshard.groups[g];
+        const GroupShare share = shareOf(m_run, m_reshard.groups[g], m_reshard.world, m_rank);
+        group.parameters = *share.parameters;
         if (isRoundRobin(m_run, m_reshard.stage)) {
             std::vector<TrainedParameter> permuted;
-            for (const std::size_t i : roundRobinOrder(group.parameters.size(), m_reshard.world))
+            for (const std::size_t i : roundRobinOrder(group.parameters.size(), share.world))
                 permuted.push_back(group.parameters[i]);
             group.parameters = std::move(permuted);
         }
-        const FlatCut cut = cutFlat(group.parameters, m_reshard.world, alignmentOf(group));
-        const std::uint64_t begin = cut.partition * m_rank;
+        const FlatCut cut = cutFlat(group.parameters, share.world, alignmentOf(group));
+        const std::uint64_t begin = cut.partition * share.place;
         const std::vector<Slice> here = slicesOf(group.parameters, cut.begins, begin, begin + cut.partition);
-        const std::uint64_t stripped = cut.used(m_rank);
+        const std::uint64_t stripped = cut.used(share.place);
         SHARDLENS_ASSIGN(const Value master, vectorOf(group, here, isBf16 ? cut.partition : stripped, {}, true));
         graph().append(masters, master);
-        if (group.state) {
+        if (group.hasState) {
             SHARDLENS_ASSIGN(const Value state, stateOf(group, here, isElastic ? stripped : cut.partition, 0, group.parameters.size()));
             states.push_back(state);
         } else {
@@ -279,11 +279,11 @@ Status OptimizerFile::addFlat(Value into)
             rows.push_back(row);
         }
         // BF16_Optimizer counts all of the padding on the last rank (§5.3).
-        const bool isLast = m_rank + 1 == m_reshard.world;
+        const bool isLast = share.place + 1 == share.world;
         paddings.push_back(!isBf16 ? cut.partition - stripped : isLast ? cut.partition * cut.world - cut.total : 0);
         graph().append(alignment, numbers(cut.paddings));
         graph().append(slices, mappings(group, here));
-        graph().append(counts, number(m_reshard.world));
+        graph().append(counts, number(share.world));
     }
     SHARDLENS_ASSIGN(const Value base, isElastic ? elasticStates(states) : rigidStates(states, rows));
     if (m_old.find("clip_grad"))
@@ -302,7 +302,7 @@ Status OptimizerFile::addFlat(Value into)
     graph().set(into, "partition_count", oneCount ? number(m_reshard.world) : counts);
     if (m_old.find("ds_version"))
         SHARDLENS_TRY(take(into, "ds_version"));
-    else if (const auto version = m_source->root().find("ds_version").asText())
+    else if (const auto version = (m_run.folder.isUniversal ? m_run.model.root() : m_source->root()).find("ds_version").asText())
         graph().set(into, "ds_version", graph().text(*version));
     if (m_run.stage == Stage::Zero3 || m_old.find("param_slice_mappings"))
         graph().set(into, "param_slice_mappings", slices);
@@ -332,7 +332,7 @@ Status OptimizerFile::addStage3(Value into)
         SHARDLENS_ASSIGN(const Value master, vectorOf(group, here, sub.length, {}, true));
         graph().append(flat, master);
         members[sub.group].push_back(s);
-        if (!group.state) {
+        if (!group.hasState) {
             states.push_back(graph().none());
             continue;
         }
@@ -361,16 +361,35 @@ Result<Value> OptimizerFile::stateDict()
     SHARDLENS_TRY(m_reshard.stage == Stage::Zero3 ? addStage3(out) : addFlat(out));
     for (std::size_t i = 0; i < m_old.size(); ++i) {
         const auto key = m_old.keyAt(i).asText();
+        if (m_run.folder.isUniversal && key == "param_groups")
+            continue; // of the base optimizer
         if (key && std::find(kMade.begin(), kMade.end(), *key) == kMade.end())
             SHARDLENS_TRY(take(out, *key));
     }
     return out;
 }
 
+// optimizer_state.pt is the dictionary alone: what stands beside it in a rank's file is in the model file.
+Result<TargetTorchFile> OptimizerFile::makeFromUniversal(Value root, std::set<std::string>& leftOut)
+{
+    SHARDLENS_ASSIGN(const Value state, stateDict());
+    graph().set(root, "optimizer_state_dict", state);
+    for (const char* key : {"ds_config", "ds_version"}) {
+        const Value old = m_run.model.root().find(key);
+        if (!old)
+            continue;
+        SHARDLENS_ASSIGN(const Value made, key == std::string_view("ds_config") ? m_maker.config(m_run.model.torch, old) : m_maker.tree().import(m_run.model.torch, old));
+        graph().set(root, key, made);
+    }
+    return std::move(m_maker).finish(root, leftOut);
+}
+
 Result<TargetTorchFile> OptimizerFile::make(std::set<std::string>& leftOut)
 {
     const Value oldRoot = m_source->root();
     const Value root = graph().dict();
+    if (m_run.folder.isUniversal)
+        return makeFromUniversal(root, leftOut);
     for (std::size_t i = 0; i < oldRoot.size(); ++i) {
         const Value value = oldRoot.valueAt(i);
         const std::string key(oldRoot.keyAt(i).asText().value_or(""));

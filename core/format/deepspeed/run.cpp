@@ -2,6 +2,8 @@
 
 #include "core/base/checked.h"
 
+#include <numeric>
+
 namespace shardlens::deepspeed {
 
 const char* titleOf(Stage stage)
@@ -24,7 +26,34 @@ HolderId Run::anyRank()
 
 HolderId Run::rank(std::uint32_t dp)
 {
+    if (expertRanks && expertRanks->size() > 1)
+        return builder.holder({{{Axis::Dp, expertRanks->replica(dp)}, {Axis::Ep, expertRanks->expertRank(dp)}}});
     return builder.holder({{{Axis::Dp, dp}}});
+}
+
+HolderId Run::expertRank(std::uint32_t expertRank, std::uint32_t size)
+{
+    if (size == 1 || !expertRanks)
+        return anyRank();
+    if (size == expertRanks->size())
+        return builder.holder({{{Axis::Ep, expertRank}}});
+    return rank(ExpertRanks(world, size, expertRanks->dataFirst()).ranksOf(expertRank).front());
+}
+
+std::vector<std::uint32_t> Run::allRanks() const
+{
+    std::vector<std::uint32_t> out(world);
+    std::iota(out.begin(), out.end(), 0u);
+    return out;
+}
+
+Topology Run::topology() const
+{
+    if (!expertRanks || expertRanks->size() == 1)
+        return {{{Axis::Dp, world}}};
+    const Topology::Size data{Axis::Dp, expertRanks->replicas()};
+    const Topology::Size expert{Axis::Ep, expertRanks->size()};
+    return expertRanks->dataFirst() ? Topology{{expert, data}} : Topology{{data, expert}};
 }
 
 void Run::find(Severity severity, std::string code, std::string text, FileId file, std::optional<std::uint32_t> rank)
@@ -35,7 +64,9 @@ void Run::find(Severity severity, std::string code, std::string text, FileId fil
 pickle::Value Run::optimizerState(std::uint32_t rank) const
 {
     const auto at = optimizers.find(rank);
-    return at == optimizers.end() ? pickle::Value{} : at->second.root().find("optimizer_state_dict");
+    if (at == optimizers.end())
+        return {};
+    return folder.isUniversal ? at->second.root() : at->second.root().find("optimizer_state_dict");
 }
 
 std::optional<std::uint32_t> Run::firstOptimizer() const

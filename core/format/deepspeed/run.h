@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/encoding/torch_file.h"
+#include "core/format/deepspeed/expert_ranks.h"
 #include "core/format/deepspeed/folder.h"
 #include "core/model/checkpoint_builder.h"
 
@@ -31,6 +32,19 @@ struct ParameterShape {
 };
 using ParameterGroup = std::vector<ParameterShape>;
 
+// One expert's file of a mixture-of-experts run.
+struct ExpertFile {
+    ExpertNumber number;
+    RankFile file;
+};
+
+// One module of experts (formats/deepspeed.md §10).
+struct ExpertModule {
+    std::uint32_t localExperts = 0;     // on each expert-parallel rank
+    std::uint32_t size = 0;             // E: ranks that hold all its experts together
+    std::optional<std::uint32_t> layer; // its number in file names
+};
+
 // Everything that the readers of the stages share while a checkpoint is put together.
 struct Run {
     Run(const Candidate& candidate, TagFolder tagFolder) : folder(std::move(tagFolder)), builder(candidate.path, folder.path) {}
@@ -43,13 +57,23 @@ struct Run {
     std::map<std::uint32_t, RankFile> stage3Models;
     std::map<std::uint32_t, RankFile> optimizers; // 0 … W−1, missing ones included
     std::vector<ParameterGroup> groups;           // param_shapes, in flattening order
+    std::vector<ExpertFile> expertFiles;          // of every expert that should be there, by layer and number
+    std::map<std::string, ExpertModule, std::less<>> expertModules;
+    std::map<std::uint32_t, RankFile> moeOptimizers; // by expert-parallel rank, missing ones included; without ZeRO
+    // Of a universal checkpoint: optimizer_state.pt stands for the optimizer file of rank 0, and these are the files of the first parameter of each group.
+    std::map<std::string, std::vector<std::pair<std::string, RankFile>>, std::less<>> universalSamples; // state, file
+    std::optional<ExpertRanks> expertRanks;       // of a run with experts: the largest expert-parallel size of its modules
 
     void setJob(JobContext& job) { m_job = &job; }
     [[nodiscard]] JobContext& job() const { return *m_job; }
     [[nodiscard]] HolderId anyRank();               // "dp any"
-    [[nodiscard]] HolderId rank(std::uint32_t dp);  // "dp N"
+    [[nodiscard]] HolderId rank(std::uint32_t dp);  // "dp N", with experts "dp N, ep M"
+    // Whoever holds the experts of a rank of ExpertRanks{world, size}: "ep N", or the rank that wrote them where the run's modules differ in size.
+    [[nodiscard]] HolderId expertRank(std::uint32_t expertRank, std::uint32_t size);
+    [[nodiscard]] std::vector<std::uint32_t> allRanks() const; // 0 … W−1
+    [[nodiscard]] Topology topology() const;
     void find(Severity severity, std::string code, std::string text, FileId file = kNoFile, std::optional<std::uint32_t> rank = std::nullopt);
-    // optimizer_state_dict of a rank; absent where the file is missing.
+    // optimizer_state_dict of a rank, or what stands for it in a universal checkpoint; absent where the file is missing.
     [[nodiscard]] pickle::Value optimizerState(std::uint32_t rank) const;
     // The lowest rank whose optimizer file was read.
     [[nodiscard]] std::optional<std::uint32_t> firstOptimizer() const;

@@ -2,6 +2,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/text.h"
+#include "core/format/deepspeed/moe_groups.h"
 #include "core/format/deepspeed/optimizer_states.h"
 #include "core/format/deepspeed/parameter_shapes.h"
 
@@ -46,36 +47,39 @@ pickle::Value stepOf(const Run& run, std::uint32_t rank, std::size_t group)
     return state.find("base_optimizer_state").find("param_groups").at(group).find("step");
 }
 
-Status checkLength(const Run& run, std::size_t group, std::uint64_t have, std::uint64_t need)
+Status checkLength(const FlatGroup& group, std::uint64_t have, std::uint64_t need)
 {
-    const std::uint64_t most = ceilDiv(need, 2ull * run.world) * 2 * run.world;
+    const std::uint64_t alignment = 2ull * group.ranks.size();
+    const std::uint64_t most = ceilDiv(need, alignment) * alignment;
     if (have >= need && have <= most)
         return {};
-    return Error{ErrorCode::Corrupt, fmt::format("group {}: the {} hold {} elements, and its {} need {} (at most {} with padding); files of two saves may be mixed here",
-                                                 group, plural(run.world, "rank", "ranks"), groupedText(have),
-                                                 plural(run.groups[group].size(), "parameter", "parameters"), groupedText(need), groupedText(most))};
+    return Error{ErrorCode::Corrupt, fmt::format("{}: the {} hold {} elements, and its {} need {} (at most {} with padding); files of two saves may be mixed here", group.title,
+                                                 plural(group.ranks.size(), "rank", "ranks"), groupedText(have), plural(group.names.size(), "parameter", "parameters"),
+                                                 groupedText(need), groupedText(most))};
 }
 
-Status addMasters(Run& run, const ParameterGroup& group, const GroupLayout& layout, const FlatVector& masters)
+Status addMasters(Run& run, const FlatGroup& group, const GroupLayout& layout, const FlatVector& masters)
 {
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
-    for (std::size_t i = 0; i < group.size(); ++i) {
-        const TensorId id = run.builder.addTensor({run.builder.parameter(group[i].name), role, masters.dtype(), Combine::Exclusive, false, group[i].shape});
-        SHARDLENS_TRY(masters.addPieces(run.builder, id, layout.begins[i], group[i].count));
+    for (std::size_t i = 0; i < group.names.size(); ++i) {
+        const ParameterShape& stored = run.groups[group.index][i];
+        const TensorId id = run.builder.addTensor({run.builder.parameter(group.names[i]), role, masters.dtype(), Combine::Exclusive, false, stored.shape});
+        SHARDLENS_TRY(masters.addPieces(run.builder, id, layout.begins[i], stored.count));
     }
     return {};
 }
 
-Status addStates(Run& run, const ParameterGroup& group, const GroupLayout& layout, const std::vector<GroupState>& states)
+Status addStates(Run& run, const FlatGroup& group, const GroupLayout& layout, const std::vector<GroupState>& states)
 {
-    for (std::size_t i = 0; i < group.size(); ++i)
+    for (std::size_t i = 0; i < group.names.size(); ++i)
         for (const GroupState& state : states) {
             if (state.isScalar) {
-                SHARDLENS_TRY(addScalarState(run, group[i].name, state));
+                SHARDLENS_TRY(addScalarState(run, group.names[i], state));
                 continue;
             }
-            const TensorId id = addStateTensor(run, group[i], state);
-            SHARDLENS_TRY(state.vector.addPieces(run.builder, id, layout.begins[i], group[i].count));
+            const ParameterShape& stored = run.groups[group.index][i];
+            const TensorId id = addStateTensor(run, {group.names[i], stored.shape, stored.count}, state);
+            SHARDLENS_TRY(state.vector.addPieces(run.builder, id, layout.begins[i], stored.count));
         }
     return {};
 }
@@ -105,7 +109,7 @@ bool mappingsAgree(const Run& run, std::size_t groupIndex, const GroupLayout& la
             if (place == places.end() || !start || !count || *count == 0)
                 continue;
             const std::uint64_t begin = layout.begins[place->second];
-            const std::uint64_t partition = masters.longestPart() * part.rank;
+            const std::uint64_t partition = masters.longestPart() * part.position;
             const std::uint64_t expected = begin > partition ? begin - partition : 0;
             if (expected != *start)
                 return false;
@@ -114,31 +118,35 @@ bool mappingsAgree(const Run& run, std::size_t groupIndex, const GroupLayout& la
     return true;
 }
 
-Status addGroup(Run& run, Pieces& pieces, std::size_t index, bool& agree)
+void addGroupFact(Run& run, const FlatGroup& group, const GroupLayout& layout, const FlatVector& masters)
 {
-    const ParameterGroup& group = run.groups[index];
+    const std::string rest = masters.anyMissing() ? fmt::format("up to {} are missing", groupedText(masters.missingLength()))
+                                                  : fmt::format("padding {}", groupedText(masters.length() > layout.total ? masters.length() - layout.total : 0));
+    run.builder.addFact(group.title, fmt::format("need {} elements, have {} on {}, {}", groupedText(layout.total), groupedText(masters.length() - masters.missingLength()),
+                                                 plural(group.ranks.size(), "rank", "ranks"), rest));
+}
+
+Status addGroup(Run& run, Pieces& pieces, const FlatGroup& group, bool& agree)
+{
+    const std::size_t index = group.index;
     SHARDLENS_ASSIGN(const GroupLayout layout, layoutOf(run, index));
-    const std::uint64_t paddedPart = ceilDiv(layout.total, 2ull * run.world) * 2;
-    SHARDLENS_ASSIGN(const FlatVector masters, FlatVector::gather(
-                                                   run, pieces, [&](std::uint32_t rank) { return mastersOf(run, rank).at(index); }, paddedPart));
+    const std::uint64_t paddedPart = ceilDiv(layout.total, 2ull * group.ranks.size()) * 2;
+    SHARDLENS_ASSIGN(const FlatVector masters,
+                     FlatVector::gather(run, pieces, group.ranks, [&](std::uint32_t rank) { return mastersOf(run, rank).at(index); }, {paddedPart}));
     if (!masters.anyMissing())
-        SHARDLENS_TRY(checkLength(run, index, masters.length(), layout.total));
+        SHARDLENS_TRY(checkLength(group, masters.length(), layout.total));
     SHARDLENS_TRY(addMasters(run, group, layout, masters));
     agree = agree && mappingsAgree(run, index, layout, masters);
     SHARDLENS_ASSIGN(const auto states, statesOfGroup(
-                                            run, pieces, [&](std::uint32_t rank) { return flatGroupState(run, rank, index); },
+                                            run, pieces, group.ranks, [&](std::uint32_t rank) { return flatGroupState(run, rank, index); },
                                             [&](std::uint32_t rank) { return stepOf(run, rank, index); },
                                             {layout.total, std::max(paddedPart, masters.longestPart())}));
     SHARDLENS_TRY(addStates(run, group, layout, states));
-    markPaddings(run, group, layout, masters);
+    markPaddings(run, run.groups[index], layout, masters);
     for (const GroupState& state : states)
         if (!state.isScalar)
-            markPaddings(run, group, layout, state.vector);
-    run.builder.addFact(fmt::format("group {}", index),
-                        fmt::format("need {} elements, have {} on {}, {}", groupedText(layout.total), groupedText(masters.length() - masters.missingLength()),
-                                    plural(run.world, "rank", "ranks"),
-                                    masters.anyMissing() ? fmt::format("up to {} are missing", groupedText(masters.missingLength()))
-                                                         : fmt::format("padding {}", groupedText(masters.length() > layout.total ? masters.length() - layout.total : 0))));
+            markPaddings(run, run.groups[index], layout, state.vector);
+    addGroupFact(run, group, layout, masters);
     return {};
 }
 
@@ -147,7 +155,7 @@ Result<std::vector<std::uint64_t>> lengthsOfGroups(Run& run, Pieces& pieces, std
 {
     std::vector<std::uint64_t> out;
     for (std::size_t group = 0; group < count; ++group) {
-        SHARDLENS_ASSIGN(const auto vector, FlatVector::gather(run, pieces, [&](std::uint32_t rank) { return mastersOf(run, rank).at(group); }));
+        SHARDLENS_ASSIGN(const auto vector, FlatVector::gather(run, pieces, run.allRanks(), [&](std::uint32_t rank) { return mastersOf(run, rank).at(group); }, {}));
         out.push_back(vector.length());
     }
     return out;
@@ -194,8 +202,9 @@ Status addFlatGroups(Run& run)
             return Error{ErrorCode::Corrupt, fmt::format("{} in the optimizer files, and param_shapes lists {}", plural(count, "group", "groups"), run.groups.size())};
     }
     bool agree = true;
-    for (std::size_t index = 0; index < run.groups.size(); ++index)
-        SHARDLENS_TRY(addGroup(run, pieces, index, agree));
+    SHARDLENS_ASSIGN(const auto flatGroups, flatGroupsOf(run));
+    for (const FlatGroup& group : flatGroups)
+        SHARDLENS_TRY(addGroup(run, pieces, group, agree));
     if (!agree)
         run.find(Severity::Info, "round-robin",
                  "param_slice_mappings disagree with the layout of the flat buffers: this run used round_robin_gradients. "

@@ -107,12 +107,13 @@ Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size
 {
     const ParameterGroup& group = run.groups[index];
     const SlotLayout layout = layoutOf(group, run.world);
+    const std::vector<std::uint32_t> ranks = run.allRanks();
     SHARDLENS_ASSIGN(const FlatVector masters,
                      FlatVector::gather(
-                         run, pieces, [&](std::uint32_t rank) { return run.optimizerState(rank).find("fp32_flat_groups").at(index); }, layout.length));
+                         run, pieces, ranks, [&](std::uint32_t rank) { return run.optimizerState(rank).find("fp32_flat_groups").at(index); }, {layout.length}));
     SHARDLENS_TRY(checkLengths(run, index, masters, layout.length));
     SHARDLENS_ASSIGN(const auto vectors, statesOfGroup(
-                                             run, pieces, [&](std::uint32_t rank) { return states.at(rank, index); },
+                                             run, pieces, ranks, [&](std::uint32_t rank) { return states.at(rank, index); },
                                              [&](std::uint32_t rank) { return stepOfSubGroup(run, rank, index); }, {layout.length, layout.length}));
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
     for (std::size_t i = 0; i < group.size(); ++i) {

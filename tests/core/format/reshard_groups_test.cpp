@@ -64,7 +64,8 @@ TEST(RoundRobin, IsTheWorkedExample) // §6.10
 
 TEST(SubGroups, AreTheWorkedExample) // §7.7: W = 2, sub_group_size 10
 {
-    const std::vector<TrainedGroup> groups{{parameters({15, 12, 4, 12, 3}), {}, {}}};
+    std::vector<TrainedGroup> groups(1);
+    groups.front().parameters = parameters({15, 12, 4, 12, 3});
     const auto cut = cutIntoSubGroups(groups, 2, 10);
     ASSERT_EQ(cut.size(), 2u);
     EXPECT_EQ(cut[0].last, 2u);
