@@ -33,7 +33,11 @@ RankJoin::RankJoin(CheckpointBuilder& builder, const RuleSet& rules, Facts facts
 
 void RankJoin::add(const std::string& name, std::uint32_t rank, PieceImport& import, TensorId tensor)
 {
-    const Role& role = import.from().roleOf(tensor);
+    add(name, import.from().roleOf(tensor), rank, import, tensor);
+}
+
+void RankJoin::add(const std::string& name, const Role& role, std::uint32_t rank, PieceImport& import, TensorId tensor)
+{
     const auto [at, isNew] = m_groupOf.try_emplace({name, role.kind, role.name}, m_groups.size());
     if (isNew)
         m_groups.push_back({name, role, {}});

@@ -21,6 +21,8 @@ public:
     // A tensor of a rank, under the name that it has in the model. `import` is of the checkpoint that holds it, with the rank among its holders.
     // A second one of the same name and rank is a replica: another expert-parallel or pipeline rank's copy.
     void add(const std::string& name, std::uint32_t rank, PieceImport& import, TensorId tensor);
+    // In another role than the one it has there.
+    void add(const std::string& name, const Role& role, std::uint32_t rank, PieceImport& import, TensorId tensor);
     // The rank's file is not there: its parts are holes.
     void missing(std::uint32_t rank, FileId file) { m_missing.emplace(rank, file); }
 

@@ -6,6 +6,7 @@
 #include "core/format/deepspeed/facts.h"
 #include "core/format/deepspeed/legacy_zero1.h"
 #include "core/format/deepspeed/module_states.h"
+#include "core/format/deepspeed/parallel.h"
 #include "core/format/deepspeed/parameter_shapes.h"
 #include "core/format/deepspeed/rank_files.h"
 #include "core/format/deepspeed/stage0.h"
@@ -61,7 +62,13 @@ Status addOptimizer(Run& run, ModuleNames& names)
 {
     switch (run.stage) {
     case Stage::None: {
-        SHARDLENS_ASSIGN(names.withMaster, addStage0Optimizer(run, names));
+        auto named = addStage0Optimizer(run, names);
+        const bool isInLayers = run.model.root().find("module").isNone() && !run.folder.layers.empty();
+        if (!named && isInLayers && named.error().code() != ErrorCode::Cancelled) { // its masters would be named by the module's copies
+            run.find(Severity::Info, "optimizer-not-read", fmt::format("The optimizer in {} is not shown: {}.", run.builder.file(run.model.id).name, named.error().text()), run.model.id);
+            return {};
+        }
+        SHARDLENS_ASSIGN(names.withMaster, std::move(named));
         return {};
     }
     case Stage::Zero3: {
@@ -104,9 +111,9 @@ Match probe(const Candidate& candidate)
     return looksLikeRoot(candidate) ? Match::ByContent : Match::No;
 }
 
-Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job, std::uint32_t mpRank)
 {
-    SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
+    SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options, mpRank));
     OpenedRun out{std::make_unique<Run>(candidate, std::move(folder)), {}};
     Run& run = *out.run;
     if (run.folder.isUniversal) {
@@ -140,6 +147,14 @@ Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options
 
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
+    SHARDLENS_ASSIGN(const TagFolder folder, resolve(candidate, options));
+    const bool isParallel = !folder.layers.empty() || folder.mpRanks.size() > 1 || (folder.mpRanks.size() == 1 && *folder.mpRanks.begin() != 0);
+    if (isParallel && !folder.isUniversal) {
+        SHARDLENS_ASSIGN(auto run, readParallelRun(candidate, options, job));
+        return std::move(run->builder).finish();
+    }
+    if (options.rules)
+        return Error{ErrorCode::Refused, "--rules is for checkpoints of tensor-parallel ranks, and this run has none"};
     SHARDLENS_ASSIGN(OpenedRun opened, readRun(candidate, options, job));
     return std::move(opened.run->builder).finish();
 }

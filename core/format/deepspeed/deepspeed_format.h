@@ -17,6 +17,7 @@ struct OpenedRun {
     std::unique_ptr<Run> run;
     ModuleNames names;
 };
-[[nodiscard]] Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job);
+// One model-parallel rank: of several, each is a run of its own.
+[[nodiscard]] Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options, JobContext& job, std::uint32_t mpRank = 0);
 
 } // namespace shardlens::deepspeed

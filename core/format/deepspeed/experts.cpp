@@ -72,10 +72,10 @@ Result<ExpertCounts> expertCounts(const Run& run)
     return out;
 }
 
-std::string fileNameOf(const ExpertNumber& number)
+std::string fileNameOf(const ExpertNumber& number, std::uint32_t mpRank)
 {
     const std::string layer = number.layer ? fmt::format("layer_{}_", *number.layer) : "";
-    return fmt::format("{}expert_{}_mp_rank_00_model_states.pt", layer, number.expert);
+    return fmt::format("{}expert_{}_mp_rank_{:02d}_model_states.pt", layer, number.expert, mpRank);
 }
 
 std::string textOf(const ExpertNumber& number)
@@ -112,7 +112,7 @@ Status findModules(Run& run)
 void sayMissingExpert(Run& run, const ExpertNumber& number, FileId file)
 {
     run.find(Severity::Error, "missing-file",
-             fmt::format("{} has no file {}: it is not in the folder. Copy it here; the weights that its model used lie nowhere else.", textOf(number), fileNameOf(number)), file);
+             fmt::format("{} has no file {}: it is not in the folder. Copy it here; the weights that its model used lie nowhere else.", textOf(number), fileNameOf(number, run.folder.mpRank)), file);
 }
 
 Status openFiles(Run& run, const ExpertCounts& counts)
@@ -127,7 +127,7 @@ Status openFiles(Run& run, const ExpertCounts& counts)
                 run.expertFiles.push_back({number, openRankFile(run, name->second, std::nullopt)});
                 continue;
             }
-            run.expertFiles.push_back({number, missingRankFile(run, fileNameOf(number), std::nullopt)});
+            run.expertFiles.push_back({number, missingRankFile(run, fileNameOf(number, run.folder.mpRank), std::nullopt)});
             if (missing++ < kMissingExpertsSaid)
                 sayMissingExpert(run, number, run.expertFiles.back().file.id);
         }
@@ -268,7 +268,7 @@ Status openMoeOptimizers(Run& run)
     for (std::uint32_t rank = 0; rank < size; ++rank) {
         if (run.moeOptimizers.contains(rank))
             continue;
-        const std::string name = fmt::format("expp_rank_{}_mp_rank_00_optim_states.pt", rank);
+        const std::string name = fmt::format("expp_rank_{}_mp_rank_{:02d}_optim_states.pt", rank, run.folder.mpRank);
         RankFile file = missingRankFile(run, name, std::nullopt);
         run.find(Severity::Error, "missing-file",
                  fmt::format("Expert-parallel rank {} has no file {}: it is not in the folder. Copy it here; the optimizer states of its experts lie nowhere else.", rank, name), file.id);

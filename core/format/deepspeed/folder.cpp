@@ -97,7 +97,6 @@ Status refuseOtherLayouts(const Candidate& folder)
     const auto follows = [](const std::string& what) {
         return Error{ErrorCode::Unsupported, what + ": recognised, and reading it follows in a later version"};
     };
-    std::set<std::uint32_t> modelParallel;
     for (const DirectoryEntry& entry : folder.entries) {
         if (entry.isFolder && entry.name == "offloaded_tensors")
             return Error{ErrorCode::Unsupported, "optimizer states offloaded to NVMe (offloaded_tensors/) are not in the rank files; "
@@ -106,23 +105,16 @@ Status refuseOtherLayouts(const Candidate& folder)
         if (!name)
             continue;
         switch (name->kind) {
-        case FileKind::PipelineLayer:
-            if (looksUniversal(folder.entries))
-                break; // beside zero/: what no optimizer owns
-            return follows(fmt::format("a pipeline-parallel run ({})", printable(entry.name)));
         case FileKind::Inference: return follows("a tensor-parallel inference set (ds_inference_config.json)");
         case FileKind::Fragment: return Error{ErrorCode::Unsupported, fmt::format("{} is a fragment of the parallel FastPersist writer, which is not read", printable(entry.name))};
         case FileKind::Model:
         case FileKind::ModelStage3:
         case FileKind::Expert:
         case FileKind::MoeOptimizer:
-        case FileKind::Optimizer: modelParallel.insert(name->mpRank); break;
+        case FileKind::PipelineLayer:
+        case FileKind::Optimizer: break;
         }
     }
-    if (looksUniversal(folder.entries))
-        return {};
-    if (modelParallel.size() > 1 || (modelParallel.size() == 1 && *modelParallel.begin() != 0))
-        return follows(fmt::format("{} model-parallel ranks (tensor or pipeline parallel)", modelParallel.size()));
     return {};
 }
 
@@ -158,10 +150,20 @@ void chooseOptimizers(TagFolder& out, const std::map<std::string, std::map<std::
                                     kNoTensor, kNoFile, std::nullopt});
 }
 
-Result<TagFolder> listTag(const Candidate& folder)
+Status addLayer(TagFolder& out, const std::string& entry, const FileName& name)
+{
+    const auto [known, isNew] = out.layers[*name.layer].try_emplace(name.model.value_or(0), entry);
+    if (!isNew)
+        return Error{ErrorCode::Corrupt, fmt::format("two files of one layer: {} and {}", printable(known->second), printable(entry))};
+    out.hasModelAxis = out.hasModelAxis || name.model.has_value();
+    return {};
+}
+
+Result<TagFolder> listTag(const Candidate& folder, std::uint32_t mpRank)
 {
     SHARDLENS_TRY(refuseOtherLayouts(folder));
     TagFolder out;
+    out.mpRank = mpRank;
     out.path = folder.path;
     out.root = folder.path;
     out.tag = folder.name();
@@ -177,6 +179,13 @@ Result<TagFolder> listTag(const Candidate& folder)
                 out.otherModels.push_back(entry.name);
             continue;
         }
+        if (name->kind == FileKind::PipelineLayer) {
+            SHARDLENS_TRY(addLayer(out, entry.name, *name));
+            continue;
+        }
+        out.mpRanks.insert(name->mpRank);
+        if (name->mpRank != mpRank)
+            continue;
         if (name->kind == FileKind::Model && !out.model.empty())
             return Error{ErrorCode::Corrupt, fmt::format("two files of one rank: {} and {}", printable(out.model), printable(entry.name))};
         if (name->kind == FileKind::Model)
@@ -218,17 +227,17 @@ bool looksLikeRoot(const Candidate& candidate)
     return hasFolder && !tagsIn(candidate).empty();
 }
 
-Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options)
+Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options, std::uint32_t mpRank)
 {
     if (!candidate.isFolder) {
         SHARDLENS_ASSIGN(const Candidate parent, parentOf(candidate));
-        return resolve(parent, options);
+        return resolve(parent, options, mpRank);
     }
     if (looksLikeTagFolder(candidate.entries) && !options.tag)
-        return listTag(candidate);
+        return listTag(candidate, mpRank);
     SHARDLENS_ASSIGN(const std::string tag, chooseTag(candidate, options));
     SHARDLENS_ASSIGN(const Candidate folder, lookAt(candidate.path + "/" + tag));
-    auto listed = listTag(folder);
+    auto listed = listTag(folder, mpRank);
     if (!listed)
         return listed.takeError().within(printable(tag));
     listed->root = candidate.path;

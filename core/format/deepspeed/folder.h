@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,12 @@ struct ExpertNumber {
     auto operator<=>(const ExpertNumber&) const = default;
 };
 
-// A tag folder: its files by data-parallel rank. One model-parallel rank; more is refused when it is read (tensor and pipeline parallel follow).
+// A tag folder: the files of one model-parallel rank by data-parallel rank, and what the names say of the others.
 struct TagFolder {
+    std::uint32_t mpRank = 0;
+    std::set<std::uint32_t> mpRanks; // of all files
+    std::map<std::uint32_t, std::map<std::uint32_t, std::string>> layers; // files of pipeline layers: by number, by tensor-parallel rank (0 without a model axis)
+    bool hasModelAxis = false;       // their names say the tensor-parallel rank
     std::string path;
     std::string root;     // the folder with `latest`; the tag folder itself where it was opened directly
     std::string tag;
@@ -44,6 +49,7 @@ struct TagFolder {
 
 // Which tag folder a candidate means (root with `latest` or --tag, tag folder, the file `latest` itself), and what lies in it.
 // Refused: `latest` that names no folder (the choices are listed), several tags without `latest`, layouts that are not read yet (by name).
-[[nodiscard]] Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options);
+// The files are those of `mpRank`.
+[[nodiscard]] Result<TagFolder> resolve(const Candidate& candidate, const OpenOptions& options, std::uint32_t mpRank = 0);
 
 } // namespace shardlens::deepspeed

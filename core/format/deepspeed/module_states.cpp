@@ -98,8 +98,10 @@ Status addModule(Run& run, const ModuleNames& names)
     if (!run.model.torch)
         return {};
     const pickle::Value module = run.model.root().find("module");
+    if (module.isNone() && !run.folder.layers.empty())
+        return {}; // in files of its layers
     if (module.isNone())
-        return Error{ErrorCode::Unsupported, "the model file holds no module (a pipeline run keeps it in layer files, which are read in a later version)"};
+        return Error{ErrorCode::Unsupported, "the model file holds no module, and no files of pipeline layers (layer_00-model_states.pt) are beside it"};
     TorchPieces pieces(run.builder, run.model.id, *run.model.torch);
     for (std::size_t i = 0; i < module.size(); ++i) {
         const std::string name(module.keyAt(i).asText().value_or(""));

@@ -100,7 +100,12 @@ std::optional<FileName> pipelineFile(std::string_view name)
     std::uint32_t layer = 0;
     if (!scan.literal("layer_") || !scan.number(layer, 2) || !name.ends_with("-model_states.pt"))
         return std::nullopt;
-    return FileName{FileKind::PipelineLayer, "", 0, 0};
+    FileName out{FileKind::PipelineLayer, "", 0, 0};
+    out.layer = layer;
+    std::uint32_t model = 0;
+    if (scan.literal("-model_") && scan.number(model, 2))
+        out.model = model;
+    return out;
 }
 
 } // namespace

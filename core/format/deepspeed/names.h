@@ -26,6 +26,7 @@ struct FileName {
     std::uint32_t mpRank = 0;  // pipeline × tensor
     std::optional<std::uint32_t> layer{}; // of an expert: the number of its mixture-of-experts module; 0.5.x writes none
     std::uint32_t expert = 0;             // its number in the whole model
+    std::optional<std::uint32_t> model{}; // of a pipeline layer (its number is `layer`): the tensor-parallel rank, where the topology has a model axis
 };
 
 // nullopt for any other name.

@@ -189,17 +189,18 @@ Status openRankFiles(Run& run, JobContext& job)
         takeStage3Model(run);
         if (run.folder.optimizers.empty() && run.model.torch)
             run.world = worldOf(run, run.folder.stage3Models.size());
-        complete(run, run.stage3Models, run.folder.stage3Models, "zero_pp_rank_{}_mp_rank_00_model_states.pt");
+        complete(run, run.stage3Models, run.folder.stage3Models, fmt::format("zero_pp_rank_{{}}_mp_rank_{:02d}_model_states.pt", run.folder.mpRank));
     }
     if (!run.model.torch) {
-        const std::string name = stage3 && !run.folder.stage3Models.empty() ? "zero_pp_rank_0_mp_rank_00_model_states.pt" : "mp_rank_00_model_states.pt";
+        const std::string name = stage3 && !run.folder.stage3Models.empty() ? fmt::format("zero_pp_rank_0_mp_rank_{:02d}_model_states.pt", run.folder.mpRank)
+                                                                                  : fmt::format("mp_rank_{:02d}_model_states.pt", run.folder.mpRank);
         const bool isThere = !run.folder.model.empty() || !run.folder.stage3Models.empty();
         return Error{isThere ? ErrorCode::Corrupt : ErrorCode::NotFound,
                      fmt::format("{} {}; the names and shapes of the parameters lie only there", name, isThere ? "cannot be read" : "is not in the folder")};
     }
     const bool isZero = !run.folder.optimizers.empty() || !run.model.root().find("param_shapes").isNone();
     if (isZero)
-        complete(run, run.optimizers, run.folder.optimizers, run.folder.optimizerPrefix + "zero_pp_rank_{}_mp_rank_00_optim_states.pt");
+        complete(run, run.optimizers, run.folder.optimizers, fmt::format("{}zero_pp_rank_{{}}_mp_rank_{:02d}_optim_states.pt", run.folder.optimizerPrefix, run.folder.mpRank));
     findLateFiles(run);
     for (const Finding& finding : run.folder.findings)
         run.builder.addFinding(finding);
