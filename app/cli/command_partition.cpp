@@ -103,7 +103,8 @@ Result<Partition> cutAt(const PartitionArguments& arguments, const PartitionInpu
     SHARDLENS_ASSIGN(const std::vector<std::uint64_t> numbers, wholeNumbersOf(arguments.parts, "boundary"));
     for (const std::uint64_t number : numbers) {
         if (number > input.layers)
-            return Error{ErrorCode::Refused, fmt::format("boundary {} lies behind the last of {}", number, plural(input.layers, "layer", "layers"))};
+            return Error{ErrorCode::Refused,
+                         fmt::format("boundary {} lies behind the last of {}", number, plural(input.layers, "layer", "layers"))};
         parts.push_back(static_cast<std::uint32_t>(number));
     }
     return partitionAt(std::move(parts), input.layers, input.preview.weights);
@@ -161,10 +162,14 @@ Status partition(const PartitionArguments& arguments, CommandContext& context)
 void addInputOptions(CLI::App& command, PartitionArguments& arguments)
 {
     CLI::Option* path = command.add_option("PATH", arguments.path, "A checkpoint: its layers and their trainable parameters");
-    CLI::Option* tag = command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
-    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")->type_name("LIST")->excludes(path);
+    CLI::Option* tag =
+        command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")
+        ->type_name("LIST")
+        ->excludes(path);
     command.add_option("--names", arguments.names, "Class names of the layers, for type:RE")->type_name("LIST");
-    CLI::Option* before = command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
+    CLI::Option* before =
+        command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
     CLI::Option* behind = command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");
     for (CLI::Option* one : {tag, before, behind})
         one->needs(path);
@@ -175,11 +180,13 @@ void addMethodOptions(CLI::App& command, PartitionArguments& arguments)
     CLI::Option* stages = command.add_option("--stages", arguments.stages, "Number of pipeline stages (default: those of the run)")
                               ->type_name("N")
                               ->check(CLI::Range(std::uint64_t{1}, kMostStages).description(""));
-    CLI::Option* method = command.add_option("--method", arguments.method, "uniform, parameters or type:RE (default: parameters)")->type_name("METHOD");
-    CLI::Option* version = command.add_option("--deepspeed-version", arguments.deepspeedVersion,
-                                              "Cut as that version does (default: as since 0.12.5)")
-                               ->type_name("X.Y.Z");
-    CLI::Option* parts = command.add_option("--parts", arguments.parts, "Your own boundaries instead of a method: 0,3,7")->type_name("LIST");
+    CLI::Option* method =
+        command.add_option("--method", arguments.method, "uniform, parameters or type:RE (default: parameters)")->type_name("METHOD");
+    CLI::Option* version =
+        command.add_option("--deepspeed-version", arguments.deepspeedVersion, "Cut as that version does (default: as since 0.12.5)")
+            ->type_name("X.Y.Z");
+    CLI::Option* parts =
+        command.add_option("--parts", arguments.parts, "Your own boundaries instead of a method: 0,3,7")->type_name("LIST");
     for (CLI::Option* one : {stages, method, version})
         parts->excludes(one);
     for (auto [name, size, axis] : {std::tuple{"--dp", &arguments.dp, "Data"}, std::tuple{"--tp", &arguments.tp, "Tensor"}})
