@@ -63,12 +63,9 @@ Status readCheckpoint(const PartitionArguments& arguments, CommandContext& conte
     auto layers = pipelineLayersOf(*checkpoint, options);
     if (!layers)
         return layers.takeError().within(printable(arguments.path));
-    const Topology& topology = checkpoint->topology();
     input.title = fmt::format("{}, {}", printable(checkpoint->title()), checkpoint->formatTitle());
-    if (layers->isPipelineRun && !topology.axes.empty()) {
-        input.stages = topology.sizeOf(Axis::Pp);
-        input.preview.axes = StageAxes{topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
-    }
+    input.stages = layers->stages;
+    input.preview.axes = layers->axes;
     input.preview.weights = weightsOf(*layers);
     input.preview.layers = layers.take();
     return {};

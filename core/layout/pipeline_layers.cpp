@@ -3,7 +3,6 @@
 #include "core/base/checked.h"
 #include "core/base/text.h"
 #include "core/layout/parameter_use.h"
-#include "core/layout/partition.h"
 
 #include <fmt/format.h>
 
@@ -297,6 +296,21 @@ std::string trainableNote(TrainableFrom from)
     return "";
 }
 
+// Where the axes are stages, data and tensor, in this order (some may be missing).
+std::optional<StageAxes> stageAxesOf(const Topology& topology)
+{
+    const auto placeOf = [](Axis axis) { return axis == Axis::Pp ? 0 : axis == Axis::Dp ? 1 : axis == Axis::Tp ? 2 : -1; };
+    int last = -1;
+    for (const Topology::Size& one : topology.axes) {
+        if (one.size <= 1)
+            continue;
+        if (placeOf(one.axis) <= last)
+            return std::nullopt;
+        last = placeOf(one.axis);
+    }
+    return StageAxes{topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
+}
+
 } // namespace
 
 Result<PipelineLayers> pipelineLayersOf(const Checkpoint& checkpoint, const LayerOptions& options)
@@ -308,6 +322,10 @@ Result<PipelineLayers> pipelineLayersOf(const Checkpoint& checkpoint, const Laye
         return out;
     if (std::string note = trainableNote(uses.trainableFrom); !note.empty())
         out->notes.push_back(std::move(note));
+    if (const std::uint32_t stages = checkpoint.topology().sizeOf(Axis::Pp); stages > 1) {
+        out->stages = stages;
+        out->axes = stageAxesOf(checkpoint.topology());
+    }
     if (const std::uint32_t ranks = checkpoint.topology().sizeOf(Axis::Tp); ranks > 1)
         out->notes.push_back(fmt::format("Parameters are counted on one of {} tensor-parallel ranks, as DeepSpeed counts them.", ranks));
     return out;

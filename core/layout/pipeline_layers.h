@@ -2,6 +2,7 @@
 
 #include "core/base/regex.h"
 #include "core/base/result.h"
+#include "core/layout/partition.h"
 #include "core/model/checkpoint.h"
 
 #include <cstdint>
@@ -24,6 +25,8 @@ struct PipelineLayer {
 struct PipelineLayers {
     std::vector<PipelineLayer> layers; // at least one
     bool isPipelineRun = false;        // the layers of a PipelineModule; else layers that the names number
+    std::uint32_t stages = 0;          // of the run that wrote the checkpoint; 0 where that was no pipeline
+    std::optional<StageAxes> axes;     // of that run, where its ranks are numbered as in partition.h
     std::vector<std::string> notes;    // sentences: what the list leaves open
 };
 

@@ -118,12 +118,9 @@ void PipelinePlan::read(bool isFirst)
 // The run's own stages and sizes, or a usual number.
 void PipelinePlan::adoptRun()
 {
-    const Topology& topology = m_checkpoint->topology();
-    m_question.stages = std::min(kUsualStages, static_cast<std::uint32_t>(m_layers->layers.size()));
-    if (!m_layers->isPipelineRun || topology.axes.empty())
-        return;
-    m_question.stages = topology.sizeOf(Axis::Pp);
-    m_question.axes = {topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
+    const auto layers = static_cast<std::uint32_t>(m_layers->layers.size());
+    m_question.stages = m_layers->stages > 0 ? m_layers->stages : std::min(kUsualStages, layers);
+    m_question.axes = m_layers->axes.value_or(StageAxes{});
 }
 
 void PipelinePlan::ask(const PipelineQuestion& question)

@@ -186,6 +186,28 @@ TEST(PipelineLayers, CountOneTensorParallelRank)
     EXPECT_THAT(layers->notes, Contains(HasSubstr("one of 2 tensor-parallel ranks")));
 }
 
+TEST(PipelineLayers, KnowTheStagesAndRanksOfTheirRun)
+{
+    const auto run = [](const Topology& topology) {
+        Model model;
+        model.builder().setTopology(topology);
+        model.addTrained("h.0.w", {3});
+        model.addTrained("h.1.w", {3});
+        return model.layers().take();
+    };
+    const PipelineLayers usual = run({{{Axis::Pp, 3}, {Axis::Dp, 2}, {Axis::Tp, 4}}});
+    EXPECT_EQ(usual.stages, 3u);
+    ASSERT_TRUE(usual.axes);
+    EXPECT_EQ(usual.axes->dp, 2u);
+    EXPECT_EQ(usual.axes->tp, 4u);
+    EXPECT_EQ(run({{{Axis::Pp, 2}, {Axis::Tp, 4}}}).axes->dp, 1u);
+    EXPECT_EQ(run({{{Axis::Dp, 2}}}).stages, 0u);
+    EXPECT_EQ(run({{{Axis::Pp, 1}, {Axis::Dp, 2}}}).stages, 0u) << "one stage is no pipeline";
+    EXPECT_FALSE(run({{{Axis::Tp, 2}, {Axis::Pp, 2}}}).axes) << "ranks are numbered in another order";
+    EXPECT_FALSE(run({{{Axis::Pp, 2}, {Axis::Ep, 2}}}).axes);
+    EXPECT_TRUE(run({{{Axis::Dp, 1}, {Axis::Pp, 2}, {Axis::Tp, 2}}}).axes) << "an axis of one is of no account";
+}
+
 TEST(NumberedLayers, HaveEntriesBeforeAndBehind)
 {
     Model model;
