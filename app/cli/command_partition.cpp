@@ -15,8 +15,7 @@ namespace {
 constexpr std::uint32_t kMostRanksOfAxis = 1'000'000;
 
 struct PartitionArguments {
-    std::string path;
-    std::optional<std::string> tag;
+    SourceArguments source; // its path may be empty
     std::string weights;
     std::string names;
     std::uint64_t stages = 0; // 0: the run's own
@@ -59,10 +58,10 @@ struct PartitionInput {
 Status readCheckpoint(const PartitionArguments& arguments, CommandContext& context, PartitionInput& input)
 {
     SHARDLENS_ASSIGN(const LayerOptions options, layerOptions(arguments));
-    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, SourceArguments({arguments.path, arguments.tag}).open(context.job));
+    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(context.job));
     auto layers = pipelineLayersOf(*checkpoint, options);
     if (!layers)
-        return layers.takeError().within(printable(arguments.path));
+        return layers.takeError().within(printable(arguments.source.path));
     input.title = fmt::format("{}, {}", printable(checkpoint->title()), checkpoint->formatTitle());
     input.stages = layers->stages;
     input.preview.axes = layers->axes;
@@ -74,7 +73,7 @@ Status readCheckpoint(const PartitionArguments& arguments, CommandContext& conte
 Result<PartitionInput> inputOf(const PartitionArguments& arguments, CommandContext& context)
 {
     PartitionInput out;
-    if (!arguments.path.empty())
+    if (!arguments.source.path.empty())
         SHARDLENS_TRY(readCheckpoint(arguments, context, out));
     if (!arguments.weights.empty()) {
         SHARDLENS_ASSIGN(out.preview.weights, wholeNumbersOf(arguments.weights, "weight"));
@@ -158,18 +157,17 @@ Status partition(const PartitionArguments& arguments, CommandContext& context)
 
 void addInputOptions(CLI::App& command, PartitionArguments& arguments)
 {
-    CLI::Option* path = command.add_option("PATH", arguments.path, "A checkpoint: its layers and their trainable parameters");
-    CLI::Option* tag =
-        command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    addSourceArguments(command, arguments.source);
+    CLI::Option* path = command.get_option("PATH")->required(false)->description("A checkpoint: its layers and their trainable parameters");
+    command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
+    command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");
+    for (CLI::Option* one : command.get_options())
+        if (one != path && one != command.get_help_ptr())
+            one->needs(path);
     command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")
         ->type_name("LIST")
         ->excludes(path);
     command.add_option("--names", arguments.names, "Class names of the layers, for type:RE")->type_name("LIST");
-    CLI::Option* before =
-        command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
-    CLI::Option* behind = command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");
-    for (CLI::Option* one : {tag, before, behind})
-        one->needs(path);
 }
 
 void addMethodOptions(CLI::App& command, PartitionArguments& arguments)
