@@ -207,8 +207,9 @@ private:
                 order.push_back(key);
             rows[key].layers.try_emplace(numbered->number);
         }
+        const bool hasLongRow = std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.second.layers.size() > 1; });
         for (const std::string& key : order)
-            if (rows.at(key).layers.size() > 1) {
+            if (!hasLongRow || rows.at(key).layers.size() > 1) {
                 SHARDLENS_TRY(fillRow(key, rows.at(key)));
                 rows.at(key).place = m_order.size();
                 m_order.push_back(key);

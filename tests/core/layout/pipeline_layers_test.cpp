@@ -258,11 +258,19 @@ TEST(NumberedLayers, SortedNamesPutTheHeadBehindAndPatternsSayTheRest)
     EXPECT_THAT(rowsOf(sorted()->layers(options)).back(), "behind the layers:3/0") << "--before decides first";
 }
 
+TEST(NumberedLayers, MayBeOneLayer)
+{
+    Model model;
+    for (const char* name : {"embed", "layers.0.w", "layers.0.b", "norm"})
+        model.addPlain(name, {3});
+    EXPECT_THAT(rowsOf(model.layers()), ElementsAre("before the layers:3/0", "layers.0:6/0", "behind the layers:3/0"));
+}
+
 TEST(NumberedLayers, RefuseModelsWithoutNumbersAndNumbersWithoutEnd)
 {
     Model plain;
     plain.addPlain("weight", {2});
-    plain.addPlain("head.0.weight", {2});
+    plain.addPlain("head.weight.0", {2}); // a number that names no module
     EXPECT_THAT(rowsOf(plain.layers()), ElementsAre(HasSubstr("no names number its layers")));
     Model endless;
     endless.addPlain("h.0.w", {2});
