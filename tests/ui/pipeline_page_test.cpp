@@ -300,6 +300,19 @@ TEST_F(PipelinePageTest, ManyStagesAndOneStageAreDrawn)
     EXPECT_FALSE(page->strip()->grab().isNull());
 }
 
+TEST_F(PipelinePageTest, ALongCutIsSaidAndGivesWayToTheNextQuestion)
+{
+    std::vector<std::pair<std::string, std::uint64_t>> tensors;
+    for (std::uint64_t i = 0; i < 3000; ++i)
+        tensors.emplace_back("h." + std::to_string(i) + ".w", 1 + i % 7);
+    PipelinePage* page = opened(model(tensors));
+    EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready; }));
+    page->controls()->stages()->setValue(1000);
+    EXPECT_EQ(page->message(), "Cutting 3,000 layers into 1,000 stages…");
+    page->controls()->stages()->setValue(1);
+    EXPECT_TRUE(waitForParts(page, {0, 3000}));
+}
+
 TEST(StageRows, IsAModelWhoseRowsStayWhileBoundariesMove)
 {
     StageRows rows;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostUndone = 200;
 constexpr std::uint32_t kUsualStages = 4;
+constexpr double kSlowSteps = 3e8; // of the partitioner: more take longer than what shows may stay
 
 // What a worker cuts, and what it answers.
 struct CutWork {
@@ -152,6 +153,9 @@ void PipelinePlan::cut()
         return;
     }
     CutWork work{m_question, m_layers ? weightsOf(*m_layers) : std::vector<std::uint64_t>{}, m_layers ? m_layers->layers.size() : 0};
+    const auto layers = static_cast<double>(work.layers);
+    if (layers * layers * static_cast<double>(m_question.stages) > kSlowSteps)
+        settle(State::Reading, tr("Cutting %1 layers into %2 stages…").arg(numberText(work.layers), numberText(m_question.stages)));
     m_run.start(
         [work = std::move(work)](const std::stop_token& stop) { return std::make_shared<Result<CutAnswer>>(cutAsDeepSpeed(work, stop)); },
         [this](const std::shared_ptr<Result<CutAnswer>>& answer) {

@@ -45,7 +45,7 @@ public:
     [[nodiscard]] const PipelineQuestion& question() const { return m_question; }
 
     [[nodiscard]] State state() const { return m_state; }
-    [[nodiscard]] const QString& message() const { return m_message; } // a sentence; empty in Ready and Reading
+    [[nodiscard]] const QString& message() const { return m_message; } // a sentence; empty in Ready, and in Reading where that is quick
     [[nodiscard]] bool hasLayers() const { return m_layers.has_value(); }
     // Whether names without a number have a place that somebody may have to say.
     [[nodiscard]] bool placesNames() const { return m_layers && !m_layers->isPipelineRun; }

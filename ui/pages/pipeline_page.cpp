@@ -227,7 +227,7 @@ void PipelinePage::follow()
     const bool isReady = state == PipelinePlan::State::Ready;
     m_controls->show(m_plan->question(), {state != PipelinePlan::State::Reading && !m_plan->hasLayers(), m_plan->placesNames()});
     m_stack->setCurrentWidget(isReady ? m_body : static_cast<QWidget*>(m_message));
-    m_message->setText(state == PipelinePlan::State::Reading ? tr("Reading the layers…") : m_plan->message());
+    m_message->setText(m_plan->message().isEmpty() ? tr("Reading the layers…") : m_plan->message());
     m_reset->setEnabled(m_plan->isMoved());
     m_copy->setEnabled(isReady);
     m_export->setEnabled(isReady);
