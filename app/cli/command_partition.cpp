@@ -15,8 +15,7 @@ namespace {
 constexpr std::uint32_t kMostRanksOfAxis = 1'000'000;
 
 struct PartitionArguments {
-    std::string path;
-    std::optional<std::string> tag;
+    SourceArguments source; // its path may be empty
     std::string weights;
     std::string names;
     std::uint64_t stages = 0; // 0: the run's own
@@ -59,16 +58,13 @@ struct PartitionInput {
 Status readCheckpoint(const PartitionArguments& arguments, CommandContext& context, PartitionInput& input)
 {
     SHARDLENS_ASSIGN(const LayerOptions options, layerOptions(arguments));
-    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, openCheckpoint(arguments.path, {arguments.tag, std::nullopt, std::nullopt}, context.job));
+    SHARDLENS_ASSIGN(const CheckpointPtr checkpoint, arguments.source.open(context.job));
     auto layers = pipelineLayersOf(*checkpoint, options);
     if (!layers)
-        return layers.takeError().within(printable(arguments.path));
-    const Topology& topology = checkpoint->topology();
+        return layers.takeError().within(printable(arguments.source.path));
     input.title = fmt::format("{}, {}", printable(checkpoint->title()), checkpoint->formatTitle());
-    if (layers->isPipelineRun && !topology.axes.empty()) {
-        input.stages = topology.sizeOf(Axis::Pp);
-        input.preview.axes = StageAxes{topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
-    }
+    input.stages = layers->stages;
+    input.preview.axes = layers->axes;
     input.preview.weights = weightsOf(*layers);
     input.preview.layers = layers.take();
     return {};
@@ -77,7 +73,7 @@ Status readCheckpoint(const PartitionArguments& arguments, CommandContext& conte
 Result<PartitionInput> inputOf(const PartitionArguments& arguments, CommandContext& context)
 {
     PartitionInput out;
-    if (!arguments.path.empty())
+    if (!arguments.source.path.empty())
         SHARDLENS_TRY(readCheckpoint(arguments, context, out));
     if (!arguments.weights.empty()) {
         SHARDLENS_ASSIGN(out.preview.weights, wholeNumbersOf(arguments.weights, "weight"));
@@ -103,7 +99,8 @@ Result<Partition> cutAt(const PartitionArguments& arguments, const PartitionInpu
     SHARDLENS_ASSIGN(const std::vector<std::uint64_t> numbers, wholeNumbersOf(arguments.parts, "boundary"));
     for (const std::uint64_t number : numbers) {
         if (number > input.layers)
-            return Error{ErrorCode::Refused, fmt::format("boundary {} lies behind the last of {}", number, plural(input.layers, "layer", "layers"))};
+            return Error{ErrorCode::Refused,
+                         fmt::format("boundary {} lies behind the last of {}", number, plural(input.layers, "layer", "layers"))};
         parts.push_back(static_cast<std::uint32_t>(number));
     }
     return partitionAt(std::move(parts), input.layers, input.preview.weights);
@@ -160,14 +157,17 @@ Status partition(const PartitionArguments& arguments, CommandContext& context)
 
 void addInputOptions(CLI::App& command, PartitionArguments& arguments)
 {
-    CLI::Option* path = command.add_option("PATH", arguments.path, "A checkpoint: its layers and their trainable parameters");
-    CLI::Option* tag = command.add_option("--tag", arguments.tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
-    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")->type_name("LIST")->excludes(path);
+    addSourceArguments(command, arguments.source);
+    CLI::Option* path = command.get_option("PATH")->required(false)->description("A checkpoint: its layers and their trainable parameters");
+    command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
+    command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");
+    for (CLI::Option* one : command.get_options())
+        if (one != path && one != command.get_help_ptr())
+            one->needs(path);
+    command.add_option("--weights", arguments.weights, "Instead of PATH: the trainable parameters of each layer: 400,52*6,400")
+        ->type_name("LIST")
+        ->excludes(path);
     command.add_option("--names", arguments.names, "Class names of the layers, for type:RE")->type_name("LIST");
-    CLI::Option* before = command.add_option("--before", arguments.before, "Names to count before the numbered layers of PATH")->type_name("RE");
-    CLI::Option* behind = command.add_option("--behind", arguments.behind, "Names to count behind them")->type_name("RE");
-    for (CLI::Option* one : {tag, before, behind})
-        one->needs(path);
 }
 
 void addMethodOptions(CLI::App& command, PartitionArguments& arguments)
@@ -175,11 +175,13 @@ void addMethodOptions(CLI::App& command, PartitionArguments& arguments)
     CLI::Option* stages = command.add_option("--stages", arguments.stages, "Number of pipeline stages (default: those of the run)")
                               ->type_name("N")
                               ->check(CLI::Range(std::uint64_t{1}, kMostStages).description(""));
-    CLI::Option* method = command.add_option("--method", arguments.method, "uniform, parameters or type:RE (default: parameters)")->type_name("METHOD");
-    CLI::Option* version = command.add_option("--deepspeed-version", arguments.deepspeedVersion,
-                                              "Cut as that version does (default: as since 0.12.5)")
-                               ->type_name("X.Y.Z");
-    CLI::Option* parts = command.add_option("--parts", arguments.parts, "Your own boundaries instead of a method: 0,3,7")->type_name("LIST");
+    CLI::Option* method =
+        command.add_option("--method", arguments.method, "uniform, parameters or type:RE (default: parameters)")->type_name("METHOD");
+    CLI::Option* version =
+        command.add_option("--deepspeed-version", arguments.deepspeedVersion, "Cut as that version does (default: as since 0.12.5)")
+            ->type_name("X.Y.Z");
+    CLI::Option* parts =
+        command.add_option("--parts", arguments.parts, "Your own boundaries instead of a method: 0,3,7")->type_name("LIST");
     for (CLI::Option* one : {stages, method, version})
         parts->excludes(one);
     for (auto [name, size, axis] : {std::tuple{"--dp", &arguments.dp, "Data"}, std::tuple{"--tp", &arguments.tp, "Tensor"}})

@@ -24,7 +24,8 @@ std::string shareBar(std::uint64_t weight, std::uint64_t most)
 {
     if (weight == 0 || most == 0)
         return "";
-    const auto columns = static_cast<std::size_t>(std::ceil(static_cast<double>(weight) / static_cast<double>(most) * double{kShareColumns}));
+    const auto columns =
+        static_cast<std::size_t>(std::ceil(static_cast<double>(weight) / static_cast<double>(most) * double{kShareColumns}));
     std::string out;
     for (std::size_t i = 0; i < columns; ++i)
         out += "█";
@@ -70,19 +71,23 @@ void printStages(Console& console, const PartitionPreview& preview)
     }
     table.print(console, 2);
     if (stages.size() > kMostListed)
-        console.line(console.styled(Style::Muted, fmt::format("  … {} more; --json and --csv have all", groupedText(stages.size() - kMostListed))));
+        console.line(
+            console.styled(Style::Muted, fmt::format("  … {} more; --json and --csv have all", groupedText(stages.size() - kMostListed))));
 }
 
 void printBalance(Console& console, const Partition& partition)
 {
-    const auto empty = std::count_if(partition.stages.begin(), partition.stages.end(), [](const PartitionStage& one) { return one.begin == one.end; });
+    const auto empty =
+        std::count_if(partition.stages.begin(), partition.stages.end(), [](const PartitionStage& one) { return one.begin == one.end; });
     if (partition.hasWeights) {
         const PartitionBalance balance = balanceOf(partition.stages);
-        const std::string mean = balance.mean < 1000 ? fmt::format("{:.4g}", balance.mean) : groupedText(static_cast<std::uint64_t>(std::llround(balance.mean)));
+        const std::string mean =
+            balance.mean < 1000 ? fmt::format("{:.4g}", balance.mean) : groupedText(static_cast<std::uint64_t>(std::llround(balance.mean)));
         console.line(fmt::format("  Stage {} is the heaviest: {:.2f} × the mean of {}.", balance.heaviest, balance.imbalance, mean));
     }
     if (empty > 0)
-        console.line(console.styled(Style::Warning, fmt::format("  {} no layer.", plural(static_cast<std::uint64_t>(empty), "stage has", "stages have"))));
+        console.line(console.styled(Style::Warning,
+                                    fmt::format("  {} no layer.", plural(static_cast<std::uint64_t>(empty), "stage has", "stages have"))));
 }
 
 void printBoundaries(Console& console, const Partition& partition)
@@ -131,7 +136,8 @@ void printPartition(Console& console, const PartitionPreview& preview, const Par
     const Partition& partition = preview.partition;
     if (!options.title.empty())
         console.line(console.styled(Style::Strong, options.title));
-    console.line(fmt::format("{} on {}, {}", plural(partition.parts.back(), "layer", "layers"), plural(partition.stages.size(), "stage", "stages"),
+    console.line(fmt::format("{} on {}, {}", plural(partition.parts.back(), "layer", "layers"),
+                             plural(partition.stages.size(), "stage", "stages"),
                              preview.method == "given" ? "boundaries as given" : printable(preview.method)));
     printStages(console, preview);
     printBalance(console, partition);

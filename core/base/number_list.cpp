@@ -40,8 +40,8 @@ Result<std::vector<std::string>> wordsOf(std::string_view text, std::string_view
         if (const std::size_t star = word.rfind('*'); star != std::string_view::npos) {
             times = numberIn(withoutSpaces(word.substr(star + 1))).value_or(0);
             if (times == 0)
-                return Error{ErrorCode::Refused, fmt::format("{} {}: '{}' does not say how many, as '{}*3' does", what, out.size() + 1, printable(word),
-                                                             printable(word.substr(0, star)))};
+                return Error{ErrorCode::Refused, fmt::format("{} {}: '{}' does not say how many, as '{}*3' does", what, out.size() + 1,
+                                                             printable(word), printable(word.substr(0, star)))};
             word = withoutSpaces(word.substr(0, star));
         }
         if (word.empty())
@@ -61,7 +61,8 @@ Result<std::vector<std::uint64_t>> wholeNumbersOf(std::string_view text, std::st
     for (const std::string& word : words) {
         const auto number = numberIn(word);
         if (!number || *number > kMost)
-            return Error{ErrorCode::Refused, fmt::format("{} {} is '{}', a whole number from 0 to {} is needed", what, out.size() + 1, printable(word), kMost)};
+            return Error{ErrorCode::Refused,
+                         fmt::format("{} {} is '{}', a whole number from 0 to {} is needed", what, out.size() + 1, printable(word), kMost)};
         out.push_back(*number);
     }
     return out;

@@ -41,7 +41,8 @@ std::uint64_t localElements(const Checkpoint& checkpoint, TensorId id)
 
 class UseCounter {
 public:
-    explicit UseCounter(const Checkpoint& checkpoint) : m_checkpoint(checkpoint), m_uses(checkpoint.parameters().size()), m_states(m_uses.size())
+    explicit UseCounter(const Checkpoint& checkpoint)
+        : m_checkpoint(checkpoint), m_uses(checkpoint.parameters().size()), m_states(m_uses.size())
     {
         for (const File& file : checkpoint.files())
             m_layerOfFile.push_back(layerNumberOfFile(file.name));

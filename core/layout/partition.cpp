@@ -36,9 +36,11 @@ Status checkCounts(const PartitionRequest& request)
     if (request.stages > kMostStages)
         return Error{ErrorCode::LimitExceeded, fmt::format("{} stages, at most {}", groupedText(request.stages), groupedText(kMostStages))};
     if (!request.weights.empty() && request.weights.size() != request.layers)
-        return Error{ErrorCode::Refused, fmt::format("{} for {}", plural(request.weights.size(), "weight", "weights"), plural(request.layers, "layer", "layers"))};
+        return Error{ErrorCode::Refused, fmt::format("{} for {}", plural(request.weights.size(), "weight", "weights"),
+                                                     plural(request.layers, "layer", "layers"))};
     if (!request.names.empty() && request.names.size() != request.layers)
-        return Error{ErrorCode::Refused, fmt::format("{} for {}", plural(request.names.size(), "name", "names"), plural(request.layers, "layer", "layers"))};
+        return Error{ErrorCode::Refused,
+                     fmt::format("{} for {}", plural(request.names.size(), "name", "names"), plural(request.layers, "layer", "layers"))};
     return {};
 }
 
@@ -77,9 +79,9 @@ Result<std::vector<std::uint64_t>> matchingLayers(const Regex& pattern, const Pa
     for (const std::string& name : request.names)
         out.push_back(pattern.search(name) ? 1 : 0);
     if (std::find(out.begin(), out.end(), 1u) == out.end())
-        return Error{ErrorCode::Refused,
-                     fmt::format("Partitioning '{}' found no valid layers to partition; give a pattern that is found, whatever the case, in a name of the layers: {}",
-                                 printable(pattern.pattern()), classNamesText(request.names))};
+        return Error{ErrorCode::Refused, fmt::format("Partitioning '{}' found no valid layers to partition; give a pattern that is found, "
+                                                     "whatever the case, in a name of the layers: {}",
+                                                     printable(pattern.pattern()), classNamesText(request.names))};
     return out;
 }
 
@@ -121,7 +123,8 @@ Result<PartitionMethod> parsePartitionMethod(std::string_view text)
         return PartitionMethod{PartitionMethod::Kind::Parameters, std::nullopt};
     constexpr std::string_view kType = "type:";
     if (!lowered.starts_with(kType))
-        return Error{ErrorCode::Refused, fmt::format("Partitioning method {} not implemented; uniform, parameters and type:PATTERN are", printable(lowered))};
+        return Error{ErrorCode::Refused,
+                     fmt::format("Partitioning method {} not implemented; uniform, parameters and type:PATTERN are", printable(lowered))};
     const std::string pattern = lowered.substr(kType.size(), lowered.find(':', kType.size()) - kType.size());
     SHARDLENS_ASSIGN(Regex compiled, Regex::compile(pattern, true));
     return PartitionMethod{PartitionMethod::Kind::Type, std::move(compiled)};
@@ -153,7 +156,8 @@ Result<Partition> partitionLayers(const PartitionRequest& request, std::stop_tok
         return out;
     }
     if (request.weights.empty())
-        return Error{ErrorCode::Refused, "the method 'parameters' balances weights: give those of the layers, or a checkpoint that has them"};
+        return Error{ErrorCode::Refused,
+                     "the method 'parameters' balances weights: give those of the layers, or a checkpoint that has them"};
     SHARDLENS_ASSIGN(std::vector<std::uint32_t> parts, balancedParts(request.weights, stages, request.rules, std::move(stop)));
     return partitionOf(std::move(parts), request.weights);
 }
@@ -163,7 +167,8 @@ Result<Partition> partitionAt(std::vector<std::uint32_t> parts, std::uint64_t la
     SHARDLENS_TRY(checkCounts({layers, parts.size() < 2 ? 0 : parts.size() - 1, {}, {}, weights, {}}));
     SHARDLENS_TRY(checkSum(weights));
     if (parts.front() != 0 || parts.back() != layers)
-        return Error{ErrorCode::Refused, fmt::format("the boundaries go from {} to {}, they have to go from 0 to {}, the number of layers", parts.front(), parts.back(), layers)};
+        return Error{ErrorCode::Refused, fmt::format("the boundaries go from {} to {}, they have to go from 0 to {}, the number of layers",
+                                                     parts.front(), parts.back(), layers)};
     for (std::size_t i = 1; i < parts.size(); ++i)
         if (parts[i] < parts[i - 1])
             return Error{ErrorCode::Refused, fmt::format("boundary {} is {}, less than the {} before it", i, parts[i], parts[i - 1])};
@@ -193,7 +198,8 @@ PartitionBalance balanceOf(std::span<const PartitionStage> stages)
     out.heaviest = static_cast<std::size_t>(heaviest - stages.begin());
     out.most = heaviest->weight;
     out.least = std::min_element(stages.begin(), stages.end(), lighter)->weight;
-    const std::uint64_t sum = std::accumulate(stages.begin(), stages.end(), std::uint64_t{0}, [](std::uint64_t a, const PartitionStage& b) { return a + b.weight; });
+    const std::uint64_t sum = std::accumulate(stages.begin(), stages.end(), std::uint64_t{0},
+                                              [](std::uint64_t a, const PartitionStage& b) { return a + b.weight; });
     out.mean = static_cast<double>(sum) / static_cast<double>(stages.size());
     out.imbalance = sum == 0 ? 1 : static_cast<double>(out.most) / out.mean;
     return out;

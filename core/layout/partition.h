@@ -17,8 +17,8 @@ namespace shardlens {
 
 // What changed between versions of DeepSpeed. Default: as since 0.12.5.
 struct PartitionRules {
-    bool spreadsRest = true;       // uniform: since 0.10.1 the first stages get one layer more each; before, the last stage took the whole rest
-    bool balancesExactly = true;   // parameters, type: since 0.12.5 by dynamic programming; before, by bisection of the heaviest stage
+    bool spreadsRest = true; // uniform: since 0.10.1 the first stages get one layer more each; before, the last stage took the whole rest
+    bool balancesExactly = true; // parameters, type: since 0.12.5 by dynamic programming; before, by bisection of the heaviest stage
 
     bool operator==(const PartitionRules&) const = default;
 };
@@ -44,12 +44,12 @@ struct PartitionRequest {
     PartitionMethod method;
     PartitionRules rules;
     std::span<const std::uint64_t> weights; // trainable parameters a layer; empty where nobody knows them
-    std::span<const std::string> names;     // class names of the layers (names of functions); empty where nobody knows them
+    std::span<const std::string> names; // class names of the layers (names of functions); empty where nobody knows them
 };
 
 struct PartitionStage {
     std::uint32_t begin = 0; // first layer
-    std::uint32_t end = 0;   // behind the last
+    std::uint32_t end = 0; // behind the last
     std::uint64_t weight = 0;
 
     bool operator==(const PartitionStage&) const = default;

@@ -23,7 +23,8 @@ struct BestCut {
 };
 
 // One more stage: for each i ≥ stage where that stage begins, written to `begins`. Ties take the last begin. Partial where stopped.
-BestCut addStage(const BestCut& before, std::span<const double> sums, std::uint32_t stage, std::span<std::uint32_t> begins, const std::stop_token& stop)
+BestCut addStage(const BestCut& before, std::span<const double> sums, std::uint32_t stage, std::span<std::uint32_t> begins,
+                 const std::stop_token& stop)
 {
     BestCut out{std::vector<double>(sums.size(), kUnreached), std::vector<double>(sums.size(), kUnreached)};
     for (std::size_t i = stage; i < sums.size() && !stop.stop_requested(); ++i) {
@@ -53,8 +54,8 @@ Result<std::vector<std::uint32_t>> exactParts(std::span<const std::uint64_t> wei
 {
     const std::uint64_t layers = weights.size();
     if (const std::uint64_t steps = layers * layers * stages; steps > kMostSteps)
-        return Error{ErrorCode::LimitExceeded, fmt::format("{} layers on {} stages take {} steps, at most {}", groupedText(layers), groupedText(stages),
-                                                           groupedText(steps), groupedText(kMostSteps))};
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} layers on {} stages take {} steps, at most {}", groupedText(layers),
+                                                           groupedText(stages), groupedText(steps), groupedText(kMostSteps))};
     std::vector<double> sums{0}; // of whole numbers, each rounded once
     std::uint64_t sum = 0;
     for (const std::uint64_t weight : weights)
@@ -113,9 +114,10 @@ Result<std::vector<std::uint32_t>> bisectedParts(std::span<const std::uint64_t> 
     for (const std::uint64_t weight : weights)
         sums.push_back(sum += static_cast<double>(weight));
     if (sum >= kMostBisected)
-        return Error{ErrorCode::LimitExceeded, fmt::format("the weights sum to {:.0f}, less than {:.0f} are allowed for DeepSpeed before 0.12.5: its bisection by "
-                                                           "thousandths does not end there",
-                                                           sum, kMostBisected)};
+        return Error{ErrorCode::LimitExceeded,
+                     fmt::format("the weights sum to {:.0f}, less than {:.0f} are allowed for DeepSpeed before 0.12.5: its bisection by "
+                                 "thousandths does not end there",
+                                 sum, kMostBisected)};
     double lower = sum / stages;
     double upper = sum;
     while (upper > lower + kBisectionStep) {

@@ -24,7 +24,11 @@ PreviewJson stageJson(const StageFacts& facts, bool hasWeights)
 
 PreviewJson balanceJson(const PartitionBalance& balance)
 {
-    return {{"heaviest", balance.heaviest}, {"most", balance.most}, {"least", balance.least}, {"mean", balance.mean}, {"imbalance", balance.imbalance}};
+    return {{"heaviest", balance.heaviest},
+            {"most", balance.most},
+            {"least", balance.least},
+            {"mean", balance.mean},
+            {"imbalance", balance.imbalance}};
 }
 
 std::string cellText(const std::optional<std::uint64_t>& number)
@@ -81,8 +85,8 @@ std::string partitionCsv(const PartitionPreview& preview)
     std::size_t number = 0;
     for (const StageFacts& facts : stageFactsOf(preview))
         out += fmt::format("{},{},{},{},{},{},{},{}\n", number++, facts.stage.begin, facts.stage.end,
-                           preview.partition.hasWeights ? std::to_string(facts.stage.weight) : "", cellText(facts.parameters), cellText(facts.bytes),
-                           cellText(facts.firstRank), preview.axes ? std::to_string(facts.ranks) : "");
+                           preview.partition.hasWeights ? std::to_string(facts.stage.weight) : "", cellText(facts.parameters),
+                           cellText(facts.bytes), cellText(facts.firstRank), preview.axes ? std::to_string(facts.ranks) : "");
     return out;
 }
 

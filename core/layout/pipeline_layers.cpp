@@ -3,7 +3,6 @@
 #include "core/base/checked.h"
 #include "core/base/text.h"
 #include "core/layout/parameter_use.h"
-#include "core/layout/partition.h"
 
 #include <fmt/format.h>
 
@@ -75,7 +74,8 @@ void addTo(PipelineLayer& layer, const ModelName& name, const ParameterUses& use
 
 Error tooManyLayers(std::uint64_t number)
 {
-    return Error{ErrorCode::LimitExceeded, fmt::format("layer number {}, less than {} are allowed", groupedText(number), groupedText(kMostLayers))};
+    return Error{ErrorCode::LimitExceeded,
+                 fmt::format("layer number {}, less than {} are allowed", groupedText(number), groupedText(kMostLayers))};
 }
 
 // "embed.weight, norm.weight and 3 more"
@@ -103,9 +103,10 @@ public:
         if (!m_unplaced.empty())
             m_out.notes.push_back(fmt::format("No file and no number says which layer holds {}: not counted.", namesText(m_unplaced)));
         m_out.isPipelineRun = true;
-        m_out.notes.push_back(fmt::format("Layers 0 to {} are those that files and names show: functions and tied copies behind the last one leave no trace, so "
-                                          "the model may have more.",
-                                          m_out.layers.size() - 1));
+        m_out.notes.push_back(fmt::format(
+            "Layers 0 to {} are those that files and names show: functions and tied copies behind the last one leave no trace, so "
+            "the model may have more.",
+            m_out.layers.size() - 1));
         return std::move(m_out);
     }
 
@@ -126,7 +127,8 @@ private:
     // A tied parameter stands in every layer that has a file of it (formats/deepspeed.md §11.3).
     Status place(const ModelName& name)
     {
-        std::set<std::uint32_t> at(m_uses.parameters[name.parameter].layerFiles.begin(), m_uses.parameters[name.parameter].layerFiles.end());
+        std::set<std::uint32_t> at(m_uses.parameters[name.parameter].layerFiles.begin(),
+                                   m_uses.parameters[name.parameter].layerFiles.end());
         const auto numbered = numberedName(name.name);
         if (numbered && numbered->row.empty())
             at.insert(numbered->number);
@@ -149,7 +151,8 @@ private:
 
 bool isPipelineRun(const Checkpoint& checkpoint, const std::vector<ModelName>& names)
 {
-    if (std::any_of(checkpoint.files().begin(), checkpoint.files().end(), [](const File& file) { return layerNumberOfFile(file.name).has_value(); }))
+    if (std::any_of(checkpoint.files().begin(), checkpoint.files().end(),
+                    [](const File& file) { return layerNumberOfFile(file.name).has_value(); }))
         return true;
     bool hasNumber = false;
     for (const ModelName& one : names) {
@@ -204,8 +207,9 @@ private:
                 order.push_back(key);
             rows[key].layers.try_emplace(numbered->number);
         }
+        const bool hasLongRow = std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.second.layers.size() > 1; });
         for (const std::string& key : order)
-            if (rows.at(key).layers.size() > 1) {
+            if (!hasLongRow || rows.at(key).layers.size() > 1) {
                 SHARDLENS_TRY(fillRow(key, rows.at(key)));
                 rows.at(key).place = m_order.size();
                 m_order.push_back(key);
@@ -265,8 +269,9 @@ private:
             append(std::move(m_between[i + 1]), isLast ? "behind the layers" : fmt::format("behind {}*", m_order[i]));
         }
         if (!m_out.notes.empty())
-            m_out.notes.push_back(fmt::format("{} `shardlens partition --before RE --behind RE` says what stands where.",
-                                              isSorted ? "The names are sorted: their order is not the model's." : "The order of names in files need not be the model's."));
+            m_out.notes.push_back(fmt::format("{} Patterns (--before, --behind) say what stands where.",
+                                              isSorted ? "The names are sorted: their order is not the model's."
+                                                       : "The order of names in files need not be the model's."));
         return std::move(m_out);
     }
 
@@ -284,10 +289,27 @@ std::string trainableNote(TrainableFrom from)
     switch (from) {
     case TrainableFrom::Masters: return "";
     case TrainableFrom::Shapes: return "Frozen parameters are told by the shapes of the optimizer's states, in order.";
-    case TrainableFrom::Ambiguous: return "Frozen parameters are told by the shapes of the optimizer's states, and those fit in more than one way: the first is taken.";
+    case TrainableFrom::Ambiguous:
+        return "Frozen parameters are told by the shapes of the optimizer's states, and those fit in more than one way: the first is "
+               "taken.";
     case TrainableFrom::Nothing: return "No optimizer states tell which parameters are trained: all that are no buffers count.";
     }
     return "";
+}
+
+// Where the axes are stages, data and tensor, in this order (some may be missing).
+std::optional<StageAxes> stageAxesOf(const Topology& topology)
+{
+    const auto placeOf = [](Axis axis) { return axis == Axis::Pp ? 0 : axis == Axis::Dp ? 1 : axis == Axis::Tp ? 2 : -1; };
+    int last = -1;
+    for (const Topology::Size& one : topology.axes) {
+        if (one.size <= 1)
+            continue;
+        if (placeOf(one.axis) <= last)
+            return std::nullopt;
+        last = placeOf(one.axis);
+    }
+    return StageAxes{topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
 }
 
 } // namespace
@@ -301,6 +323,10 @@ Result<PipelineLayers> pipelineLayersOf(const Checkpoint& checkpoint, const Laye
         return out;
     if (std::string note = trainableNote(uses.trainableFrom); !note.empty())
         out->notes.push_back(std::move(note));
+    if (const std::uint32_t stages = checkpoint.topology().sizeOf(Axis::Pp); stages > 1) {
+        out->stages = stages;
+        out->axes = stageAxesOf(checkpoint.topology());
+    }
     if (const std::uint32_t ranks = checkpoint.topology().sizeOf(Axis::Tp); ranks > 1)
         out->notes.push_back(fmt::format("Parameters are counted on one of {} tensor-parallel ranks, as DeepSpeed counts them.", ranks));
     return out;

@@ -2,6 +2,7 @@
 
 #include "core/base/regex.h"
 #include "core/base/result.h"
+#include "core/layout/partition.h"
 #include "core/model/checkpoint.h"
 
 #include <cstdint>
@@ -24,6 +25,8 @@ struct PipelineLayer {
 struct PipelineLayers {
     std::vector<PipelineLayer> layers; // at least one
     bool isPipelineRun = false;        // the layers of a PipelineModule; else layers that the names number
+    std::uint32_t stages = 0;          // of the run that wrote the checkpoint; 0 where that was no pipeline
+    std::optional<StageAxes> axes;     // of that run, where its ranks are numbered as in partition.h
     std::vector<std::string> notes;    // sentences: what the list leaves open
 };
 
@@ -34,9 +37,9 @@ struct LayerOptions {
 
 // The layers of a checkpoint (formats/deepspeed.md §11.5, "A preview from a checkpoint").
 // A pipeline run (layer files, or nothing but names such as `3.weight` and `tied_modules.KEY.weight`): layers 0 to the highest number; one without
-// tensors weighs 0. Other models: every `PREFIX.<N>.` with at least two numbers is a row of layers; other names are entries before, between and behind,
-// in the checkpoint's order. Trainable is what has a master or optimizer state, everything where nothing is stored that would tell.
-// Refused where no names number layers; LimitExceeded past kMostLayers.
+// tensors weighs 0. Other models: every `PREFIX.<N>.` with at least two numbers is a row of layers (with one where no prefix has more); other names
+// are entries before, between and behind, in the checkpoint's order. Trainable is what has a master or optimizer state, and everything where nothing
+// is stored that would tell. Refused where no names number layers; LimitExceeded past kMostLayers.
 [[nodiscard]] Result<PipelineLayers> pipelineLayersOf(const Checkpoint& checkpoint, const LayerOptions& options = {});
 
 // What partitionLayers() takes.

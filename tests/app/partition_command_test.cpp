@@ -63,7 +63,8 @@ TEST(PartitionCommand, AnswersStagesBalanceAndRanks)
     EXPECT_EQ(answer.at("schema"), 1);
     EXPECT_EQ(answer.at("method"), "parameters");
     EXPECT_EQ(answer.at("parts"), json({0, 1, 4, 7, 8}));
-    EXPECT_EQ(answer.at("stages").at(1), (json{{"begin", 1}, {"end", 4}, {"weight", 3}, {"parameters", 3}, {"ranks", {{"begin", 6}, {"end", 12}}}}));
+    EXPECT_EQ(answer.at("stages").at(1),
+              (json{{"begin", 1}, {"end", 4}, {"weight", 3}, {"parameters", 3}, {"ranks", {{"begin", 6}, {"end", 12}}}}));
     EXPECT_EQ(answer.at("balance").at("heaviest"), 0);
     EXPECT_DOUBLE_EQ(answer.at("balance").at("imbalance"), 10 / 6.5);
     EXPECT_FALSE(answer.contains("layers"));
@@ -73,13 +74,16 @@ TEST(PartitionCommand, CutsAsTheVersionOfDeepSpeedDoes)
 {
     EXPECT_EQ(partitionOf({"--weights", "1,1,1,1,1", "--stages", "4"}).at("parts"), json({0, 2, 3, 4, 5}));
     EXPECT_EQ(partitionOf({"--weights", "1,1,1,1,1", "--stages", "4", "--deepspeed-version", "0.12.4"}).at("parts"), json({0, 2, 4, 5, 5}));
-    EXPECT_EQ(partitionOf({"--weights", "1,1,1,1,1,1", "--stages", "4", "--method", "uniform", "--deepspeed-version", "0.9"}).at("parts"), json({0, 1, 2, 3, 6}));
-    EXPECT_THAT(refusalOf({"--weights", "1,1", "--stages", "1", "--deepspeed-version", "new"}), HasSubstr("'new' is no version of DeepSpeed"));
+    EXPECT_EQ(partitionOf({"--weights", "1,1,1,1,1,1", "--stages", "4", "--method", "uniform", "--deepspeed-version", "0.9"}).at("parts"),
+              json({0, 1, 2, 3, 6}));
+    EXPECT_THAT(refusalOf({"--weights", "1,1", "--stages", "1", "--deepspeed-version", "new"}),
+                HasSubstr("'new' is no version of DeepSpeed"));
 }
 
 TEST(PartitionCommand, TypeCountsMatchesAndKeepsParametersBeside)
 {
-    const json answer = partitionOf({"--weights", "400,5,6,7", "--names", "Embed,Block,Block,Block", "--stages", "2", "--method", "TYPE:Block:x"});
+    const json answer =
+        partitionOf({"--weights", "400,5,6,7", "--names", "Embed,Block,Block,Block", "--stages", "2", "--method", "TYPE:Block:x"});
     EXPECT_EQ(answer.at("method"), "type:block");
     EXPECT_EQ(answer.at("stages").at(0).at("weight"), 2);
     EXPECT_EQ(answer.at("stages").at(0).at("parameters"), 411);
@@ -105,8 +109,10 @@ TEST(PartitionCommand, TakesBoundariesThatAreGiven)
 TEST(PartitionCommand, TellsPeopleWithABarAndTheEmptyStage)
 {
     const Answer answer = runShardlens({"partition", "--weights", "3,1", "--stages", "3", "--dp", "4", "-v"});
-    EXPECT_THAT(answer.results, AllOf(HasSubstr("2 layers on 3 stages, parameters"), ContainsRegex("1  1 +1 +33.3 %  ████████ +4 to 7"), HasSubstr("2  none"),
-                                      HasSubstr("1 stage has no layer."), HasSubstr("Stage 0 is the heaviest: 2.25 × the mean of 1.333."), HasSubstr("Boundaries: 0, 1, 2, 2")));
+    EXPECT_THAT(answer.results,
+                AllOf(HasSubstr("2 layers on 3 stages, parameters"), ContainsRegex("1  1 +1 +33.3 %  ████████ +4 to 7"),
+                      HasSubstr("2  none"), HasSubstr("1 stage has no layer."),
+                      HasSubstr("Stage 0 is the heaviest: 2.25 × the mean of 1.333."), HasSubstr("Boundaries: 0, 1, 2, 2")));
     std::string many = "1";
     for (int i = 0; i < 400; ++i)
         many += ",123456789012";
@@ -122,8 +128,10 @@ TEST(PartitionCommand, WritesOnceAndNeverOverAFile)
     const std::string object = folder.file("stages.json");
     ASSERT_EQ(runShardlens({"partition", "--weights", "1,2,3", "--stages", "2", "--out", table}).exitCode, 0);
     std::ifstream in(table);
-    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}), "stage,begin,end,weight,parameters,bytes,first_rank,ranks\n0,0,2,3,3,,,\n1,2,3,3,3,,,\n");
-    EXPECT_EQ(runShardlens({"partition", "--weights", "1,2,3", "--stages", "2", "--csv"}).results, "stage,begin,end,weight,parameters,bytes,first_rank,ranks\n0,0,2,3,3,,,\n1,2,3,3,3,,,\n");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}),
+              "stage,begin,end,weight,parameters,bytes,first_rank,ranks\n0,0,2,3,3,,,\n1,2,3,3,3,,,\n");
+    EXPECT_EQ(runShardlens({"partition", "--weights", "1,2,3", "--stages", "2", "--csv"}).results,
+              "stage,begin,end,weight,parameters,bytes,first_rank,ranks\n0,0,2,3,3,,,\n1,2,3,3,3,,,\n");
     ASSERT_EQ(runShardlens({"partition", "--weights", "1,2,3", "--stages", "2", "--out", object}).exitCode, 0);
     std::ifstream written(object);
     EXPECT_EQ(json::parse(written), partitionOf({"--weights", "1,2,3", "--stages", "2"}));
@@ -146,19 +154,25 @@ TEST_P(PartitionRefuses, WithASentence)
 
 INSTANTIATE_TEST_SUITE_P(
     Arguments, PartitionRefuses,
-    testing::Values(BadWeights{"Nothing", {"--stages", "2"}, "no layers: give a PATH"}, BadWeights{"NoStages", {"--weights", "1,2"}, "give --stages"},
-                    BadWeights{"ZeroStages", {"--weights", "1,2", "--stages", "0"}, "--stages"}, BadWeights{"ManyStages", {"--weights", "1,2", "--stages", "10001"}, "--stages"},
-                    BadWeights{"Negative", {"--weights", "1,-2,3", "--stages", "2"}, "weight 2 is '-2'"},
-                    BadWeights{"NaN", {"--weights", "nan,2", "--stages", "2"}, "weight 1 is 'nan'"}, BadWeights{"Fraction", {"--weights", "1,2.5", "--stages", "2"}, "weight 2 is '2.5'"},
-                    BadWeights{"TooLarge", {"--weights", "9223372036854775808", "--stages", "2"}, "to 9223372036854775807 is needed"},
-                    BadWeights{"SumTooLarge", {"--weights", "9223372036854775807,1", "--stages", "1"}, "sum to more than"},
-                    BadWeights{"Gap", {"--weights", "1,,2", "--stages", "2"}, "weight 2 is empty"}, BadWeights{"CommaAtEnd", {"--weights", "1,2,", "--stages", "2"}, "weight 3 is empty"},
-                    BadWeights{"NamesOfAnotherNumber", {"--weights", "1,2", "--names", "A", "--stages", "2"}, "1 name for 2 layers"},
-                    BadWeights{"TypeWithoutNames", {"--weights", "1,2", "--stages", "2", "--method", "type:a"}, "give the layers' names"},
-                    BadWeights{"NoMatch", {"--names", "A,B", "--stages", "2", "--method", "type:Block"}, "Partitioning 'block' found no valid layers to partition"},
-                    BadWeights{"ParametersWithoutWeights", {"--names", "A,B", "--stages", "2"}, "balances weights"},
-                    BadWeights{"Profile", {"--weights", "1,2", "--stages", "2", "--method", "profile"}, "Partitioning method profile not implemented"},
-                    BadWeights{"TagWithoutPath", {"--weights", "1,2", "--stages", "2", "--tag", "x"}, "--tag requires PATH"}),
+    testing::Values(
+        BadWeights{"Nothing", {"--stages", "2"}, "no layers: give a PATH"}, BadWeights{"NoStages", {"--weights", "1,2"}, "give --stages"},
+        BadWeights{"ZeroStages", {"--weights", "1,2", "--stages", "0"}, "--stages"},
+        BadWeights{"ManyStages", {"--weights", "1,2", "--stages", "10001"}, "--stages"},
+        BadWeights{"Negative", {"--weights", "1,-2,3", "--stages", "2"}, "weight 2 is '-2'"},
+        BadWeights{"NaN", {"--weights", "nan,2", "--stages", "2"}, "weight 1 is 'nan'"},
+        BadWeights{"Fraction", {"--weights", "1,2.5", "--stages", "2"}, "weight 2 is '2.5'"},
+        BadWeights{"TooLarge", {"--weights", "9223372036854775808", "--stages", "2"}, "to 9223372036854775807 is needed"},
+        BadWeights{"SumTooLarge", {"--weights", "9223372036854775807,1", "--stages", "1"}, "sum to more than"},
+        BadWeights{"Gap", {"--weights", "1,,2", "--stages", "2"}, "weight 2 is empty"},
+        BadWeights{"CommaAtEnd", {"--weights", "1,2,", "--stages", "2"}, "weight 3 is empty"},
+        BadWeights{"NamesOfAnotherNumber", {"--weights", "1,2", "--names", "A", "--stages", "2"}, "1 name for 2 layers"},
+        BadWeights{"TypeWithoutNames", {"--weights", "1,2", "--stages", "2", "--method", "type:a"}, "give the layers' names"},
+        BadWeights{"NoMatch",
+                   {"--names", "A,B", "--stages", "2", "--method", "type:Block"},
+                   "Partitioning 'block' found no valid layers to partition"},
+        BadWeights{"ParametersWithoutWeights", {"--names", "A,B", "--stages", "2"}, "balances weights"},
+        BadWeights{"Profile", {"--weights", "1,2", "--stages", "2", "--method", "profile"}, "Partitioning method profile not implemented"},
+        BadWeights{"TagWithoutPath", {"--weights", "1,2", "--stages", "2", "--tag", "x"}, "--tag requires PATH"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(PartitionCommand, ReadsTheLayersOfACheckpoint)
@@ -171,8 +185,10 @@ TEST(PartitionCommand, ReadsTheLayersOfACheckpoint)
     EXPECT_EQ(answer.at("layers").at(1), (json{{"name", "h.0"}, {"weight", 11}, {"frozen", 0}, {"bytes", 44}}));
     EXPECT_EQ(answer.at("stages").at(1).at("bytes"), (11 + 12 + 2) * 4);
     EXPECT_THAT(answer.at("notes").dump(), AllOf(HasSubstr("wte.weight. One entry before"), HasSubstr("all that are no buffers count")));
-    EXPECT_EQ(partitionOf({path, "--stages", "1", "--behind", "^wte"}).at("layers").at(2), (json{{"name", "behind the layers"}, {"weight", 42}, {"frozen", 0}, {"bytes", 168}}));
-    EXPECT_EQ(partitionOf({path, "--names", "Embed,Block,Block,Norm", "--stages", "2", "--method", "type:block"}).at("parts"), json({0, 2, 4}));
+    EXPECT_EQ(partitionOf({path, "--stages", "1", "--behind", "^wte"}).at("layers").at(2),
+              (json{{"name", "behind the layers"}, {"weight", 42}, {"frozen", 0}, {"bytes", 168}}));
+    EXPECT_EQ(partitionOf({path, "--names", "Embed,Block,Block,Norm", "--stages", "2", "--method", "type:block"}).at("parts"),
+              json({0, 2, 4}));
     const Answer people = runShardlens({"partition", path, "--stages", "2", "-v"});
     EXPECT_THAT(people.results, AllOf(HasSubstr("safetensors"), HasSubstr("before the layers"), HasSubstr("h.1"), HasSubstr("100 B")));
     EXPECT_THAT(people.results, Not(HasSubstr("ranks\n")));
@@ -181,7 +197,8 @@ TEST(PartitionCommand, ReadsTheLayersOfACheckpoint)
 
 TEST(PartitionCommand, RefusesAModelWithoutNumberedLayers)
 {
-    EXPECT_THAT(refusalOf({SHARDLENS_SAMPLE, "--stages", "2"}), AllOf(HasSubstr("no names number its layers"), HasSubstr("resources/sample")));
+    EXPECT_THAT(refusalOf({SHARDLENS_SAMPLE, "--stages", "2"}),
+                AllOf(HasSubstr("no names number its layers"), HasSubstr("resources/sample")));
     EXPECT_THAT(refusalOf({SHARDLENS_SAMPLE, "--weights", "1,2", "--stages", "2"}), HasSubstr("excludes"));
 }
 

@@ -1,5 +1,5 @@
-#include "tests/ui/ui_fixture.h"
 #include "core/base/endian.h"
+#include "tests/ui/ui_fixture.h"
 #include "ui/models/stage_rows.h"
 #include "ui/pages/pipeline/pipeline_controls.h"
 #include "ui/pages/pipeline_page.h"
@@ -16,6 +16,7 @@
 #include <QLineEdit>
 #include <QProcess>
 #include <QPushButton>
+#include <QSignalSpy>
 #include <QSpinBox>
 #include <QTableView>
 #include <QTest>
@@ -74,8 +75,14 @@ protected:
     {
         return waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready && parts(page) == wanted; });
     }
-    static QPoint handle(const StageStrip* strip, std::size_t layer) { return {static_cast<int>(strip->edgeOf(layer)), strip->height() / 2}; }
-    static QString cell(const PipelinePage* page, int row, StageRows::Column column) { return page->table()->model()->index(row, column).data().toString(); }
+    static QPoint handle(const StageStrip* strip, std::size_t layer)
+    {
+        return {static_cast<int>(strip->edgeOf(layer)), strip->height() / 2};
+    }
+    static QString cell(const PipelinePage* page, int row, StageRows::Column column)
+    {
+        return page->table()->model()->index(row, column).data().toString();
+    }
 };
 
 TEST_F(PipelinePageTest, ShowsDeepSpeedsStagesAndTheirNumbers)
@@ -109,12 +116,14 @@ TEST_F(PipelinePageTest, ArrowKeysChooseABoundaryAndMoveIt)
     EXPECT_EQ(cell(page, 1, StageRows::Change), "−102");
     EXPECT_EQ(cell(page, 2, StageRows::Change), "+102");
     EXPECT_FALSE(page->table()->isColumnHidden(StageRows::Change));
+    QCoreApplication::processEvents();
+    picture(QStringLiteral("pipeline-moved"));
     EXPECT_THAT(strip->boundarySentence().toStdString(), HasSubstr("stage 2 begins with layer 3 (h.2)"));
     for (int i = 0; i < 20; ++i)
         QTest::keyClick(strip, Qt::Key_Left);
     EXPECT_THAT(parts(page), ElementsAre(0, 1, 1, 7, 10)) << "not past its neighbour";
     EXPECT_EQ(cell(page, 1, StageRows::Layers), "none");
-    EXPECT_EQ(page->figures().at(1), "609");
+    EXPECT_EQ(page->figures().at(1), "615");
     EXPECT_TRUE(page->undoView()) << "a row of moves is one step";
     EXPECT_THAT(parts(page), ElementsAre(0, 1, 4, 7, 10));
     EXPECT_FALSE(page->undoView());
@@ -167,7 +176,9 @@ TEST_F(PipelinePageTest, AnotherQuestionCutsAgainAndOtherRanksDoNot)
     EXPECT_TRUE(waitForParts(page, {0, 3, 6, 8, 10}));
     page->controls()->version()->setCurrentIndex(2);
     EXPECT_TRUE(waitForParts(page, {0, 2, 4, 6, 10}));
-    EXPECT_EQ(page->copyText(true), QStringLiteral("shardlens partition %1 --stages 4 --method uniform --deepspeed-version 0.10.0 --dp 4 --tp 2").arg(page->document()->path()));
+    EXPECT_EQ(page->copyText(true),
+              QStringLiteral("shardlens partition %1 --stages 4 --method uniform --deepspeed-version 0.10.0 --dp 4 --tp 2")
+                  .arg(page->document()->path()));
 }
 
 TEST_F(PipelinePageTest, TypeNeedsClassNamesAndCountsMatches)
@@ -184,6 +195,7 @@ TEST_F(PipelinePageTest, TypeNeedsClassNamesAndCountsMatches)
     EXPECT_EQ(cell(page, 0, StageRows::Weight), "2");
     EXPECT_EQ(page->figures().at(0), "1.00 ×");
     EXPECT_FALSE(page->table()->isColumnHidden(StageRows::Parameters));
+    picture(QStringLiteral("pipeline-type"));
     EXPECT_THAT(page->copyText(true).toStdString(), HasSubstr("--method type:BLOCK --names 'Embed,Block*8,Norm'"));
     page->plan()->moveBoundary(1, 1);
     EXPECT_EQ(cell(page, 0, StageRows::Weight), "0") << "a moved boundary counts matches too";
@@ -193,12 +205,12 @@ TEST_F(PipelinePageTest, WeightsCanBeTypedWhereTheModelHasNoLayers)
 {
     PipelinePage* page = opened(samplePath());
     EXPECT_EQ(page->plan()->state(), PipelinePlan::State::NoLayers);
-    EXPECT_THAT(page->message().toStdString(), HasSubstr("no names number its layers"));
+    EXPECT_THAT(page->message().toStdString(), HasSubstr("do not number layers"));
     ASSERT_TRUE(page->controls()->weights()->isVisible());
     page->controls()->weights()->setText(QStringLiteral("10,1*6,x"));
     emit page->controls()->weights()->editingFinished();
     EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Refused; }));
-    EXPECT_THAT(page->message().toStdString(), HasSubstr("weight 8 is 'x'"));
+    EXPECT_THAT(page->message().toStdString(), HasSubstr("Weight 8 is 'x'"));
     page->controls()->weights()->setText(QStringLiteral("10,1*6,10"));
     emit page->controls()->weights()->editingFinished();
     EXPECT_TRUE(waitForParts(page, {0, 1, 4, 7, 8}));
@@ -207,6 +219,28 @@ TEST_F(PipelinePageTest, WeightsCanBeTypedWhereTheModelHasNoLayers)
     page->controls()->weights()->clear();
     emit page->controls()->weights()->editingFinished();
     EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::NoLayers; }));
+}
+
+TEST_F(PipelinePageTest, NamesWithoutANumberCanBePut)
+{
+    PipelinePage* page = opened(model({{"head", 300}, {"m.h.0.w", 100}, {"m.h.1.w", 100}, {"m.wte", 300}}));
+    EXPECT_EQ(page->plan()->preview().weights, (std::vector<std::uint64_t>{100, 100, 600})) << "sorted names: all behind";
+    page->controls()->before()->setText(QStringLiteral("wte"));
+    emit page->controls()->before()->editingFinished();
+    EXPECT_TRUE(waitFor([&] { return page->plan()->preview().weights == std::vector<std::uint64_t>{300, 100, 100, 300}; }));
+    EXPECT_THAT(page->copyText(true).toStdString(), HasSubstr("--before wte"));
+    page->controls()->behind()->setText(QStringLiteral("("));
+    emit page->controls()->behind()->editingFinished();
+    EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Refused; }));
+    EXPECT_THAT(page->message().toStdString(), HasSubstr("does not compile"));
+    QSignalSpy answers(page->plan(), &PipelinePlan::changed);
+    page->controls()->data()->setValue(2);
+    EXPECT_TRUE(waitFor([&] { return answers.count() > 0; })) << "another question does not make the pattern good";
+    EXPECT_EQ(page->plan()->state(), PipelinePlan::State::Refused);
+    page->controls()->behind()->clear();
+    emit page->controls()->behind()->editingFinished();
+    EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready; }));
+    EXPECT_FALSE(page->controls()->weights()->isVisible());
 }
 
 TEST_F(PipelinePageTest, ExportsWhatTheCommandLineAnswers)
@@ -221,7 +255,8 @@ TEST_F(PipelinePageTest, ExportsWhatTheCommandLineAnswers)
         QFile file(name);
         ASSERT_TRUE(file.open(QIODevice::ReadOnly));
         QProcess process;
-        process.startCommand(QStringLiteral(SHARDLENS_PROGRAM) + page->copyText(true).mid(QStringLiteral("shardlens").size()) + QStringLiteral(" --json"));
+        process.startCommand(QStringLiteral(SHARDLENS_PROGRAM) + page->copyText(true).mid(QStringLiteral("shardlens").size()) +
+                             QStringLiteral(" --json"));
         ASSERT_TRUE(process.waitForFinished());
         EXPECT_EQ(file.readAll().toStdString(), process.readAllStandardOutput().toStdString());
         EXPECT_EQ(process.exitCode(), 0);
@@ -235,7 +270,7 @@ TEST_F(PipelinePageTest, ExportsWhatTheCommandLineAnswers)
     ASSERT_EQ(page->exportTo(drawn), QString());
     EXPECT_GT(QImage(drawn).width(), 1000);
     EXPECT_THAT(page->exportTo(QStringLiteral("/no/such/folder/x.csv")).toStdString(), HasSubstr("was not written"));
-    EXPECT_THAT(page->copyText(false).toStdString(), HasSubstr("stage 1\t1 to 2\t201\t50.2 %"));
+    EXPECT_THAT(page->copyText(false).toStdString(), HasSubstr("stage 1\t1 to 2\t201\t48.6 %"));
 }
 
 TEST_F(PipelinePageTest, ALayerIsASelectionAndASelectionIsMarked)
@@ -255,10 +290,27 @@ TEST_F(PipelinePageTest, ManyStagesAndOneStageAreDrawn)
     EXPECT_TRUE(waitForParts(page, {0, 10}));
     QTest::keyClick(page->strip(), Qt::Key_Right);
     EXPECT_THAT(parts(page), ElementsAre(0, 10)) << "there is no boundary to move";
+    page->controls()->stages()->setValue(9);
+    EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready && parts(page).size() == 10; }));
+    page->plan()->moveBoundary(3, 2);
+    picture(QStringLiteral("pipeline-many"));
     page->controls()->stages()->setValue(3000);
     EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready && parts(page).size() == 3001; }));
     EXPECT_EQ(page->table()->model()->rowCount(), 3000);
     EXPECT_FALSE(page->strip()->grab().isNull());
+}
+
+TEST_F(PipelinePageTest, ALongCutIsSaidAndGivesWayToTheNextQuestion)
+{
+    std::vector<std::pair<std::string, std::uint64_t>> tensors;
+    for (std::uint64_t i = 0; i < 3000; ++i)
+        tensors.emplace_back("h." + std::to_string(i) + ".w", 1 + i % 7);
+    PipelinePage* page = opened(model(tensors));
+    EXPECT_TRUE(waitFor([&] { return page->plan()->state() == PipelinePlan::State::Ready; }));
+    page->controls()->stages()->setValue(1000);
+    EXPECT_EQ(page->message(), "Cutting 3,000 layers into 1,000 stages…");
+    page->controls()->stages()->setValue(1);
+    EXPECT_TRUE(waitForParts(page, {0, 3000}));
 }
 
 TEST(StageRows, IsAModelWhoseRowsStayWhileBoundariesMove)
@@ -274,7 +326,8 @@ TEST(StageRows, IsAModelWhoseRowsStayWhileBoundariesMove)
     rows.show(moved, preview.partition.stages);
     ASSERT_TRUE(second.isValid());
     EXPECT_EQ(second.data().toString(), "0");
-    EXPECT_EQ(rows.text(), "stage\tlayers\tparameters\tof the heaviest\tranks\tthan DeepSpeed's\nstage 0\t0 to 1\t12\t100 %\t0 to 1\t+7\nstage 1\t2\t0\t0 %\t2 to 3\t−7");
+    EXPECT_EQ(rows.text(), "stage\tlayers\tparameters\tof the heaviest\tranks\tchange\nstage 0\t0 to 1\t12\t100 %\t0 to 1\t+7\nstage "
+                           "1\t2\t0\t0 %\t2 to 3\t−7");
     EXPECT_FALSE(rows.index(2, 0).isValid());
     rows.clear();
     EXPECT_EQ(rows.rowCount(), 0);

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostUndone = 200;
 constexpr std::uint32_t kUsualStages = 4;
+constexpr double kSlowSteps = 3e8; // of the partitioner: more take longer than what shows may stay
 
 // What a worker cuts, and what it answers.
 struct CutWork {
@@ -21,6 +22,18 @@ struct CutWork {
     std::uint64_t layers = 0;
 };
 
+Result<PipelineLayers> layersOf(const Checkpoint& checkpoint, const PipelineQuestion& question)
+{
+    LayerOptions options;
+    if (!question.before.isEmpty()) {
+        SHARDLENS_ASSIGN(options.before, Regex::compile(question.before.toStdString()));
+    }
+    if (!question.behind.isEmpty()) {
+        SHARDLENS_ASSIGN(options.behind, Regex::compile(question.behind.toStdString()));
+    }
+    return pipelineLayersOf(checkpoint, options);
+}
+
 struct CutAnswer {
     std::string method;
     Partition partition;
@@ -28,6 +41,13 @@ struct CutAnswer {
     std::vector<std::uint64_t> matches;
     std::vector<std::string> names;
 };
+
+QString sentenceOf(const Error& error)
+{
+    QString out = QString::fromStdString(error.sentence());
+    out[0] = out[0].toUpper();
+    return out;
+}
 
 Result<CutAnswer> cutAsDeepSpeed(CutWork work, const std::stop_token& stop)
 {
@@ -39,8 +59,9 @@ Result<CutAnswer> cutAsDeepSpeed(CutWork work, const std::stop_token& stop)
     if (method.kind == PartitionMethod::Kind::Type && !work.question.names.trimmed().isEmpty()) {
         SHARDLENS_ASSIGN(out.names, wordsOf(work.question.names.toStdString(), "class name"));
     }
-    SHARDLENS_ASSIGN(out.partition,
-                     partitionLayers({work.weights.size(), work.question.stages, method, work.question.rules, work.weights, out.names}, stop));
+    SHARDLENS_ASSIGN(
+        out.partition,
+        partitionLayers({work.weights.size(), work.question.stages, method, work.question.rules, work.weights, out.names}, stop));
     if (out.partition.countsMatches)
         for (const std::string& name : out.names)
             out.matches.push_back(method.type->search(name) ? 1 : 0);
@@ -53,8 +74,8 @@ Result<CutAnswer> cutAsDeepSpeed(CutWork work, const std::stop_token& stop)
 
 bool PipelineQuestion::operator==(const PipelineQuestion& other) const
 {
-    return stages == other.stages && method == other.method && rules == other.rules && axes.dp == other.axes.dp && axes.tp == other.axes.tp &&
-           names == other.names && weights == other.weights;
+    return stages == other.stages && method == other.method && rules == other.rules && axes.dp == other.axes.dp &&
+           axes.tp == other.axes.tp && names == other.names && weights == other.weights && before == other.before && behind == other.behind;
 }
 
 void PipelinePlan::settle(State state, const QString& message)
@@ -70,23 +91,37 @@ void PipelinePlan::open(const CheckpointPtr& checkpoint)
     m_layers.reset();
     m_history.clear();
     settle(State::Reading);
-    m_run.start([checkpoint](const std::stop_token&) { return pipelineLayersOf(*checkpoint); },
-                [this](Result<PipelineLayers> layers) {
-                    if (!layers) {
-                        m_noLayers = QString::fromStdString(layers.error().sentence());
-                        settle(State::NoLayers, m_noLayers);
+    read(true);
+}
+
+void PipelinePlan::read(bool isFirst)
+{
+    using Read = std::shared_ptr<Result<PipelineLayers>>;
+    m_run.start([checkpoint = m_checkpoint, question = m_question](
+                    const std::stop_token&) -> Read { return std::make_shared<Result<PipelineLayers>>(layersOf(*checkpoint, question)); },
+                [this, isFirst](const Read& layers) {
+                    m_isRead = layers->ok();
+                    if (!*layers) {
+                        const bool hasNone = isFirst && layers->error().code() == ErrorCode::Refused;
+                        m_noLayers = hasNone ? tr("The names in this checkpoint do not number layers, as model.layers.7 does. Type what "
+                                                  "the layers weigh to see where DeepSpeed cuts.")
+                                             : sentenceOf(layers->error());
+                        settle(isFirst ? State::NoLayers : State::Refused, m_noLayers);
                         return;
                     }
-                    m_layers = layers.take();
-                    const Topology& topology = m_checkpoint->topology();
-                    const auto count = static_cast<std::uint32_t>(m_layers->layers.size());
-                    m_question.stages = std::min(kUsualStages, count);
-                    if (m_layers->isPipelineRun && !topology.axes.empty()) {
-                        m_question.stages = topology.sizeOf(Axis::Pp);
-                        m_question.axes = {topology.sizeOf(Axis::Dp), topology.sizeOf(Axis::Tp)};
-                    }
+                    m_layers = layers->take();
+                    if (isFirst)
+                        adoptRun();
                     cut();
                 });
+}
+
+// The run's own stages and sizes, or a usual number.
+void PipelinePlan::adoptRun()
+{
+    const auto layers = static_cast<std::uint32_t>(m_layers->layers.size());
+    m_question.stages = m_layers->stages > 0 ? m_layers->stages : std::min(kUsualStages, layers);
+    m_question.axes = m_layers->axes.value_or(StageAxes{});
 }
 
 void PipelinePlan::ask(const PipelineQuestion& question)
@@ -96,13 +131,16 @@ void PipelinePlan::ask(const PipelineQuestion& question)
     PipelineQuestion sameCut = question;
     sameCut.axes = m_question.axes;
     const bool onlyAxes = sameCut == m_question && m_state == State::Ready;
+    const bool samePlaces = question.before == m_question.before && question.behind == m_question.behind;
     m_question = question;
-    if (!onlyAxes) {
+    if (m_layers && (!samePlaces || !m_isRead)) {
+        read(false);
+    } else if (!onlyAxes) {
         cut();
-        return;
+    } else {
+        m_preview.axes = question.axes;
+        emit changed();
     }
-    m_preview.axes = question.axes;
-    emit changed();
 }
 
 void PipelinePlan::cut()
@@ -115,19 +153,23 @@ void PipelinePlan::cut()
         return;
     }
     CutWork work{m_question, m_layers ? weightsOf(*m_layers) : std::vector<std::uint64_t>{}, m_layers ? m_layers->layers.size() : 0};
-    m_run.start([work = std::move(work)](const std::stop_token& stop) { return std::make_shared<Result<CutAnswer>>(cutAsDeepSpeed(work, stop)); },
-                [this](const std::shared_ptr<Result<CutAnswer>>& answer) {
-                    if (!*answer) {
-                        settle(State::Refused, QString::fromStdString(answer->error().sentence()));
-                        return;
-                    }
-                    CutAnswer cutting = answer->take();
-                    m_original = cutting.partition;
-                    m_matches = std::move(cutting.matches);
-                    m_names = std::move(cutting.names);
-                    m_preview = {std::move(cutting.method), std::move(cutting.partition), std::move(cutting.weights), m_layers, m_question.axes};
-                    settle(State::Ready);
-                });
+    const auto layers = static_cast<double>(work.layers);
+    if (layers * layers * static_cast<double>(m_question.stages) > kSlowSteps)
+        settle(State::Reading, tr("Cutting %1 layers into %2 stages…").arg(numberText(work.layers), numberText(m_question.stages)));
+    m_run.start(
+        [work = std::move(work)](const std::stop_token& stop) { return std::make_shared<Result<CutAnswer>>(cutAsDeepSpeed(work, stop)); },
+        [this](const std::shared_ptr<Result<CutAnswer>>& answer) {
+            if (!*answer) {
+                settle(State::Refused, sentenceOf(answer->error()));
+                return;
+            }
+            CutAnswer cutting = answer->take();
+            m_original = cutting.partition;
+            m_matches = std::move(cutting.matches);
+            m_names = std::move(cutting.names);
+            m_preview = {std::move(cutting.method), std::move(cutting.partition), std::move(cutting.weights), m_layers, m_question.axes};
+            settle(State::Ready);
+        });
 }
 
 std::vector<std::uint64_t> PipelinePlan::balanced() const
@@ -205,6 +247,10 @@ QString PipelinePlan::commandLine(const QString& path) const
     };
     if (m_layers) {
         out += fmt::format(" {}", pathArgument(path.toStdString()));
+        if (!m_question.before.isEmpty())
+            option("--before", m_question.before.toStdString());
+        if (!m_question.behind.isEmpty())
+            option("--behind", m_question.behind.toStdString());
     } else {
         option("--weights", m_question.weights.toStdString());
     }

@@ -19,6 +19,8 @@ struct PipelineQuestion {
     StageAxes axes;
     QString names;   // class names, for type:
     QString weights; // where the checkpoint has no layers
+    QString before;  // patterns: names that stand before the numbered layers,
+    QString behind;  // and behind them (LayerOptions)
 
     bool operator==(const PipelineQuestion& other) const;
 };
@@ -36,15 +38,17 @@ public:
 
     explicit PipelinePlan(QObject* parent = nullptr) : QObject(parent) {}
 
-    // Reads the layers and answers the question that fits them: the run's own stages and sizes.
+    // Reads the layers and cuts them at the run's own stages and sizes.
     void open(const CheckpointPtr& checkpoint);
     // Cuts again and drops moved boundaries; other sizes inside a stage (axes) alone keep them.
     void ask(const PipelineQuestion& question);
     [[nodiscard]] const PipelineQuestion& question() const { return m_question; }
 
     [[nodiscard]] State state() const { return m_state; }
-    [[nodiscard]] const QString& message() const { return m_message; } // a sentence; empty in Ready and Reading
+    [[nodiscard]] const QString& message() const { return m_message; } // a sentence; empty in Ready, and in Reading where that is quick
     [[nodiscard]] bool hasLayers() const { return m_layers.has_value(); }
+    // Whether names without a number have a place that somebody may have to say.
+    [[nodiscard]] bool placesNames() const { return m_layers && !m_layers->isPipelineRun; }
     // What shows; meaningful in Ready.
     [[nodiscard]] const PartitionPreview& preview() const { return m_preview; }
     [[nodiscard]] const Partition& original() const { return m_original; } // DeepSpeed's
@@ -68,6 +72,8 @@ signals:
     void changed();
 
 private:
+    void read(bool isFirst);
+    void adoptRun();
     void cut();
     void settle(State state, const QString& message = {});
     void adopt(std::vector<std::uint32_t> parts);
@@ -75,6 +81,7 @@ private:
 
     CheckpointPtr m_checkpoint;
     std::optional<PipelineLayers> m_layers;
+    bool m_isRead = false; // the layers are those of the question
     QString m_noLayers;
     PipelineQuestion m_question;
     State m_state = State::Reading;

@@ -93,9 +93,12 @@ QString StageRows::cellText(std::size_t row, Column column) const
     case Layers:
         if (stage.begin == stage.end)
             return tr("none");
-        return stage.end - stage.begin == 1 ? numberText(stage.begin) : tr("%1 to %2").arg(numberText(stage.begin), numberText(stage.end - 1));
+        return stage.end - stage.begin == 1 ? numberText(stage.begin)
+                                            : tr("%1 to %2").arg(numberText(stage.begin), numberText(stage.end - 1));
     case Weight: return m_countsMatches ? numberText(stage.weight) : QString::fromStdString(countText(stage.weight));
-    case Share: return QString::fromStdString(percentText(m_balance.most == 0 ? 0 : static_cast<double>(stage.weight) / static_cast<double>(m_balance.most)));
+    case Share:
+        return QString::fromStdString(
+            percentText(m_balance.most == 0 ? 0 : static_cast<double>(stage.weight) / static_cast<double>(m_balance.most)));
     case Parameters: return QString::fromStdString(countText(facts.parameters.value_or(0)));
     case Bytes: return bytesText(facts.bytes.value_or(0));
     case Ranks: {
@@ -112,7 +115,9 @@ QString StageRows::tipText(std::size_t row, Column column) const
 {
     const StageFacts& facts = m_stages[row];
     switch (column) {
-    case Weight: return m_countsMatches ? tr("%1 layers match").arg(numberText(facts.stage.weight)) : tr("%1 trainable parameters").arg(numberText(facts.stage.weight));
+    case Weight:
+        return m_countsMatches ? tr("%1 layers match").arg(numberText(facts.stage.weight))
+                               : tr("%1 trainable parameters").arg(numberText(facts.stage.weight));
     case Parameters: return tr("%1 trainable parameters").arg(numberText(facts.parameters.value_or(0)));
     case Bytes: return tr("%1 B in the checkpoint: weights, copies, optimizer states and buffers").arg(numberText(facts.bytes.value_or(0)));
     case Share: return tr("The line is the mean: %1").arg(numberText(static_cast<std::uint64_t>(m_balance.mean)));
@@ -134,8 +139,12 @@ QVariant StageRows::data(const QModelIndex& index, int role) const
     switch (role) {
     case Qt::DisplayRole: return cellText(row, column);
     case Qt::ToolTipRole: return tipText(row, column);
-    case Qt::TextAlignmentRole: return static_cast<int>((column == Stage || column == Layers || column == Ranks || column == Share ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    case ShareRole: return m_balance.most == 0 ? 0.0 : static_cast<double>(m_stages[row].stage.weight) / static_cast<double>(m_balance.most);
+    case Qt::TextAlignmentRole:
+        return static_cast<int>(
+            (column == Stage || column == Layers || column == Ranks || column == Share ? Qt::AlignLeft : Qt::AlignRight) |
+            Qt::AlignVCenter);
+    case ShareRole:
+        return m_balance.most == 0 ? 0.0 : static_cast<double>(m_stages[row].stage.weight) / static_cast<double>(m_balance.most);
     case MeanRole: return m_balance.most == 0 ? 0.0 : m_balance.mean / static_cast<double>(m_balance.most);
     default: return {};
     }
@@ -146,7 +155,9 @@ QVariant StageRows::headerData(int section, Qt::Orientation orientation, int rol
     if (orientation != Qt::Horizontal || section < 0 || section >= ColumnCount)
         return {};
     if (role == Qt::TextAlignmentRole)
-        return static_cast<int>((section == Stage || section == Layers || section == Ranks || section == Share ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+        return static_cast<int>(
+            (section == Stage || section == Layers || section == Ranks || section == Share ? Qt::AlignLeft : Qt::AlignRight) |
+            Qt::AlignVCenter);
     if (role != Qt::DisplayRole)
         return {};
     switch (static_cast<Column>(section)) {
@@ -157,7 +168,7 @@ QVariant StageRows::headerData(int section, Qt::Orientation orientation, int rol
     case Parameters: return tr("parameters");
     case Bytes: return tr("bytes");
     case Ranks: return tr("ranks");
-    case Change: return tr("than DeepSpeed's");
+    case Change: return tr("change");
     case ColumnCount: break;
     }
     return {};

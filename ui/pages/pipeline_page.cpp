@@ -55,7 +55,8 @@ QString countShort(std::uint64_t count)
 QString writeText(const QString& path, const std::string& text)
 {
     QSaveFile file(path);
-    if (file.open(QIODevice::WriteOnly) && file.write(text.data(), static_cast<qint64>(text.size())) == static_cast<qint64>(text.size()) && file.commit())
+    if (file.open(QIODevice::WriteOnly) && file.write(text.data(), static_cast<qint64>(text.size())) == static_cast<qint64>(text.size()) &&
+        file.commit())
         return {};
     return PipelinePage::tr("%1 was not written: %2.").arg(path, file.errorString());
 }
@@ -63,9 +64,16 @@ QString writeText(const QString& path, const std::string& text)
 } // namespace
 
 PipelinePage::PipelinePage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Pipeline"), this)), m_plan(new PipelinePlan(this)), m_controls(new PipelineControls(this)),
-      m_stack(new QStackedWidget(this)), m_message(new QLabel(this)), m_reset(new QPushButton(tr("Reset to DeepSpeed's"), this)),
-      m_copy(new QPushButton(tr("Copy command line"), this)), m_export(new QPushButton(tr("Export"), this)), m_rows(new StageRows(this))
+    : Page(document, parent),
+      m_bar(new PageBar(tr("Pipeline"), this)),
+      m_plan(new PipelinePlan(this)),
+      m_controls(new PipelineControls(this)),
+      m_stack(new QStackedWidget(this)),
+      m_message(new QLabel(this)),
+      m_reset(new QPushButton(tr("Reset to DeepSpeed's"), this)),
+      m_copy(new QPushButton(tr("Copy command line"), this)),
+      m_export(new QPushButton(tr("Export"), this)),
+      m_rows(new StageRows(this))
 {
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
@@ -84,6 +92,10 @@ PipelinePage::PipelinePage(Document* document, QWidget* parent)
     connect(m_plan, &PipelinePlan::changed, this, &PipelinePage::follow);
     connect(document, &Document::stateChanged, this, &PipelinePage::adoptDocument);
     connect(document, &Document::selectionChanged, this, &PipelinePage::markSelection);
+    connect(&Theme::current(), &Theme::changed, this, [this] {
+        if (m_plan->state() == PipelinePlan::State::Ready)
+            showTable(); // its widths and height are those of the text
+    });
     adoptDocument();
 }
 
@@ -123,7 +135,7 @@ QWidget* PipelinePage::buildBody()
     column->setContentsMargins(theme.px(kMargin), theme.px(kGap), theme.px(kMargin), theme.px(kGap));
     column->setSpacing(theme.px(kGap));
     buildFigures(column);
-    auto* card = new Card(tr("Layers, cut into stages"), tr("width = trainable parameters"));
+    auto* card = m_stripCard = new Card(tr("Layers, cut into stages"), tr("width = trainable parameters"));
     m_widthHint = new TextLabel({}, TextStyle::Caption, Token::Text2);
     card->head()->addWidget(m_widthHint);
     m_strip = new StageStrip(m_plan);
@@ -155,7 +167,8 @@ void PipelinePage::buildFigures(QVBoxLayout* column)
     row->setSpacing(theme.px(kGap));
     for (int i = 0; i < 4; ++i) {
         auto* card = new Card;
-        const Figure figure{new TextLabel({}, TextStyle::Figure, Token::Text), new TextLabel({}, TextStyle::Body, Token::Text2), new TextLabel({}, TextStyle::Caption, Token::Text3)};
+        const Figure figure{new TextLabel({}, TextStyle::Figure, Token::Text), new TextLabel({}, TextStyle::Body, Token::Text2),
+                            new TextLabel({}, TextStyle::Caption, Token::Text3)};
         auto* line = new QHBoxLayout;
         line->setSpacing(theme.px(8));
         line->addWidget(figure.number);
@@ -212,9 +225,9 @@ void PipelinePage::follow()
 {
     const PipelinePlan::State state = m_plan->state();
     const bool isReady = state == PipelinePlan::State::Ready;
-    m_controls->show(m_plan->question(), state != PipelinePlan::State::Reading && !m_plan->hasLayers());
+    m_controls->show(m_plan->question(), {state != PipelinePlan::State::Reading && !m_plan->hasLayers(), m_plan->placesNames()});
     m_stack->setCurrentWidget(isReady ? m_body : static_cast<QWidget*>(m_message));
-    m_message->setText(state == PipelinePlan::State::Reading ? tr("Reading the layers…") : m_plan->message());
+    m_message->setText(m_plan->message().isEmpty() ? tr("Reading the layers…") : m_plan->message());
     m_reset->setEnabled(m_plan->isMoved());
     m_copy->setEnabled(isReady);
     m_export->setEnabled(isReady);
@@ -227,9 +240,12 @@ void PipelinePage::follow()
     std::uint64_t sum = 0;
     for (const std::uint64_t weight : preview.weights)
         sum += weight;
-    m_bar->setFacts(tr("%1, %2 trainable parameters", "layers, count").arg(counted(preview.weights.size(), tr("1 layer"), tr("%1 layers")), countShort(sum)));
+    m_bar->setFacts(tr("%1, %2 trainable parameters", "layers, count")
+                        .arg(counted(preview.weights.size(), tr("1 layer"), tr("%1 layers")), countShort(sum)));
     m_bar->setToolTip(tr("%1 trainable parameters").arg(numberText(sum)));
     m_widthHint->setText(m_plan->isMoved() ? tr("▾ where DeepSpeed cuts") : QString());
+    m_stripCard->setHint(preview.partition.countsMatches ? tr("width = 1 where the class name matches")
+                                                         : tr("width = trainable parameters"));
     m_where->setText(m_strip->boundarySentence());
     showFigures();
     showTable();
@@ -243,22 +259,24 @@ void PipelinePage::showFigures()
     const PartitionBalance now = balanceOf(partition.stages);
     const PartitionBalance original = balanceOf(m_plan->original().stages);
     const auto exact = [&](std::uint64_t number) {
-        return partition.countsMatches ? counted(number, tr("1 layer that matches"), tr("%1 layers that match")) : tr("%1 parameters").arg(numberText(number));
+        return partition.countsMatches ? counted(number, tr("1 matches"), tr("%1 match")) : tr("%1 parameters").arg(numberText(number));
     };
     const auto set = [this](std::size_t i, const QString& number, const QString& unit, const QString& note) {
         m_figures[i].number->setText(number);
         m_figures[i].unit->setText(unit);
         m_figures[i].note->setText(note);
     };
-    set(0, imbalanceText(now.imbalance), tr("heaviest : mean"), tr("1.00 × is even"));
-    set(1, countShort(now.most), tr("in stage %1").arg(numberText(now.heaviest)), tr("the heaviest: %1").arg(exact(now.most)));
-    set(2, countShort(now.least), tr("in the lightest"), tr("mean %1").arg(exact(static_cast<std::uint64_t>(std::llround(now.mean)))));
+    set(0, imbalanceText(now.imbalance), tr("the mean"), tr("1.00 × is even"));
+    set(1, countShort(now.most), tr("heaviest"), tr("stage %1: %2").arg(numberText(now.heaviest), exact(now.most)));
+    set(2, countShort(now.least), tr("lightest"),
+        tr("mean %1").arg(partition.countsMatches ? QString::number(now.mean, 'f', 2)
+                                                  : numberText(static_cast<std::uint64_t>(std::llround(now.mean)))));
     const double saved = original.most == 0 ? 0 : 1 - static_cast<double>(now.most) / static_cast<double>(original.most);
     const QString percent = QString::fromStdString(percentText(std::abs(saved)));
-    const QString change = !m_plan->isMoved()             ? tr("these boundaries")
-                           : now.most < original.most     ? tr("yours: heaviest %1 lighter").arg(percent)
-                           : now.most > original.most     ? tr("yours: heaviest %1 heavier").arg(percent)
-                                                          : tr("yours: heaviest the same");
+    const QString change = !m_plan->isMoved()         ? tr("these boundaries")
+                           : now.most < original.most ? tr("yours: heaviest %1 lighter").arg(percent)
+                           : now.most > original.most ? tr("yours: heaviest %1 heavier").arg(percent)
+                                                      : tr("yours: heaviest the same");
     set(3, imbalanceText(original.imbalance), tr("DeepSpeed's"), change);
 }
 
@@ -284,7 +302,7 @@ void PipelinePage::showTable()
     m_table->setColumnWidth(StageRows::Parameters, widthOf(StageRows::Parameters, QStringLiteral("000 M")));
     m_table->setColumnWidth(StageRows::Bytes, widthOf(StageRows::Bytes, QStringLiteral("000 MiB")));
     m_table->setColumnWidth(StageRows::Ranks, widthOf(StageRows::Ranks, QStringLiteral("00 to 00")));
-    m_table->setColumnWidth(StageRows::Change, widthOf(StageRows::Change, QStringLiteral("−00,000,000")));
+    m_table->setColumnWidth(StageRows::Change, widthOf(StageRows::Change, QStringLiteral("−000,000")));
     const int header = m_table->horizontalHeader()->sizeHint().height();
     const int rows = std::clamp(m_rows->rowCount(), kFewestRows, kMostRows);
     m_table->setFixedHeight(header + rows * theme.px(kRow) + 2);

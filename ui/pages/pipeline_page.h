@@ -13,6 +13,7 @@ class QVBoxLayout;
 
 namespace shardlens::ui {
 
+class Card;
 class PageBar;
 class PipelineControls;
 class StageRows;
@@ -77,6 +78,7 @@ private:
     QWidget* m_inside = nullptr; // what a picture shows
     std::vector<Figure> m_figures;
     StageStrip* m_strip = nullptr;
+    Card* m_stripCard = nullptr;
     TextLabel* m_widthHint = nullptr;
     TextLabel* m_where = nullptr;
     TextLabel* m_notes = nullptr;

@@ -31,12 +31,14 @@ constexpr int kReach = 7;
 constexpr double kMostLeast = 0.35; // of the width may go to layers that would be narrower than kLeastLayer
 constexpr std::size_t kMostSpoken = 32; // stages in words
 constexpr double kLeastHandleGap = 6;
+constexpr double kLeastDivided = 3; // pixels
 
 QString layersText(std::uint32_t begin, std::uint32_t end)
 {
     if (begin == end)
         return StageStrip::tr("no layer");
-    return end - begin == 1 ? StageStrip::tr("layer %1").arg(numberText(begin)) : StageStrip::tr("layers %1 to %2").arg(numberText(begin), numberText(end - 1));
+    return end - begin == 1 ? StageStrip::tr("layer %1").arg(numberText(begin))
+                            : StageStrip::tr("layers %1 to %2").arg(numberText(begin), numberText(end - 1));
 }
 
 } // namespace
@@ -135,7 +137,8 @@ QString StageStrip::boundarySentence() const
     if (begin == m_widths.size())
         return tr("Boundary %1: stage %1 begins behind the last layer.").arg(stage);
     const QString name = m_plan->nameOfLayer(begin);
-    const QString layer = name.isEmpty() || name == QString::number(begin) ? numberText(begin) : QStringLiteral("%1 (%2)").arg(numberText(begin), name);
+    const QString layer =
+        name.isEmpty() || name == QString::number(begin) ? numberText(begin) : QStringLiteral("%1 (%2)").arg(numberText(begin), name);
     return parts()[m_boundary + 1] == begin ? tr("Boundary %1: before layer %2; stage %1 has none.").arg(stage, layer)
                                             : tr("Boundary %1: stage %1 begins with layer %2.").arg(stage, layer);
 }
@@ -206,18 +209,17 @@ void StageStrip::paintLayers(QPainter& painter, std::size_t stage, const QColor&
     const double top = theme.px(kStageRow) + theme.px(kMarkRow);
     const QFontMetricsF metrics(theme.font(TextStyle::Caption));
     painter.setFont(theme.font(TextStyle::Caption));
-    double painted = 0; // layers below a pixel are passed over
+    const double begin = m_edges[parts()[stage]];
+    painter.fillRect(QRectF(begin, top, m_edges[parts()[stage + 1]] - begin, theme.px(kLayerRow)), colour);
     for (std::size_t layer = parts()[stage]; layer < parts()[stage + 1]; ++layer) {
-        const double left = m_edges[layer];
-        const double right = m_edges[layer + 1];
-        if (right < painted + 0.5)
-            continue;
-        const double gap = right - left >= 3 ? 1 : 0;
-        const QRectF box(std::max(left, painted), top, right - std::max(left, painted) - gap, theme.px(kLayerRow));
-        painted = right;
+        const QRectF box(m_edges[layer], top, m_edges[layer + 1] - m_edges[layer], theme.px(kLayerRow));
+        if (box.width() < kLeastDivided)
+            continue; // too narrow to be told apart
         const bool isEmpty = m_widths[layer] == 0;
         const QColor ground = isEmpty ? theme.colour(Token::TierAlt) : colour;
-        painter.fillRect(box, ground);
+        if (isEmpty)
+            painter.fillRect(box, ground);
+        painter.fillRect(QRectF(std::round(box.right()) - 1, top, 1, box.height()), theme.colour(Token::Surface));
         const QString name = m_plan->nameOfLayer(layer);
         for (const QString& label : {name, numberText(layer)})
             if (!label.isEmpty() && metrics.horizontalAdvance(label) + theme.px(8) <= box.width()) {
@@ -248,7 +250,8 @@ void StageStrip::paintLabels(QPainter& painter, std::size_t stage) const
         return;
     const std::uint64_t weight = preview.partition.stages[stage].weight;
     const QString share = QString::fromStdString(countText(weight));
-    draw({preview.partition.countsMatches ? counted(weight, tr("1 match"), tr("%1 matches")) : share, share}, TextStyle::Caption, Token::Text2, theme.px(17), theme.px(16));
+    draw({preview.partition.countsMatches ? counted(weight, tr("1 match"), tr("%1 matches")) : share, share}, TextStyle::Caption,
+         Token::Text2, theme.px(17), theme.px(16));
 }
 
 void StageStrip::paintHandles(QPainter& painter) const
@@ -317,7 +320,8 @@ void StageStrip::paintMark(QPainter& painter) const
     if (!m_marked || *m_marked >= m_widths.size())
         return;
     const Theme& theme = Theme::current();
-    const QRectF box(m_edges[*m_marked], theme.px(kStageRow) + theme.px(kMarkRow), m_edges[*m_marked + 1] - m_edges[*m_marked] - 1, theme.px(kLayerRow));
+    const QRectF box(m_edges[*m_marked], theme.px(kStageRow) + theme.px(kMarkRow), m_edges[*m_marked + 1] - m_edges[*m_marked] - 1,
+                     theme.px(kLayerRow));
     painter.setBrush(Qt::NoBrush);
     painter.setPen(QPen(theme.colour(Token::Halo), 4));
     painter.drawRect(box);
@@ -411,13 +415,15 @@ void StageStrip::focusOutEvent(QFocusEvent*)
 QString StageStrip::tipAt(const QPoint& at) const
 {
     if (const auto boundary = boundaryAt(at.x()); boundary && at.y() > Theme::current().px(kStageRow))
-        return tr("Boundary %1, before layer %2. Drag it, or press Left and Right.").arg(numberText(*boundary), numberText(parts()[*boundary]));
+        return tr("Boundary %1, before layer %2. Drag it, or press Left and Right.")
+            .arg(numberText(*boundary), numberText(parts()[*boundary]));
     const auto layer = layerAt(at.x());
     if (!layer || m_plan->state() != PipelinePlan::State::Ready)
         return {};
     const PartitionPreview& preview = m_plan->preview();
     const QString name = m_plan->nameOfLayer(*layer);
-    QStringList lines{name.isEmpty() || name == QString::number(*layer) ? tr("layer %1").arg(numberText(*layer)) : tr("layer %1, %2").arg(numberText(*layer), name)};
+    QStringList lines{name.isEmpty() || name == QString::number(*layer) ? tr("layer %1").arg(numberText(*layer))
+                                                                        : tr("layer %1, %2").arg(numberText(*layer), name)};
     if (!preview.weights.empty())
         lines << tr("%1 trainable parameters").arg(numberText(preview.weights[*layer]));
     if (preview.layers) {

@@ -39,7 +39,8 @@ TEST(NumberList, RefusesWithThePlace)
     EXPECT_EQ(problemOf(wordsOf("*3", "name")), "name 1 is empty");
     EXPECT_EQ(problemOf(wordsOf("a*0", "name")), "name 1: 'a*0' does not say how many, as 'a*3' does");
     EXPECT_EQ(problemOf(wordsOf("b,a*x", "name")), "name 2: 'a*x' does not say how many, as 'a*3' does");
-    EXPECT_EQ(problemOf(wordsOf("a*99999999999999999999", "name")), "name 1: 'a*99999999999999999999' does not say how many, as 'a*3' does");
+    EXPECT_EQ(problemOf(wordsOf("a*99999999999999999999", "name")),
+              "name 1: 'a*99999999999999999999' does not say how many, as 'a*3' does");
     EXPECT_THAT(problemOf(wordsOf("a,b*100000", "name")), HasSubstr("more than 100,000"));
     EXPECT_EQ(wordsOf("a,b*18446744073709551615", "name").error().code(), ErrorCode::LimitExceeded);
     for (const char* bad : {"-1", "+1", "1.0", "1e3", "nan", "0x1", "9223372036854775808", "1 2"})

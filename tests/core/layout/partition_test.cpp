@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <random>
 #include <numeric>
+#include <random>
 
 namespace shardlens {
 namespace {
@@ -68,7 +68,8 @@ TEST(Partition, EqualsWhatDeepSpeedAnswered)
         }
         const auto partition = partitionLayers({std::max(weights.size(), names.size()), row.at("stages"), *method, kNew, weights, names});
         if (!partition) {
-            EXPECT_THAT(row.at("refused").get<std::string>(), HasSubstr(partition.error().text().substr(0, partition.error().text().find(';'))));
+            EXPECT_THAT(row.at("refused").get<std::string>(),
+                        HasSubstr(partition.error().text().substr(0, partition.error().text().find(';'))));
             continue;
         }
         EXPECT_FALSE(row.contains("refused"));
@@ -241,7 +242,8 @@ TEST(Partition, RefusesWithBothNumbers)
     EXPECT_THAT(refusalOf({2, 2, uniform, kNew, {}, names}), HasSubstr("3 names for 2 layers"));
     EXPECT_THAT(refusalOf({3, 2, parameters, kNew, {}, names}), HasSubstr("balances weights"));
     EXPECT_THAT(refusalOf({3, 2, methodNamed("type:a"), kNew, weights, {}}), HasSubstr("give the layers' names"));
-    EXPECT_THAT(refusalOf({3, 2, methodNamed("type:C"), kNew, weights, names}), HasSubstr("Partitioning 'c' found no valid layers to partition; give"));
+    EXPECT_THAT(refusalOf({3, 2, methodNamed("type:C"), kNew, weights, names}),
+                HasSubstr("Partitioning 'c' found no valid layers to partition; give"));
     const Weights tooMuch{std::uint64_t{1} << 62, std::uint64_t{1} << 62};
     EXPECT_THAT(refusalOf({2, 1, uniform, kNew, tooMuch, {}}), HasSubstr("more than 9223372036854775807"));
     const Weights many(5000, 1);
@@ -278,17 +280,21 @@ TEST_P(MethodNames, AreReadAsPipelineModuleDoes)
 
 INSTANTIATE_TEST_SUITE_P(Methods, MethodNames,
                          testing::Values(MethodRow{"Uniform", "UNIFORM", "uniform"}, MethodRow{"Parameters", "Parameters", "parameters"},
-                                         MethodRow{"TypeIsLowered", "Type:Block|\\S", "type:block|\\s"}, MethodRow{"TypeUpToTheNextColon", "type:block:head", "type:block"},
-                                         MethodRow{"EmptyType", "type:", "type:"}, MethodRow{"Profile", "Profile", "Partitioning method profile not implemented"},
+                                         MethodRow{"TypeIsLowered", "Type:Block|\\S", "type:block|\\s"},
+                                         MethodRow{"TypeUpToTheNextColon", "type:block:head", "type:block"},
+                                         MethodRow{"EmptyType", "type:", "type:"},
+                                         MethodRow{"Profile", "Profile", "Partitioning method profile not implemented"},
                                          MethodRow{"Empty", "", "not implemented"}, MethodRow{"Space", " uniform", "not implemented"},
-                                         MethodRow{"TypeWithoutColon", "type", "not implemented"}, MethodRow{"BadPattern", "type:(", "does not compile"}),
+                                         MethodRow{"TypeWithoutColon", "type", "not implemented"},
+                                         MethodRow{"BadPattern", "type:(", "does not compile"}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Partition, KnowsVersions)
 {
     const auto rules = [](const char* version) {
         const auto out = partitionRulesOf(version);
-        return out ? std::string(out->spreadsRest ? "spreads" : "rest last") + (out->balancesExactly ? ", exact" : ", bisected") : out.error().text();
+        return out ? std::string(out->spreadsRest ? "spreads" : "rest last") + (out->balancesExactly ? ", exact" : ", bisected")
+                   : out.error().text();
     };
     EXPECT_EQ(rules("0.3.0"), "rest last, bisected");
     EXPECT_EQ(rules("0.10.0"), "rest last, bisected");

@@ -30,10 +30,12 @@ public:
         return m_builder.addFile(file);
     }
     // A tensor that lies whole in each of the files.
-    void add(const std::string& name, RoleKind kind, const Shape& shape, bool moduleCopy, const std::vector<FileId>& files = {}, const Holder& holder = {})
+    void add(const std::string& name, RoleKind kind, const Shape& shape, bool moduleCopy, const std::vector<FileId>& files = {},
+             const Holder& holder = {})
     {
-        const TensorId id = m_builder.addTensor({m_builder.parameter(name), m_builder.role(kind, kind == RoleKind::OptimizerState ? "exp_avg" : "x"), DType::F32,
-                                                 Combine::Replicas, moduleCopy, shape});
+        const TensorId id =
+            m_builder.addTensor({m_builder.parameter(name), m_builder.role(kind, kind == RoleKind::OptimizerState ? "exp_avg" : "x"),
+                                 DType::F32, Combine::Replicas, moduleCopy, shape});
         for (const FileId file : files)
             EXPECT_TRUE(m_builder.addWhole(id, {m_builder.streamOf(file), 0, m_builder.holder(holder), {}}).ok());
     }
@@ -43,7 +45,10 @@ public:
         add(name, RoleKind::Weight, shape, false);
         add(name, RoleKind::Module, shape, false, files);
     }
-    void addPlain(const std::string& name, const Shape& shape, const std::vector<FileId>& files = {}) { add(name, RoleKind::Weight, shape, true, files); }
+    void addPlain(const std::string& name, const Shape& shape, const std::vector<FileId>& files = {})
+    {
+        add(name, RoleKind::Weight, shape, true, files);
+    }
     CheckpointBuilder& builder() { return m_builder; }
 
     Result<PipelineLayers> layers(const LayerOptions& options = {}) { return pipelineLayersOf(*std::move(m_builder).finish(), options); }
@@ -164,19 +169,43 @@ TEST(PipelineLayers, CountOneTensorParallelRank)
     const FileId file = model.file("layer_00-model_00-model_states.pt");
     CheckpointBuilder& builder = model.builder();
     const auto add = [&](const std::string& name, bool isSplit) {
-        const TensorId id = builder.addTensor({builder.parameter(name), builder.role(RoleKind::Module, "module copy"), DType::F32, Combine::Replicas, false, {6, 4}});
+        const TensorId id = builder.addTensor(
+            {builder.parameter(name), builder.role(RoleKind::Module, "module copy"), DType::F32, Combine::Replicas, false, {6, 4}});
         for (std::uint32_t rank = 0; rank < 2; ++rank) {
             const Box box{{isSplit ? rank * 3 : 0u, 0}, {isSplit ? 3u : 6u, 4}};
             for (int replica = 0; replica < 2; ++replica)
                 EXPECT_TRUE(builder.addPiece(id, BoxView(box), {builder.streamOf(file), 0, builder.holder({{{Axis::Tp, rank}}}), {}}).ok());
         }
-        builder.addTensor({builder.parameter(name), builder.role(RoleKind::Weight, "fp32 master"), DType::F32, Combine::Exclusive, false, {6, 4}});
+        builder.addTensor(
+            {builder.parameter(name), builder.role(RoleKind::Weight, "fp32 master"), DType::F32, Combine::Exclusive, false, {6, 4}});
     };
     add("0.split", true);
     add("0.whole", false);
     const auto layers = model.layers();
     EXPECT_THAT(rowsOf(layers), ElementsAre("0:36/0"));
     EXPECT_THAT(layers->notes, Contains(HasSubstr("one of 2 tensor-parallel ranks")));
+}
+
+TEST(PipelineLayers, KnowTheStagesAndRanksOfTheirRun)
+{
+    const auto run = [](const Topology& topology) {
+        Model model;
+        model.builder().setTopology(topology);
+        model.addTrained("h.0.w", {3});
+        model.addTrained("h.1.w", {3});
+        return model.layers().take();
+    };
+    const PipelineLayers usual = run({{{Axis::Pp, 3}, {Axis::Dp, 2}, {Axis::Tp, 4}}});
+    EXPECT_EQ(usual.stages, 3u);
+    ASSERT_TRUE(usual.axes);
+    EXPECT_EQ(usual.axes->dp, 2u);
+    EXPECT_EQ(usual.axes->tp, 4u);
+    EXPECT_EQ(run({{{Axis::Pp, 2}, {Axis::Tp, 4}}}).axes->dp, 1u);
+    EXPECT_EQ(run({{{Axis::Dp, 2}}}).stages, 0u);
+    EXPECT_EQ(run({{{Axis::Pp, 1}, {Axis::Dp, 2}}}).stages, 0u) << "one stage is no pipeline";
+    EXPECT_FALSE(run({{{Axis::Tp, 2}, {Axis::Pp, 2}}}).axes) << "ranks are numbered in another order";
+    EXPECT_FALSE(run({{{Axis::Pp, 2}, {Axis::Ep, 2}}}).axes);
+    EXPECT_TRUE(run({{{Axis::Dp, 1}, {Axis::Pp, 2}, {Axis::Tp, 2}}}).axes) << "an axis of one is of no account";
 }
 
 TEST(NumberedLayers, HaveEntriesBeforeAndBehind)
@@ -190,21 +219,24 @@ TEST(NumberedLayers, HaveEntriesBeforeAndBehind)
     model.builder().addAlias("lm_head.weight", model.builder().parameter("model.embed.weight"));
     const auto layers = model.layers();
     EXPECT_THAT(rowsOf(layers),
-                ElementsAre("before the layers:20/0", "model.layers.0:5/0", "model.layers.1:0/0", "model.layers.2:5/7", "model.layers.3:0/0", "model.layers.4:0/0",
-                            "model.layers.5:0/0", "model.layers.6:0/0", "model.layers.7:0/0", "model.layers.8:0/0", "model.layers.9:0/0", "model.layers.10:5/0",
-                            "behind the layers:22/0"));
+                ElementsAre("before the layers:20/0", "model.layers.0:5/0", "model.layers.1:0/0", "model.layers.2:5/7",
+                            "model.layers.3:0/0", "model.layers.4:0/0", "model.layers.5:0/0", "model.layers.6:0/0", "model.layers.7:0/0",
+                            "model.layers.8:0/0", "model.layers.9:0/0", "model.layers.10:5/0", "behind the layers:22/0"));
     EXPECT_FALSE(layers->isPipelineRun);
-    EXPECT_THAT(layers->notes, ElementsAre(HasSubstr("model.embed.weight. One entry before the layers."), HasSubstr("model.norm, lm_head.weight. One entry behind"), HasSubstr("need not be the model's")));
+    EXPECT_THAT(layers->notes,
+                ElementsAre(HasSubstr("model.embed.weight. One entry before the layers."),
+                            HasSubstr("model.norm, lm_head.weight. One entry behind"), HasSubstr("need not be the model's")));
 }
 
 TEST(NumberedLayers, SeveralRowsKeepWhatStandsBetween)
 {
     Model model;
-    for (const char* name : {"shared", "encoder.block.0.w", "encoder.block.1.w", "encoder.norm", "decoder.block.0.layer.0.w", "decoder.block.0.layer.1.w",
-                             "decoder.block.1.layer.0.w", "decoder.norm", "pooler.0.w"})
+    for (const char* name : {"shared", "encoder.block.0.w", "encoder.block.1.w", "encoder.norm", "decoder.block.0.layer.0.w",
+                             "decoder.block.0.layer.1.w", "decoder.block.1.layer.0.w", "decoder.norm", "pooler.0.w"})
         model.addPlain(name, {3});
-    EXPECT_THAT(rowsOf(model.layers()), ElementsAre("before the layers:3/0", "encoder.block.0:3/0", "encoder.block.1:3/0", "behind encoder.block.*:3/0",
-                                                    "decoder.block.0:6/0", "decoder.block.1:3/0", "behind the layers:6/0"));
+    EXPECT_THAT(rowsOf(model.layers()),
+                ElementsAre("before the layers:3/0", "encoder.block.0:3/0", "encoder.block.1:3/0", "behind encoder.block.*:3/0",
+                            "decoder.block.0:6/0", "decoder.block.1:3/0", "behind the layers:6/0"));
 }
 
 TEST(NumberedLayers, SortedNamesPutTheHeadBehindAndPatternsSayTheRest)
@@ -220,16 +252,25 @@ TEST(NumberedLayers, SortedNamesPutTheHeadBehindAndPatternsSayTheRest)
     EXPECT_THAT(layers->notes, Contains(HasSubstr("The names are sorted")));
     LayerOptions options;
     options.before = Regex::compile("wte|norm").take();
-    EXPECT_THAT(rowsOf(sorted()->layers(options)), ElementsAre("before the layers:6/0", "model.h.0:3/0", "model.h.1:3/0", "behind the layers:3/0"));
+    EXPECT_THAT(rowsOf(sorted()->layers(options)),
+                ElementsAre("before the layers:6/0", "model.h.0:3/0", "model.h.1:3/0", "behind the layers:3/0"));
     options.behind = Regex::compile(".").take();
     EXPECT_THAT(rowsOf(sorted()->layers(options)).back(), "behind the layers:3/0") << "--before decides first";
+}
+
+TEST(NumberedLayers, MayBeOneLayer)
+{
+    Model model;
+    for (const char* name : {"embed", "layers.0.w", "layers.0.b", "norm"})
+        model.addPlain(name, {3});
+    EXPECT_THAT(rowsOf(model.layers()), ElementsAre("before the layers:3/0", "layers.0:6/0", "behind the layers:3/0"));
 }
 
 TEST(NumberedLayers, RefuseModelsWithoutNumbersAndNumbersWithoutEnd)
 {
     Model plain;
     plain.addPlain("weight", {2});
-    plain.addPlain("head.0.weight", {2});
+    plain.addPlain("head.weight.0", {2}); // a number that names no module
     EXPECT_THAT(rowsOf(plain.layers()), ElementsAre(HasSubstr("no names number its layers")));
     Model endless;
     endless.addPlain("h.0.w", {2});
@@ -247,8 +288,9 @@ TEST(LayerFiles, AreNumberedByTheirNames)
 {
     EXPECT_EQ(layerNumberOfFile("global_step1/layer_07-model_states.pt"), 7u);
     EXPECT_EQ(layerNumberOfFile("layer_112-model_01-model_states.pt"), 112u);
-    for (const char* bad : {"layer_-model_states.pt", "layer_1x-model_states.pt", "layer_01-model_-model_states.pt", "player_01-model_states.pt", "layer_01-model_states.pth",
-                            "layer_01-model_a-model_states.pt", "layer_9999999999-model_states.pt", "mp_rank_00_model_states.pt", "layer_model_states.pt", ""})
+    for (const char* bad : {"layer_-model_states.pt", "layer_1x-model_states.pt", "layer_01-model_-model_states.pt",
+                            "player_01-model_states.pt", "layer_01-model_states.pth", "layer_01-model_a-model_states.pt",
+                            "layer_9999999999-model_states.pt", "mp_rank_00_model_states.pt", "layer_model_states.pt", ""})
         EXPECT_EQ(layerNumberOfFile(bad), std::nullopt) << bad;
 }
 

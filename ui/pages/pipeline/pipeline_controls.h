@@ -16,8 +16,13 @@ class PipelineControls : public QWidget {
 public:
     explicit PipelineControls(QWidget* parent = nullptr);
 
-    // Shows a question without asking it. `typesWeights`: the checkpoint has no layers.
-    void show(const PipelineQuestion& question, bool typesWeights);
+    // What has to be typed.
+    struct Needs {
+        bool weights = false; // the checkpoint has no layers
+        bool places = false;  // names without a number may have to be put before or behind the layers
+    };
+    // Shows a question without asking it.
+    void show(const PipelineQuestion& question, const Needs& needs);
     [[nodiscard]] PipelineQuestion question() const;
 
     [[nodiscard]] QSpinBox* stages() const { return m_stages; }
@@ -26,6 +31,8 @@ public:
     [[nodiscard]] QLineEdit* pattern() const { return m_pattern; }
     [[nodiscard]] QLineEdit* names() const { return m_names; }
     [[nodiscard]] QLineEdit* weights() const { return m_weights; }
+    [[nodiscard]] QLineEdit* before() const { return m_before; }
+    [[nodiscard]] QLineEdit* behind() const { return m_behind; }
     [[nodiscard]] QSpinBox* data() const { return m_data; }
     [[nodiscard]] QSpinBox* tensor() const { return m_tensor; }
 
@@ -44,13 +51,17 @@ private:
     QLineEdit* m_pattern;
     QLineEdit* m_names;
     QLineEdit* m_weights;
+    QLineEdit* m_before;
+    QLineEdit* m_behind;
     QSpinBox* m_data;
     QSpinBox* m_tensor;
     QComboBox* m_version;
     QWidget* m_patternPair = nullptr;
     QWidget* m_namesPair = nullptr;
     QWidget* m_weightsPair = nullptr;
-    bool m_typesWeights = false;
+    QWidget* m_beforePair = nullptr;
+    QWidget* m_behindPair = nullptr;
+    Needs m_needs;
     bool m_isShowing = false;
 };
 
