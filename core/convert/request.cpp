@@ -30,7 +30,7 @@ std::string pathArgument(const std::string& path)
 
 Select defaultOf(const std::optional<std::string>& to)
 {
-    return to == "deepspeed" ? Select::All : Select::Weights;
+    return to == "deepspeed" || to == "universal" ? Select::All : Select::Weights;
 }
 
 } // namespace
