@@ -227,7 +227,9 @@ void UniversalWriter::addNotes()
                                           "becomes a universal checkpoint.",
                                           plural(parameters, "parameter", "parameters"), titleOf(m_run.stage), plural(m_run.world, "rank", "ranks"))});
     if (isRoundRobin(m_run, m_run.stage))
-        m_target.notes.push_back({Kind::Info, "Round robin", "This run used round_robin_gradients. Values are placed by param_shapes; DeepSpeed's own converter mixes them up."});
+        m_target.notes.push_back({Kind::Warning, "Round robin",
+                                  "This run used round_robin_gradients. Values are placed by param_shapes, which is right; resume without round_robin_gradients: with it DeepSpeed "
+                                  "(0.19.8) loads a universal checkpoint into wrong places without a word."});
     m_target.notes.push_back({Kind::Info, "Resuming", "Set checkpoint.load_universal in the configuration that you resume with."});
     for (const std::string& name : m_leftOut)
         m_target.leftOut += (m_target.leftOut.empty() ? "" : ", ") + printable(name);
