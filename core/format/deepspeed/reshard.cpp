@@ -84,6 +84,9 @@ Status checkExperts(Run& run, const Reshard& reshard)
 {
     if (!run.expertRanks)
         return {};
+    for (const auto& [name, module] : run.expertModules)
+        if (module.stacked)
+            return Error{ErrorCode::Unsupported, "a run of AutoEP: writing it anew follows in a later version"};
     if (reshard.stage == Stage::Zero3)
         return Error{ErrorCode::Refused, "--zero-stage 3: DeepSpeed's mixture of experts has no ZeRO-3"};
     for (const auto& [name, module] : run.expertModules)
