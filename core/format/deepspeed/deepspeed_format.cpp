@@ -104,8 +104,10 @@ Match probeUniversal(const Candidate& candidate)
 
 Match probe(const Candidate& candidate)
 {
+    if (probeUniversal(candidate) != Match::No)
+        return Match::No;
     if (!candidate.isFolder)
-        return candidate.name() == "latest" || candidate.name() == "latest_universal" ? Match::ByName : Match::No;
+        return candidate.name() == "latest" ? Match::ByName : Match::No;
     if (looksLikeTagFolder(candidate.entries))
         return Match::ByContent;
     return looksLikeRoot(candidate) ? Match::ByContent : Match::No;

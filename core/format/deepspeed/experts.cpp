@@ -5,6 +5,7 @@
 #include "core/encoding/torch_pieces.h"
 #include "core/format/deepspeed/moe_groups.h"
 #include "core/format/deepspeed/rank_files.h"
+#include "core/format/deepspeed/stacked_experts.h"
 
 #include <fmt/format.h>
 
@@ -87,6 +88,8 @@ std::string textOf(const ExpertNumber& number)
 Status findModules(Run& run)
 {
     const auto see = [&](const std::string& name, std::optional<std::uint32_t> size) -> Status {
+        if (const ExpertModule* stacked = stackedModuleOf(run, name); stacked != nullptr && size && stacked->size != *size)
+            return Error{ErrorCode::Corrupt, fmt::format("{} lies in a group of expert-parallel size {}, and ds_autoep_layers says {}", printable(name), *size, stacked->size)};
         const auto parameter = expertParameterOf(name);
         if (!parameter)
             return {};
@@ -142,6 +145,19 @@ Status openFiles(Run& run, const ExpertCounts& counts)
     return {};
 }
 
+// "<prefix>.w1.3" of an AutoEP run's file.
+std::optional<ExpertParameter> stackedParameterOf(const Run& run, const std::string& name)
+{
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string::npos || stackedModuleOf(run, name.substr(0, dot)) == nullptr)
+        return std::nullopt;
+    const std::size_t before = name.rfind('.', dot - 1);
+    ExpertParameter out{name.substr(0, before), 0, name.substr(before + 1, dot - before - 1), true};
+    const char* const end = name.data() + name.size();
+    const auto [at, problem] = std::from_chars(name.data() + dot + 1, end, out.expert);
+    return problem == std::errc{} && at == end ? std::optional(std::move(out)) : std::nullopt;
+}
+
 // The tensors of a file that is there. What is under the name of another expert is said and left out.
 std::vector<StoredParameter> readExpert(Run& run, const ExpertFile& expert, bool say)
 {
@@ -152,6 +168,8 @@ std::vector<StoredParameter> readExpert(Run& run, const ExpertFile& expert, bool
             continue;
         const std::string name(root.keyAt(i).asText().value_or(""));
         auto parameter = expertParameterOf(name);
+        if (!parameter)
+            parameter = stackedParameterOf(run, name);
         auto tensor = expert.file.torch->tensorOf(root.valueAt(i));
         const char* problem = !parameter ? "which is no parameter of an expert" : parameter->expert != expert.number.expert ? "which belongs to another expert" : nullptr;
         if (problem == nullptr && tensor) {
@@ -279,12 +297,27 @@ Status openMoeOptimizers(Run& run)
     return {};
 }
 
-Status refuseStacked(const Run& run)
+// `pieces` empty: the file is missing, and the tensor a hole.
+Status addExpert(Run& run, TorchPieces* pieces, FileId file, const StoredParameter& one, RoleId role, HolderId holder)
 {
-    for (const char* key : {"ds_autoep_layers", "autoep_layers"})
-        if (run.model.root().find(key).size() > 0)
-            return Error{ErrorCode::Unsupported, "an AutoEP run (ds_autoep_layers): its experts are stacked in one tensor, which is not read"};
-    return {};
+    const TensorId id = run.builder.addTensor({run.builder.parameter(nameOf(one.parameter)), role, one.tensor.dtype, Combine::Replicas, true, one.tensor.shape});
+    return pieces != nullptr && one.isThere ? pieces->addWhole(id, one.tensor, holder) : run.builder.addWhole(id, {run.builder.streamOf(file), 0, holder, {}});
+}
+
+// AutoEP: the expert's own matrix is a part of the tensor that stacks them.
+Status addStackedExpert(Run& run, TorchPieces* pieces, FileId file, const StoredParameter& one, RoleId role, HolderId holder)
+{
+    const ExpertModule& module = run.expertModules.at(one.parameter.module);
+    Shape shape{std::uint64_t{module.localExperts} * module.size};
+    shape.insert(shape.end(), one.tensor.shape.begin(), one.tensor.shape.end());
+    const std::uint64_t count = elementCount(one.tensor.shape).value_or(0);
+    const std::uint64_t first = count * one.parameter.expert; // both are bounded: a file's elements, and the number of experts
+    SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, {nameOf(one.parameter), std::move(shape), count, first}, role, one.tensor.dtype, Combine::Replicas, true));
+    if (pieces == nullptr || !one.isThere)
+        return run.builder.addPiece(id, FlatRange{first, first + count}, {run.builder.streamOf(file), 0, holder, {}});
+    if (!one.tensor.contiguous || one.tensor.noData)
+        return Error{ErrorCode::Unsupported, "an expert's matrix that is no dense tensor in row-major order"};
+    return run.builder.addPiece(id, FlatRange{first, first + count}, pieces->placementOf(one.tensor, holder));
 }
 
 } // namespace
@@ -294,7 +327,7 @@ std::optional<ExpertParameter> expertParameterOf(std::string_view name)
     const std::size_t at = name.rfind(kExpertMarker);
     if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.'))
         return std::nullopt;
-    ExpertParameter out{std::string(name.substr(0, at == 0 ? 0 : at - 1)), 0, {}};
+    ExpertParameter out{std::string(name.substr(0, at == 0 ? 0 : at - 1)), 0, {}, false};
     const std::string_view left = name.substr(at + kExpertMarker.size());
     const auto [end, problem] = std::from_chars(left.data(), left.data() + left.size(), out.expert);
     const std::size_t digits = static_cast<std::size_t>(end - left.data());
@@ -306,21 +339,25 @@ std::optional<ExpertParameter> expertParameterOf(std::string_view name)
 
 std::string nameOf(const ExpertParameter& parameter)
 {
+    if (parameter.stacked)
+        return fmt::format("{}.{}", parameter.module, parameter.rest);
     return fmt::format("{}{}{}{}.{}", parameter.module, parameter.module.empty() ? "" : ".", kExpertMarker, parameter.expert, parameter.rest);
 }
 
 Status openExperts(Run& run)
 {
-    SHARDLENS_TRY(refuseStacked(run));
+    SHARDLENS_TRY(findStackedExperts(run));
     SHARDLENS_ASSIGN(const ExpertCounts counts, expertCounts(run));
-    if (counts.ofLayer.empty() && run.folder.moeOptimizers.empty())
+    if (counts.ofLayer.empty() && run.folder.moeOptimizers.empty() && run.expertModules.empty())
         return {};
-    if (run.stage == Stage::Zero3)
-        return Error{ErrorCode::Unsupported, "a mixture-of-experts run of ZeRO-3, which no version of DeepSpeed that is known here writes"};
-    SHARDLENS_TRY(findModules(run));
-    SHARDLENS_TRY(openFiles(run, counts));
-    SHARDLENS_TRY(openMoeOptimizers(run));
-    SHARDLENS_TRY(nameLayers(run));
+    if (run.stage == Stage::Zero3 && run.expertModules.empty())
+        return Error{ErrorCode::Unsupported, "a mixture-of-experts run of ZeRO-3 without ds_autoep_layers, which no version of DeepSpeed that is known here writes"};
+    if (run.stage != Stage::Zero3) { // which keeps experts in the rank files
+        SHARDLENS_TRY(findModules(run));
+        SHARDLENS_TRY(openFiles(run, counts));
+        SHARDLENS_TRY(openMoeOptimizers(run));
+        SHARDLENS_TRY(nameLayers(run));
+    }
     SHARDLENS_TRY(checkModules(run, counts));
     std::uint32_t size = 1;
     for (const auto& [name, module] : run.expertModules)
@@ -343,7 +380,7 @@ std::vector<std::string> globalNames(const Run& run, const std::string& localNam
         return {localName};
     std::vector<std::string> out;
     for (std::uint32_t rank = 0; rank < module->second.size; ++rank)
-        out.push_back(nameOf({parameter->module, rank * module->second.localExperts + parameter->expert, parameter->rest}));
+        out.push_back(nameOf({parameter->module, rank * module->second.localExperts + parameter->expert, parameter->rest, false}));
     return out;
 }
 
@@ -405,8 +442,8 @@ Status addExperts(Run& run, const ModuleNames& names)
             const HolderId holder = run.expertRank(one.parameter.expert / module.localExperts, module.size);
             const Role role = moduleRoleOf(run, names, name);
             const RoleId roleId = run.builder.role(role.kind, role.name);
-            const TensorId id = run.builder.addTensor({run.builder.parameter(name), roleId, one.tensor.dtype, Combine::Replicas, true, one.tensor.shape});
-            Status added = one.isThere ? pieces->addWhole(id, one.tensor, holder) : run.builder.addWhole(id, {run.builder.streamOf(expert.file.id), 0, holder, {}});
+            Status added = one.parameter.stacked ? addStackedExpert(run, pieces ? &*pieces : nullptr, expert.file.id, one, roleId, holder)
+                                                 : addExpert(run, pieces ? &*pieces : nullptr, expert.file.id, one, roleId, holder);
             if (!added)
                 return added.takeError().within(printable(name)).within(printable(run.builder.file(expert.file.id).name));
         }

@@ -14,6 +14,7 @@ struct ExpertParameter {
     std::string module; // of the mixture of experts; empty at the root
     std::uint32_t expert = 0;
     std::string rest;   // "fc.weight"
+    bool stacked = false; // AutoEP: "<module>.<rest>" is one tensor of all its experts
 };
 [[nodiscard]] std::optional<ExpertParameter> expertParameterOf(std::string_view name);
 [[nodiscard]] std::string nameOf(const ExpertParameter& parameter);

@@ -88,7 +88,7 @@ FlatVector FlatVector::of(std::vector<Part> parts, DType dtype)
     return out;
 }
 
-Status FlatVector::addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count) const
+Status FlatVector::addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count, std::uint64_t firstValue) const
 {
     const std::uint64_t cell = info(m_dtype).bytesPerBlock;
     auto part = std::upper_bound(m_parts.begin(), m_parts.end(), begin,
@@ -99,7 +99,7 @@ Status FlatVector::addPieces(CheckpointBuilder& builder, TensorId tensor, std::u
             continue;
         CheckpointBuilder::Placement placement = part->placement;
         placement.offset += (common.begin - part->begin) * cell;
-        SHARDLENS_TRY(builder.addPiece(tensor, FlatRange{common.begin - begin, common.end - begin}, placement));
+        SHARDLENS_TRY(builder.addPiece(tensor, FlatRange{firstValue + common.begin - begin, firstValue + common.end - begin}, placement));
     }
     return {};
 }

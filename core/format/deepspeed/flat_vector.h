@@ -44,8 +44,8 @@ public:
     // Of the parts whose files are not there, as far as it is known.
     [[nodiscard]] std::uint64_t missingLength() const { return m_missing; }
 
-    // Adds the pieces of a parameter that takes [begin, begin + count) of the vector.
-    Status addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count) const;
+    // Adds the pieces of a parameter that takes [begin, begin + count) of the vector; they lie in the tensor from `firstValue` on.
+    Status addPieces(CheckpointBuilder& builder, TensorId tensor, std::uint64_t begin, std::uint64_t count, std::uint64_t firstValue = 0) const;
     // Marks what lies beyond the first `used` elements, or in [begin, begin + count), as padding.
     void markPadding(CheckpointBuilder& builder, std::uint64_t begin, std::uint64_t count) const;
 

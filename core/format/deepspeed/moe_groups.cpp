@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/format/deepspeed/experts.h"
+#include "core/format/deepspeed/stacked_experts.h"
 
 #include <fmt/format.h>
 
@@ -19,9 +20,11 @@ Error mixedGroup(std::size_t group)
 }
 
 // Whether a group holds experts: all of its parameters, or none.
-Result<bool> holdsExperts(const ParameterGroup& group, std::size_t index)
+Result<bool> holdsExperts(const Run& run, std::size_t index)
 {
-    const auto experts = std::count_if(group.begin(), group.end(), [](const ParameterShape& one) { return expertParameterOf(one.name).has_value(); });
+    const ParameterGroup& group = run.groups[index];
+    const auto isExpert = [&](const ParameterShape& one) { return expertParameterOf(one.name) || stackedModuleOf(run, one.name) != nullptr; };
+    const auto experts = std::count_if(group.begin(), group.end(), isExpert);
     if (experts != 0 && static_cast<std::size_t>(experts) != group.size())
         return mixedGroup(index);
     return experts != 0;
@@ -31,11 +34,37 @@ FlatGroup plainGroup(const Run& run, std::size_t index)
 {
     FlatGroup out{index, run.allRanks(), {}, fmt::format("group {}", index)};
     for (const ParameterShape& parameter : run.groups[index])
-        out.names.push_back(parameter.name);
+        out.parameters.push_back({parameter.name, parameter.shape, parameter.count, 0});
     return out;
 }
 
 } // namespace
+
+ModelParameter modelParameter(const Run& run, const ParameterShape& stored, std::uint32_t expertRank)
+{
+    if (const ExpertModule* module = stackedModuleOf(run, stored.name); module != nullptr && !stored.shape.empty()) {
+        Shape shape = stored.shape;
+        shape[0] = std::uint64_t{module->localExperts} * module->size; // checked against num_experts
+        return {stored.name, std::move(shape), stored.count, stored.count * expertRank};
+    }
+    const std::vector<std::string> names = globalNames(run, stored.name);
+    return {names[std::min<std::size_t>(expertRank, names.size() - 1)], stored.shape, stored.count, 0};
+}
+
+Result<TensorId> tensorOfParameter(Run& run, const ModelParameter& parameter, RoleId role, DType dtype, Combine combine, bool moduleCopy)
+{
+    const auto make = [&] { return run.builder.addTensor({run.builder.parameter(parameter.name), role, dtype, combine, moduleCopy, parameter.shape}); };
+    if (elementCount(parameter.shape) == parameter.count)
+        return make();
+    const auto known = run.stackedTensors.find({parameter.name, role});
+    if (known == run.stackedTensors.end())
+        return run.stackedTensors.emplace(std::pair{parameter.name, role}, make()).first->second;
+    const Tensor& tensor = run.builder.tensor(known->second);
+    if (tensor.dtype != dtype || tensor.shape != parameter.shape)
+        return Error{ErrorCode::Corrupt, fmt::format("parts of {} are {} {} and {} {}", printable(parameter.name), nameOf(tensor.dtype), shapeText(tensor.shape), nameOf(dtype),
+                                                     shapeText(parameter.shape))};
+    return known->second;
+}
 
 std::optional<std::uint32_t> namedExpertSize(pickle::Value paramGroup)
 {
@@ -50,7 +79,7 @@ std::optional<std::uint32_t> namedExpertSize(pickle::Value paramGroup)
 
 Result<std::optional<std::uint32_t>> expertSizeOf(const Run& run, std::size_t group)
 {
-    SHARDLENS_ASSIGN(const bool experts, holdsExperts(run.groups[group], group));
+    SHARDLENS_ASSIGN(const bool experts, holdsExperts(run, group));
     const auto first = run.firstOptimizer();
     if (!first)
         return std::optional<std::uint32_t>{};
@@ -83,7 +112,7 @@ Result<std::vector<FlatGroup>> flatGroupsOf(const Run& run)
         for (std::uint32_t expertRank = 0; expertRank < *size; ++expertRank) {
             FlatGroup group{index, ranks.ranksOf(expertRank), {}, *size == 1 ? fmt::format("group {}", index) : fmt::format("group {}, expert rank {}", index, expertRank)};
             for (const ParameterShape& parameter : run.groups[index])
-                group.names.push_back(globalNames(run, parameter.name).at(expertRank));
+                group.parameters.push_back(modelParameter(run, parameter, expertRank));
             out.push_back(std::move(group));
         }
     }

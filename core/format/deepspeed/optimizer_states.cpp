@@ -101,10 +101,9 @@ Status addScalarState(Run& run, const std::string& parameter, const GroupState& 
     return run.builder.addWhole(id, state.scalar);
 }
 
-TensorId addStateTensor(Run& run, const ParameterShape& parameter, const GroupState& state)
+Result<TensorId> stateTensor(Run& run, const ModelParameter& parameter, const GroupState& state)
 {
-    const RoleId role = run.builder.role(RoleKind::OptimizerState, state.name);
-    return run.builder.addTensor({run.builder.parameter(parameter.name), role, state.vector.dtype(), Combine::Exclusive, false, parameter.shape});
+    return tensorOfParameter(run, parameter, run.builder.role(RoleKind::OptimizerState, state.name), state.vector.dtype(), Combine::Exclusive, false);
 }
 
 } // namespace shardlens::deepspeed

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/format/deepspeed/flat_vector.h"
+#include "core/format/deepspeed/moe_groups.h"
 
 #include <functional>
 #include <string>
@@ -36,8 +37,8 @@ struct VectorBounds {
 
 // Adds NAME/STATE with shape [] for a scalar state of a parameter.
 Status addScalarState(Run& run, const std::string& parameter, const GroupState& state);
-// Adds a tensor `parameter`/`state` of a vector's dtype; the caller adds its pieces.
-[[nodiscard]] TensorId addStateTensor(Run& run, const ParameterShape& parameter, const GroupState& state);
+// The tensor `parameter`/`state` of a vector's dtype; the caller adds its pieces.
+[[nodiscard]] Result<TensorId> stateTensor(Run& run, const ModelParameter& parameter, const GroupState& state);
 // A Python number or a 0-dim tensor as a placement; nothing where it is neither.
 [[nodiscard]] Result<std::optional<GroupState>> scalarState(Run& run, TorchPieces& pieces, const RankFile& file, const std::string& name, pickle::Value value, HolderId holder);
 

@@ -84,6 +84,9 @@ Status checkExperts(Run& run, const Reshard& reshard)
 {
     if (!run.expertRanks)
         return {};
+    for (const auto& [name, module] : run.expertModules)
+        if (module.stacked)
+            return Error{ErrorCode::Unsupported, "a run of AutoEP: writing it anew follows in a later version"};
     if (reshard.stage == Stage::Zero3)
         return Error{ErrorCode::Refused, "--zero-stage 3: DeepSpeed's mixture of experts has no ZeRO-3"};
     for (const auto& [name, module] : run.expertModules)
@@ -96,17 +99,7 @@ Status checkExperts(Run& run, const Reshard& reshard)
     return {};
 }
 
-void addResults(const Reshard& reshard, const Checkpoint& source, Target& out)
-{
-    const bool keepsModule = reshard.stage != Stage::Zero3;
-    for (const SelectedTensor& selected : selectTensors(source, SelectionOptions{Select::All, {}, {}})) {
-        if (source.roleOf(selected.tensor).kind == RoleKind::Other || (source.roleOf(selected.tensor).kind == RoleKind::Module && !keepsModule))
-            continue;
-        out.results.push_back({selected.name, selected.tensor, source.tensor(selected.tensor).dtype});
-    }
-}
-
-std::string joined(const std::set<std::string>& names)
+std::string joinedNames(const std::set<std::string>& names)
 {
     std::string out;
     for (const std::string& name : names)
@@ -130,8 +123,8 @@ void addNotes(const Reshard& reshard, const std::set<std::string>& leftOut, cons
     if (run.stage != Stage::Zero3 && reshard.stage == Stage::Zero3)
         out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
     if (!random.empty())
-        out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joined(random))});
-    out.leftOut = joined(leftOut);
+        out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joinedNames(random))});
+    out.leftOut = joinedNames(leftOut);
     if (!leftOut.empty())
         out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
     out.notes.push_back({Kind::Info, "Configuration",
@@ -172,7 +165,7 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
 
 } // namespace
 
-Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
+Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
     if (source->formatId() != "deepspeed" && source->formatId() != "universal")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
@@ -181,35 +174,55 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     if (options.tp || options.pp || options.ep || options.rank)
         return Error{ErrorCode::Refused, "--tp, --pp, --ep and --rank are for runs of tensor, pipeline or expert parallel ranks, and this is none"};
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
-    SHARDLENS_ASSIGN(auto read, readRun(candidate, {}, job));
-    Run& run = *read.run;
+    auto out = std::make_unique<ReshardSource>();
+    SHARDLENS_ASSIGN(out->read, readRun(candidate, {}, job));
+    Run& run = *out->read.run;
     SHARDLENS_TRY(checkSource(run, options));
     SHARDLENS_TRY(checkOrder(run, *source));
-    Reshard reshard;
+    Reshard& reshard = out->reshard;
+    reshard.run = &run;
+    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
+    reshard.zeroStage = numberOf(reshard.stage);
+    reshard.world = options.dp.value_or(run.world);
+    reshard.keepObjects = options.keepObjects;
+    SHARDLENS_TRY(checkExperts(run, reshard));
     const auto addStorages = [&](const RankFile& file) { return addStorageTensors(run.builder, file.id, *file.torch, reshard.storages); };
     SHARDLENS_TRY(addStorages(run.model));
+    for (const auto& [rank, file] : run.stage3Models)
+        if (file.torch && file.torch != run.model.torch)
+            SHARDLENS_TRY(addStorages(file));
     SHARDLENS_TRY(addStorages(run.optimizers.at(*run.firstOptimizer())));
     for (const ExpertFile& expert : run.expertFiles)
-        if (expert.file.torch)
-            SHARDLENS_TRY(addStorages(expert.file));
+        SHARDLENS_TRY(addStorages(expert.file));
     for (const auto& [parameter, files] : run.universalSamples)
         for (const auto& [state, file] : files)
             SHARDLENS_TRY(addStorages(file));
-    reshard.run = &run;
-    SHARDLENS_ASSIGN(reshard.stage, targetStage(run, options));
-    reshard.world = options.dp.value_or(run.world);
-    SHARDLENS_TRY(checkExperts(run, reshard));
     reshard.payload = std::move(run.builder).finish();
-    const TensorsByName tensors = tensorsByName(*reshard.payload);
-    reshard.tensors = &tensors;
-    reshard.names = &read.names;
-    SHARDLENS_ASSIGN(reshard.groups, trainedGroups(run, tensors));
-    reshard.zeroStage = numberOf(reshard.stage);
-    reshard.keepObjects = options.keepObjects;
+    out->tensors = tensorsByName(*reshard.payload);
+    reshard.tensors = &out->tensors;
+    reshard.names = &out->read.names;
+    SHARDLENS_ASSIGN(reshard.groups, trainedGroups(run, out->tensors));
+    return out;
+}
+
+void addResults(const Reshard& reshard, const Checkpoint& source, Target& out)
+{
+    const bool keepsModule = reshard.stage != Stage::Zero3;
+    for (const SelectedTensor& selected : selectTensors(source, SelectionOptions{Select::All, {}, {}})) {
+        if (source.roleOf(selected.tensor).kind == RoleKind::Other || (source.roleOf(selected.tensor).kind == RoleKind::Module && !keepsModule))
+            continue;
+        out.results.push_back({selected.name, selected.tensor, source.tensor(selected.tensor).dtype});
+    }
+}
+
+Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
+{
+    SHARDLENS_ASSIGN(auto prepared, readForResuming(source, options, job));
+    Reshard& reshard = prepared->reshard;
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));
     addResults(reshard, *source, out);
-    out.before = TargetLayout{titleOf(run.stage), run.world};
+    out.before = TargetLayout{titleOf(reshard.run->stage), reshard.run->world};
     out.after = TargetLayout{titleOf(reshard.stage), reshard.world};
     out.payload = std::move(reshard.payload);
     return out;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/format/deepspeed/deepspeed_format.h"
 #include "core/format/deepspeed/reshard_groups.h"
 #include "core/format/target_file.h"
 
@@ -23,6 +24,17 @@ struct Reshard {
     bool keepObjects = false;
     std::set<std::string> notes;           // what the files' trees left out: "train.Config"
 };
+
+// A source and everything that is made from it; stays where it is, because its parts point at each other.
+struct ReshardSource {
+    OpenedRun read;
+    TensorsByName tensors;
+    Reshard reshard;
+};
+// Refused: sources that are no ZeRO run of stages 1 to 3, or no universal checkpoint of one, with all their optimizer files.
+[[nodiscard]] Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& source, const TargetOptions& options, JobContext& job);
+// What the result must give when it is read.
+void addResults(const Reshard& reshard, const Checkpoint& source, Target& out);
 
 // The number that a stage has in configuration and files.
 [[nodiscard]] std::uint64_t numberOf(Stage stage);
@@ -50,5 +62,8 @@ private:
 // Format::layOut of deepspeed: the tag's folder and `latest` of a run on options.dp ranks at options.zeroStage, to be resumed by the engine
 // (formats/deepspeed.md §15). Refused: sources that are no ZeRO run of stages 1 to 3 with all its optimizer files.
 [[nodiscard]] Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job);
+// Format::layOut of universal: zero/<parameter>/<state>.pt, optimizer_state.pt, the model files and latest_universal, as DeepSpeed's own converter writes
+// them, and right where that is not (§6.5, §14). Refused besides: runs with experts, parameters whose names lead out of the folder.
+[[nodiscard]] Result<Target> layOutUniversal(const CheckpointPtr& source, const TargetOptions& options, JobContext& job);
 
 } // namespace shardlens::deepspeed

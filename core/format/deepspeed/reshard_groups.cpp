@@ -17,12 +17,17 @@ namespace {
 constexpr std::uint64_t kDefaultSubGroupSize = 1'000'000'000;
 constexpr std::uint64_t kAlignmentFactor = 2; // "nccl_start_alignment_factor"
 
-// A group's dictionary of states, in a rank's file.
+// A group's dictionary of states, in a rank's file; what is there already stays.
 void takeStates(pickle::Value states, const std::shared_ptr<const TorchFile>& file, TrainedGroup& out)
 {
-    out.hasState = static_cast<bool>(states);
-    for (std::size_t i = 0; i < states.size(); ++i)
-        out.states.push_back({std::string(states.keyAt(i).asText().value_or("")), states.valueAt(i), file});
+    out.hasState = out.hasState || states;
+    const std::size_t before = out.states.size();
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        const std::string name(states.keyAt(i).asText().value_or(""));
+        const auto end = out.states.begin() + static_cast<std::ptrdiff_t>(before);
+        if (std::none_of(out.states.begin(), end, [&](const TrainedState& known) { return known.name == name; }))
+            out.states.push_back({name, states.valueAt(i), file});
+    }
 }
 
 // A universal checkpoint keeps states by parameter: those of the group's first one stand for all.
@@ -136,8 +141,11 @@ Result<std::vector<TrainedGroup>> groupsOfStage3(const Run& run, const TensorsBy
             if (taken[number])
                 return Error{ErrorCode::Corrupt, fmt::format("param_groups names sub-group {} twice", number)};
             taken[number] = true;
-            if (!group.hasState)
-                takeStates(stateOfNumber(inner.find("state"), number), run.optimizers.at(*first).torch, group);
+            if (group.hasState)
+                continue;
+            if (run.folder.isUniversal)
+                takeUniversalStates(run, group);
+            takeStates(stateOfNumber(inner.find("state"), number), run.optimizers.at(*first).torch, group);
         }
     }
     if (std::find(taken.begin(), taken.end(), false) != taken.end())

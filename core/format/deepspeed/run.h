@@ -43,6 +43,7 @@ struct ExpertModule {
     std::uint32_t localExperts = 0;     // on each expert-parallel rank
     std::uint32_t size = 0;             // E: ranks that hold all its experts together
     std::optional<std::uint32_t> layer; // its number in file names
+    bool stacked = false;               // AutoEP: a parameter's experts lie in one tensor, one behind another on dim 0
 };
 
 // Everything that the readers of the stages share while a checkpoint is put together.
@@ -60,6 +61,7 @@ struct Run {
     std::vector<ExpertFile> expertFiles;          // of every expert that should be there, by layer and number
     std::map<std::string, ExpertModule, std::less<>> expertModules;
     std::map<std::uint32_t, RankFile> moeOptimizers; // by expert-parallel rank, missing ones included; without ZeRO
+    std::map<std::pair<std::string, RoleId>, TensorId> stackedTensors; // that several expert-parallel ranks give parts of
     // Of a universal checkpoint: optimizer_state.pt stands for the optimizer file of rank 0, and these are the files of the first parameter of each group.
     std::map<std::string, std::vector<std::pair<std::string, RankFile>>, std::less<>> universalSamples; // state, file
     std::optional<ExpertRanks> expertRanks;       // of a run with experts: the largest expert-parallel size of its modules

@@ -54,32 +54,33 @@ Status checkLength(const FlatGroup& group, std::uint64_t have, std::uint64_t nee
     if (have >= need && have <= most)
         return {};
     return Error{ErrorCode::Corrupt, fmt::format("{}: the {} hold {} elements, and its {} need {} (at most {} with padding); files of two saves may be mixed here", group.title,
-                                                 plural(group.ranks.size(), "rank", "ranks"), groupedText(have), plural(group.names.size(), "parameter", "parameters"),
+                                                 plural(group.ranks.size(), "rank", "ranks"), groupedText(have), plural(group.parameters.size(), "parameter", "parameters"),
                                                  groupedText(need), groupedText(most))};
 }
 
 Status addMasters(Run& run, const FlatGroup& group, const GroupLayout& layout, const FlatVector& masters)
 {
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
-    for (std::size_t i = 0; i < group.names.size(); ++i) {
-        const ParameterShape& stored = run.groups[group.index][i];
-        const TensorId id = run.builder.addTensor({run.builder.parameter(group.names[i]), role, masters.dtype(), Combine::Exclusive, false, stored.shape});
-        SHARDLENS_TRY(masters.addPieces(run.builder, id, layout.begins[i], stored.count));
+    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
+        const ModelParameter& parameter = group.parameters[i];
+        SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, parameter, role, masters.dtype(), Combine::Exclusive, false));
+        SHARDLENS_TRY(masters.addPieces(run.builder, id, layout.begins[i], parameter.count, parameter.firstValue));
     }
     return {};
 }
 
 Status addStates(Run& run, const FlatGroup& group, const GroupLayout& layout, const std::vector<GroupState>& states)
 {
-    for (std::size_t i = 0; i < group.names.size(); ++i)
+    for (std::size_t i = 0; i < group.parameters.size(); ++i)
         for (const GroupState& state : states) {
+            const ModelParameter& parameter = group.parameters[i];
             if (state.isScalar) {
-                SHARDLENS_TRY(addScalarState(run, group.names[i], state));
+                if (parameter.isFirst())
+                    SHARDLENS_TRY(addScalarState(run, parameter.name, state));
                 continue;
             }
-            const ParameterShape& stored = run.groups[group.index][i];
-            const TensorId id = addStateTensor(run, {group.names[i], stored.shape, stored.count}, state);
-            SHARDLENS_TRY(state.vector.addPieces(run.builder, id, layout.begins[i], stored.count));
+            SHARDLENS_ASSIGN(const TensorId id, stateTensor(run, parameter, state));
+            SHARDLENS_TRY(state.vector.addPieces(run.builder, id, layout.begins[i], parameter.count, parameter.firstValue));
         }
     return {};
 }

@@ -4,9 +4,11 @@
 #include "core/base/text.h"
 #include "core/format/deepspeed/optimizer_states.h"
 #include "core/format/deepspeed/parameter_shapes.h"
+#include "core/format/deepspeed/stacked_experts.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace shardlens::deepspeed {
@@ -33,16 +35,17 @@ SlotLayout layoutOf(const ParameterGroup& group, std::uint32_t world)
 }
 
 // Adds the slots of one parameter on all ranks; what a slot holds beyond the parameter is padding.
-Status addSlots(Run& run, TensorId tensor, const FlatVector& vector, std::uint64_t begin, std::uint64_t slot, std::uint64_t count)
+Status addSlots(Run& run, TensorId tensor, const FlatVector& vector, std::uint64_t begin, std::uint64_t slot, const ModelParameter& parameter)
 {
+    const std::uint64_t count = parameter.count;
     const std::uint64_t cell = info(vector.dtype()).bytesPerBlock;
     for (const FlatVector::Part& part : vector.parts()) {
-        const std::uint64_t first = std::min(count, slot * part.rank);
-        const std::uint64_t last = std::min(count, slot * part.rank + slot);
+        const std::uint64_t first = std::min(count, slot * part.position);
+        const std::uint64_t last = std::min(count, slot * part.position + slot);
         CheckpointBuilder::Placement placement = part.placement;
         placement.offset += begin * cell;
         if (first < last)
-            SHARDLENS_TRY(run.builder.addPiece(tensor, FlatRange{first, last}, placement));
+            SHARDLENS_TRY(run.builder.addPiece(tensor, FlatRange{parameter.firstValue + first, parameter.firstValue + last}, placement));
         run.builder.addPadding(placement.stream, placement.offset + (last - first) * cell, (slot - (last - first)) * cell);
     }
     return {};
@@ -103,11 +106,33 @@ pickle::Value stepOfSubGroup(const Run& run, std::uint32_t rank, std::size_t sub
     return {};
 }
 
-Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size_t index)
+// The ranks that share a sub-group, by expert-parallel rank: all of them, or with AutoEP those that hold the same experts (formats/deepspeed.md §10.4).
+Result<std::vector<std::vector<std::uint32_t>>> ranksOfSubGroup(const Run& run, std::size_t index)
+{
+    const auto first = run.firstOptimizer();
+    const auto rowOf = [&](std::uint32_t rank) { return run.optimizerState(rank).find("ds_zero_partition_groups").at(index); };
+    const std::uint64_t parts = first ? countOf(rowOf(*first).find("partition_count")).value_or(0) : 0; // 0: not said
+    const bool stacks = std::any_of(run.groups[index].begin(), run.groups[index].end(), [&](const ParameterShape& one) { return stackedModuleOf(run, one.name) != nullptr; });
+    if (stacks && first && parts == 0)
+        return Error{ErrorCode::Corrupt, fmt::format("sub-group {} holds experts, and ds_zero_partition_groups does not say how it is cut", index)};
+    if (parts == 0 || parts == run.world || !run.expertRanks)
+        return std::vector<std::vector<std::uint32_t>>{run.allRanks()};
+    if (parts != run.expertRanks->replicas())
+        return Error{ErrorCode::Corrupt, fmt::format("sub-group {} is cut over {} parts, and its experts are shared by {}", index, parts,
+                                                     plural(run.expertRanks->replicas(), "rank", "ranks"))};
+    for (const auto& [rank, file] : run.optimizers)
+        if (const auto place = countOf(rowOf(rank).find("partition_rank")); place && *place != run.expertRanks->replica(rank))
+            return Error{ErrorCode::Corrupt, fmt::format("rank {} holds part {} of sub-group {}, and the configuration says part {}", rank, *place, index, run.expertRanks->replica(rank))};
+    std::vector<std::vector<std::uint32_t>> out;
+    for (std::uint32_t expertRank = 0; expertRank < run.expertRanks->size(); ++expertRank)
+        out.push_back(run.expertRanks->ranksOf(expertRank));
+    return out;
+}
+
+Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size_t index, std::uint32_t expertRank, const std::vector<std::uint32_t>& ranks)
 {
     const ParameterGroup& group = run.groups[index];
-    const SlotLayout layout = layoutOf(group, run.world);
-    const std::vector<std::uint32_t> ranks = run.allRanks();
+    const SlotLayout layout = layoutOf(group, static_cast<std::uint32_t>(ranks.size()));
     SHARDLENS_ASSIGN(const FlatVector masters,
                      FlatVector::gather(
                          run, pieces, ranks, [&](std::uint32_t rank) { return run.optimizerState(rank).find("fp32_flat_groups").at(index); }, {layout.length}));
@@ -117,15 +142,17 @@ Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size
                                              [&](std::uint32_t rank) { return stepOfSubGroup(run, rank, index); }, {layout.length, layout.length}));
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
     for (std::size_t i = 0; i < group.size(); ++i) {
-        const TensorId id = run.builder.addTensor({run.builder.parameter(group[i].name), role, masters.dtype(), Combine::Exclusive, false, group[i].shape});
-        SHARDLENS_TRY(addSlots(run, id, masters, layout.begins[i], layout.slots[i], group[i].count));
+        const ModelParameter parameter = modelParameter(run, group[i], expertRank);
+        SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, parameter, role, masters.dtype(), Combine::Exclusive, false));
+        SHARDLENS_TRY(addSlots(run, id, masters, layout.begins[i], layout.slots[i], parameter));
         for (const GroupState& state : vectors) {
             if (state.isScalar) {
-                SHARDLENS_TRY(addScalarState(run, group[i].name, state));
+                if (parameter.isFirst())
+                    SHARDLENS_TRY(addScalarState(run, parameter.name, state));
                 continue;
             }
-            const TensorId stateId = addStateTensor(run, group[i], state);
-            SHARDLENS_TRY(addSlots(run, stateId, state.vector, layout.begins[i], layout.slots[i], group[i].count));
+            SHARDLENS_ASSIGN(const TensorId stateId, stateTensor(run, parameter, state));
+            SHARDLENS_TRY(addSlots(run, stateId, state.vector, layout.begins[i], layout.slots[i], parameter));
         }
     }
     return {};
@@ -205,8 +232,11 @@ Status addSubGroups(Run& run)
         if (count != run.groups.size())
             return Error{ErrorCode::Corrupt, fmt::format("{} in the optimizer files, and param_shapes lists {}", plural(count, "sub-group", "sub-groups"), run.groups.size())};
     }
-    for (std::size_t index = 0; index < run.groups.size(); ++index)
-        SHARDLENS_TRY(addSubGroup(run, pieces, states, index));
+    for (std::size_t index = 0; index < run.groups.size(); ++index) {
+        SHARDLENS_ASSIGN(const auto sharing, ranksOfSubGroup(run, index));
+        for (std::uint32_t expertRank = 0; expertRank < sharing.size(); ++expertRank)
+            SHARDLENS_TRY(addSubGroup(run, pieces, states, index, expertRank, sharing[expertRank]));
+    }
     return {};
 }
 

@@ -1,0 +1,185 @@
+#include "core/encoding/torch_file.h"
+#include "tests/core/convert/convert_fixture.h"
+#include "tests/support/moe_test_run.h"
+#include "tests/support/universal_test_run.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <optional>
+
+// Universal checkpoints of ZeRO runs, against the same written by the test writer, and through them into another run.
+namespace shardlens::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+ZeroTestRun runToShare(int stage)
+{
+    ZeroTestRun run;
+    run.parameters = {{"embed.weight", {13, 6}, 0}, {"norm.weight", {7}, 1}, {"up.weight", {11, 6}, 0}, {"up.bias", {11}, 1}, {"one", {1}, 1}};
+    run.stage = stage;
+    run.world = 3;
+    run.subGroupSize = 20;
+    run.alignParameters = stage == 2;
+    return run;
+}
+
+std::optional<TorchFile> torchAt(const std::string& path)
+{
+    const auto bytes = FileSource::open(path);
+    EXPECT_TRUE(bytes.ok()) << path;
+    if (!bytes)
+        return std::nullopt;
+    JobContext job;
+    auto file = TorchFile::open(*bytes, job);
+    EXPECT_TRUE(file.ok()) << path;
+    return file ? std::optional(file.take()) : std::nullopt;
+}
+
+class ToUniversal : public ConvertTest {
+protected:
+    std::string convertTo(const std::string& from, const std::string& target, const std::string& to, std::optional<std::uint32_t> dp = {}, std::optional<std::uint32_t> stage = {})
+    {
+        JobContext job;
+        const auto source = openCheckpoint(path(from), {}, job);
+        if (!source)
+            return source.error().text();
+        ConvertRequest wanted = request(target, to);
+        wanted.source = path(from);
+        wanted.dp = dp;
+        wanted.zeroStage = stage;
+        wanted.verify = true; // every value is read back and compared
+        return convert(*source, wanted);
+    }
+};
+
+class ToUniversalStages : public ToUniversal, public ::testing::WithParamInterface<int> {};
+
+TEST_P(ToUniversalStages, IsWhatTheConverterOfDeepSpeedWrites)
+{
+    const ZeroTestRun run = runToShare(GetParam());
+    run.write(path("from"), "t");
+    writeUniversal(run, path("wanted"), "t");
+    ASSERT_EQ(convertTo("from", "out", "universal"), "");
+    EXPECT_EQ(contentsOf(path("out")), contentsOf(path("wanted")));
+    std::vector<std::string> made;
+    std::vector<std::string> expected;
+    for (const auto& [root, into] : {std::pair{path("out"), &made}, std::pair{path("wanted"), &expected}}) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(root))
+            into->push_back(entry.path().string().substr(root.size()));
+        std::sort(into->begin(), into->end());
+    }
+    EXPECT_EQ(made, expected);
+    EXPECT_EQ(readText(path("out/latest_universal")), "t");
+}
+
+TEST_P(ToUniversalStages, GivesTheRunBackAtAnotherSize)
+{
+    ZeroTestRun run = runToShare(GetParam());
+    run.write(path("from"), "t");
+    ASSERT_EQ(convertTo("from", "universal", "universal"), "");
+    ASSERT_EQ(convertTo("universal", "again", "deepspeed", 2u), "");
+    run.world = 2;
+    run.write(path("wanted"), "t");
+    EXPECT_EQ(contentsOf(path("again")), contentsOf(path("wanted")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, ToUniversalStages, ::testing::Values(1, 2, 3), [](const auto& row) { return fmt::format("Stage{}", row.param); });
+
+TEST_F(ToUniversal, EntriesSayHowTheyAreCut)
+{
+    ZeroTestRun run;
+    run.parameters = {{"0.word.weight", {6, 2}, 0}, {"1.norm.weight", {2}, 0}, {"1.dense.weight", {2, 4}, 0}, {"1.gate.weight", {8, 2}, 0}, {"1.up.weight", {4, 2}, 0}};
+    const auto list = [](const char* pattern) { return Py{std::vector<Py>{Py{std::string(pattern)}}}; };
+    run.clientState.emplace_back(Py{std::string("universal_checkpoint_info")},
+                                 pyDict({{"tp_replicated_parameter_patterns", list(R"(\d+.norm.weight)")}, {"parameter_with_row_parallelism_patterns", list(R"(\d+.dense.weight)")},
+                                         {"parameter_with_2_sub_params_cat_dim_0", list(R"(\d+.gate.weight)")}, {"vocabulary_parameter_patterns", list("0.word")}}));
+    run.write(path("from"), "t");
+    ASSERT_EQ(convertTo("from", "out", "universal"), "");
+    const auto member = [&](const std::string& parameter, const char* key) {
+        const auto file = torchAt(path("out/t/zero/" + parameter + "/fp32.pt"));
+        return file ? file->root().find(key).asInt() : std::nullopt;
+    };
+    EXPECT_EQ(member("1.up.weight", "cat_dim"), 0);
+    EXPECT_EQ(member("1.dense.weight", "cat_dim"), 1);
+    EXPECT_EQ(member("1.norm.weight", "cat_dim"), std::nullopt);
+    EXPECT_EQ(member("1.gate.weight", "param_n_sub_params"), 2);
+    const auto word = torchAt(path("out/t/zero/0.word.weight/exp_avg.pt"));
+    ASSERT_TRUE(word);
+    EXPECT_EQ(word->root().find("vocab_tensor").asBool(), true);
+}
+
+TEST_F(ToUniversal, SubParametersAreRefusedByName)
+{
+    ZeroTestRun run;
+    run.parameters = {{"1.qkv.weight", {6, 2}, 0}};
+    run.clientState.emplace_back(Py{std::string("universal_checkpoint_info")},
+                                 pyDict({{"parameter_with_sub_params", Py{std::vector<Py>{pyDict({{"patterns", Py{std::vector<Py>{Py{std::string(R"(\d+.qkv)")}}}}})}}}}));
+    run.write(path("from"), "t");
+    EXPECT_THAT(convertTo("from", "out", "universal"), AllOf(HasSubstr("1.qkv.weight"), HasSubstr("parameter_with_sub_params")));
+    run.clientState.front().second = pyDict({{"tp_replicated_parameter_patterns", Py{std::vector<Py>{Py{std::string("(")}}}}});
+    run.write(path("from"), "t");
+    EXPECT_THAT(convertTo("from", "out", "universal"), AllOf(HasSubstr("universal_checkpoint_info"), HasSubstr("pattern (")));
+}
+
+TEST_F(ToUniversal, NamesThatLeadOutOfTheFolderAreRefused)
+{
+    for (const std::string& name : std::vector<std::string>{"../../evil", "/evil", "a//b", "a/.", std::string(300, 'x')}) {
+        ZeroTestRun run;
+        run.parameters = {{name, {4}, 0}};
+        run.write(path("from"), "t");
+        EXPECT_THAT(convertTo("from", "out", "universal"), HasSubstr("cannot be a folder's name")) << name;
+    }
+    ZeroTestRun run;
+    run.parameters = {{"a/b", {4}, 0}};
+    run.write(path("from"), "t");
+    EXPECT_EQ(convertTo("from", "out", "universal"), "");
+    EXPECT_TRUE(std::filesystem::exists(path("out/t/zero/a/b/fp32.pt")));
+}
+
+TEST_F(ToUniversal, OptionsOfARunAreRefused)
+{
+    runToShare(2).write(path("from"), "t");
+    EXPECT_THAT(convertTo("from", "out", "universal", 2u), HasSubstr("--dp means nothing"));
+    EXPECT_THAT(convertTo("from", "out", "universal", {}, 3u), HasSubstr("--zero-stage means nothing"));
+}
+
+TEST_F(ToUniversal, ExpertsAreRefused)
+{
+    MoeTestRun{}.write(path("from"), "t");
+    EXPECT_THAT(convertTo("from", "out", "universal"), HasSubstr("experts"));
+}
+
+TEST_F(ToUniversal, ALostRankStopsIt)
+{
+    runToShare(2).write(path("from"), "t");
+    std::filesystem::remove(path("from/t/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"));
+    EXPECT_THAT(convertTo("from", "out", "universal"), HasSubstr("rank 1"));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+TEST_F(ToUniversal, UnknownObjectsAreLeftOutOrKept)
+{
+    ZeroTestRun run = runToShare(2);
+    run.unknownClass = "train.Config";
+    run.write(path("from"), "t");
+    JobContext job;
+    const auto source = openCheckpoint(path("from"), {}, job);
+    ASSERT_TRUE(source);
+    ConvertRequest wanted = request("out", "universal");
+    wanted.source = path("from");
+    const auto lines = planLinesOf(*source, wanted);
+    EXPECT_THAT(lines, Contains(HasSubstr("train.Config")));
+    wanted.keepObjects = true;
+    ASSERT_EQ(convert(*source, wanted), "");
+    const auto model = torchAt(path("out/t/mp_rank_00_model_states.pt"));
+    ASSERT_TRUE(model);
+    EXPECT_TRUE(model->root().find("client").isCallOf("train", "Config"));
+}
+
+} // namespace
+} // namespace shardlens::test
