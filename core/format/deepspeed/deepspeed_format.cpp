@@ -150,8 +150,7 @@ Result<OpenedRun> readRun(const Candidate& candidate, const OpenOptions& options
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(const TagFolder folder, resolve(candidate, options));
-    const bool isParallel = !folder.layers.empty() || folder.mpRanks.size() > 1 || (folder.mpRanks.size() == 1 && *folder.mpRanks.begin() != 0);
-    if (isParallel && !folder.isUniversal) {
+    if (isParallel(folder)) {
         SHARDLENS_ASSIGN(auto run, readParallelRun(candidate, options, job));
         return std::move(run->builder).finish();
     }

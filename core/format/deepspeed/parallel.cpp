@@ -354,6 +354,12 @@ const Run* ParallelRun::firstRun() const
     return nullptr;
 }
 
+bool isParallel(const TagFolder& folder)
+{
+    const bool severalRanks = folder.mpRanks.size() > 1 || (folder.mpRanks.size() == 1 && *folder.mpRanks.begin() != 0);
+    return !folder.isUniversal && (!folder.layers.empty() || severalRanks);
+}
+
 Result<std::unique_ptr<ParallelRun>> readParallelRun(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));

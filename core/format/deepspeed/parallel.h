@@ -53,6 +53,8 @@ struct ParallelRun {
     [[nodiscard]] const Run* firstRun() const;
 };
 
+// Whether a tag folder holds more than model-parallel rank 0, or layers of a pipeline; a universal checkpoint does not count.
+[[nodiscard]] bool isParallel(const TagFolder& folder);
 // Opens every model-parallel rank and layer file and joins them: tensor-parallel parts by the rules that the run itself has (universal_checkpoint_info),
 // else by --rules or the built-in family that knows its names.
 [[nodiscard]] Result<std::unique_ptr<ParallelRun>> readParallelRun(const Candidate& candidate, const OpenOptions& options, JobContext& job);

@@ -14,11 +14,6 @@ namespace {
 
 constexpr std::uint32_t kMaxWorld = 1u << 16;
 
-Error nothingToResume(const std::string& why)
-{
-    return {ErrorCode::Refused, fmt::format("{}: there is nothing to resume from", why)};
-}
-
 // Which class the engine makes of stage 1 (formats/deepspeed.md §1.5): what wrote the source, where that was stage 1 too; else what its configuration asks for.
 bool isBf16Optimizer(const Run& run, std::uint64_t zeroStage)
 {
@@ -38,44 +33,6 @@ Status checkOrder(const Run& run, const Checkpoint& source)
     if (permuted && !isRoundRobin(run, run.stage))
         return Error{ErrorCode::Refused, "the flat buffers are in another order than their mappings say, and the configuration in the files does not say round_robin_gradients: "
                                          "the order that an engine would expect is not known"};
-    return {};
-}
-
-Result<Stage> targetStage(const Run& run, const TargetOptions& options)
-{
-    const std::uint64_t number = options.zeroStage.value_or(static_cast<std::uint32_t>(numberOf(run.stage)));
-    if (number < 1 || number > 3)
-        return Error{ErrorCode::Refused, fmt::format("--zero-stage {}: 1, 2 and 3 are written", number)};
-    if (isBf16Optimizer(run, number))
-        return Stage::Bf16Optimizer;
-    return number == 1 ? Stage::Zero1 : number == 2 ? Stage::Zero2 : Stage::Zero3;
-}
-
-Status checkSource(Run& run, const TargetOptions& options)
-{
-    if (options.dp && (*options.dp == 0 || *options.dp > kMaxWorld))
-        return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
-    if (run.stage == Stage::None)
-        return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
-    if (run.folder.isUniversal && !run.folder.otherModels.empty())
-        return Error{ErrorCode::Unsupported, fmt::format("a universal checkpoint of {} model-parallel ranks: writing its run anew follows in a later version", run.folder.otherModels.size() + 1)};
-    if (run.folder.isUniversal && !run.model.torch)
-        return nothingToResume("the model file is missing or cannot be read");
-    if (run.folder.isUniversal && run.groups.empty())
-        return nothingToResume("the model file has no param_shapes, which say what the optimizer's groups hold");
-    if (run.stage == Stage::LegacyZero1)
-        return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
-    if (!run.firstOptimizer())
-        return nothingToResume("no optimizer file of the run is here");
-    for (const auto& [rank, file] : run.optimizers) {
-        if (!file.torch)
-            return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(run.builder.file(file.id).name)));
-        if (file.torch->isBigEndian())
-            return Error{ErrorCode::Unsupported, "files of a big-endian machine"};
-    }
-    const bool isElastic = run.stage != Stage::Zero3 && run.optimizerState(*run.firstOptimizer()).find("base_optimizer_state").kind() == pickle::Kind::List;
-    if (isElastic && options.zeroStage == 3u)
-        return nothingToResume("the run was saved with elastic_checkpoint, without param_groups, which ZeRO-3 needs");
     return {};
 }
 
@@ -165,15 +122,61 @@ Status addFiles(const Reshard& reshard, JobContext& job, Target& out)
 
 } // namespace
 
+Error nothingToResume(const std::string& why)
+{
+    return {ErrorCode::Refused, fmt::format("{}: there is nothing to resume from", why)};
+}
+
+Result<Stage> targetStage(const Run& run, const TargetOptions& options)
+{
+    const std::uint64_t number = options.zeroStage.value_or(static_cast<std::uint32_t>(numberOf(run.stage)));
+    if (number < 1 || number > 3)
+        return Error{ErrorCode::Refused, fmt::format("--zero-stage {}: 1, 2 and 3 are written", number)};
+    if (isBf16Optimizer(run, number))
+        return Stage::Bf16Optimizer;
+    return number == 1 ? Stage::Zero1 : number == 2 ? Stage::Zero2 : Stage::Zero3;
+}
+
+Status checkSource(Run& run, const TargetOptions& options)
+{
+    if (options.dp && (*options.dp == 0 || *options.dp > kMaxWorld))
+        return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
+    if (run.stage == Stage::None)
+        return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
+    if (run.folder.isUniversal && !run.folder.otherModels.empty())
+        return Error{ErrorCode::Unsupported, fmt::format("a universal checkpoint of {} model-parallel ranks: writing its run anew follows in a later version", run.folder.otherModels.size() + 1)};
+    if (run.folder.isUniversal && !run.model.torch)
+        return nothingToResume("the model file is missing or cannot be read");
+    if (run.folder.isUniversal && run.groups.empty())
+        return nothingToResume("the model file has no param_shapes, which say what the optimizer's groups hold");
+    if (run.stage == Stage::LegacyZero1)
+        return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
+    if (!run.firstOptimizer())
+        return nothingToResume("no optimizer file of the run is here");
+    for (const auto& [rank, file] : run.optimizers) {
+        if (!file.torch)
+            return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(run.builder.file(file.id).name)));
+        if (file.torch->isBigEndian())
+            return Error{ErrorCode::Unsupported, "files of a big-endian machine"};
+    }
+    const bool isElastic = run.stage != Stage::Zero3 && run.optimizerState(*run.firstOptimizer()).find("base_optimizer_state").kind() == pickle::Kind::List;
+    if (isElastic && options.zeroStage == 3u)
+        return nothingToResume("the run was saved with elastic_checkpoint, without param_groups, which ZeRO-3 needs");
+    return {};
+}
+
 Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
     if (source->formatId() != "deepspeed" && source->formatId() != "universal")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
+    SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
+    SHARDLENS_ASSIGN(const TagFolder folder, resolve(candidate, {}));
+    if (isParallel(folder))
+        return readParallelForResuming(candidate, options, job);
     if (options.select != Select::All)
         return nothingToResume(fmt::format("--select {}: a run exists to be resumed, and takes everything", nameOf(options.select)));
-    if (options.tp || options.pp || options.ep || options.rank)
+    if (options.tp.value_or(1) != 1 || options.pp.value_or(1) != 1 || options.ep || options.rank)
         return Error{ErrorCode::Refused, "--tp, --pp, --ep and --rank are for runs of tensor, pipeline or expert parallel ranks, and this is none"};
-    SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));
     auto out = std::make_unique<ReshardSource>();
     SHARDLENS_ASSIGN(out->read, readRun(candidate, {}, job));
     Run& run = *out->read.run;
@@ -218,6 +221,8 @@ void addResults(const Reshard& reshard, const Checkpoint& source, Target& out)
 Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(auto prepared, readForResuming(source, options, job));
+    if (prepared->parallel)
+        return layOutParallel(*prepared, *source, options, job);
     Reshard& reshard = prepared->reshard;
     Target out;
     SHARDLENS_TRY(addFiles(reshard, job, out));

@@ -1,9 +1,12 @@
 #pragma once
 
 #include "core/format/deepspeed/deepspeed_format.h"
+#include "core/format/deepspeed/parallel.h"
 #include "core/format/deepspeed/reshard_groups.h"
 #include "core/format/target_file.h"
 
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,16 +26,32 @@ struct Reshard {
     std::uint32_t world = 1;
     bool keepObjects = false;
     std::set<std::string> notes;           // what the files' trees left out: "train.Config"
+    struct Stages {                        // of a run of several model-parallel ranks
+        std::uint32_t pp = 1;
+        std::uint32_t tp = 1;
+        std::vector<std::string> buffers;  // names of the stage's own
+    };
+    std::optional<Stages> stages;
 };
 
 // A source and everything that is made from it; stays where it is, because its parts point at each other.
 struct ReshardSource {
     OpenedRun read;
+    std::unique_ptr<ParallelRun> parallel; // of several model-parallel ranks; `read` is empty then, and groups and tensors are those of the whole model
     TensorsByName tensors;
     Reshard reshard;
 };
 // Refused: sources that are no ZeRO run of stages 1 to 3, or no universal checkpoint of one, with all their optimizer files.
 [[nodiscard]] Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& source, const TargetOptions& options, JobContext& job);
+// The same of a run of several model-parallel ranks: every rank read, groups merged over the stages.
+[[nodiscard]] Result<std::unique_ptr<ReshardSource>> readParallelForResuming(const Candidate& candidate, const TargetOptions& options, JobContext& job);
+// The run on options.tp x options.pp x options.dp ranks, or with Select::Module its model and layer files alone.
+[[nodiscard]] Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source, const TargetOptions& options, JobContext& job);
+
+[[nodiscard]] Error nothingToResume(const std::string& why);
+// Refused: runs that are no ZeRO run of stages 1 to 3 with all optimizer files.
+Status checkSource(Run& run, const TargetOptions& options);
+[[nodiscard]] Result<Stage> targetStage(const Run& run, const TargetOptions& options);
 // What the result must give when it is read.
 void addResults(const Reshard& reshard, const Checkpoint& source, Target& out);
 

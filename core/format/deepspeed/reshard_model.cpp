@@ -35,6 +35,7 @@ public:
 
 private:
     Result<Value> member(const std::string& key, Value old);
+    [[nodiscard]] std::optional<Value> parallelMember(const std::string& key, Value old);
     Result<Value> module(Value old);
     Result<Value> moduleTensor(const std::string& name, Value old);
     Value shapes();
@@ -224,8 +225,37 @@ Result<Value> ModelFile::frozenFragments()
     return out;
 }
 
+// What a file of several model-parallel ranks says of them.
+std::optional<Value> ModelFile::parallelMember(const std::string& key, Value old)
+{
+    const Reshard::Stages& stages = *m_reshard.stages;
+    const auto size = [&](std::uint32_t count) { return graph().integer(count); };
+    if (key == "module" && old.isNone())
+        return graph().none(); // in files of its layers
+    if (m_run.stage == Stage::None && (key == "optimizer" || key == "param_shapes"))
+        return graph().none(); // the optimizer numbers parameters that are elsewhere now
+    if (key == "mp_world_size")
+        return size(stages.pp * stages.tp);
+    if (key == "buffer_names" && m_source->root().find("module").isNone()) {
+        const Value list = graph().list();
+        for (const std::string& name : stages.buffers)
+            graph().append(list, graph().text(name));
+        return list;
+    }
+    if (key == "checkpoint_parallel_dimensions" && old.isMapping()) {
+        const Value dict = graph().dict();
+        graph().set(dict, "pp_degree", size(stages.pp));
+        graph().set(dict, "tp_degree", size(stages.tp));
+        return dict;
+    }
+    return std::nullopt;
+}
+
 Result<Value> ModelFile::member(const std::string& key, Value old)
 {
+    if (m_reshard.stages)
+        if (const auto made = parallelMember(key, old))
+            return *made;
     if (key == "module")
         return module(old);
     if (key == "param_shapes")
@@ -279,6 +309,8 @@ bool ModelFile::isRandomState(Value mapping, std::size_t i)
 Status ModelFile::addMissing(Value root)
 {
     const Value old = m_source->root();
+    if (!m_run.firstOptimizer())
+        return {}; // the model's files alone
     const bool shapesElsewhere = m_run.optimizers.at(*m_run.firstOptimizer()).root().find("param_shapes").isMapping() ||
                                  m_run.optimizers.at(*m_run.firstOptimizer()).root().find("param_shapes").isSequence();
     if (!old.find("param_shapes") && !shapesElsewhere)

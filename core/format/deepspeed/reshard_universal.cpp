@@ -36,8 +36,8 @@ Status checkFolderName(const std::string& parameter)
 
 class UniversalWriter {
 public:
-    UniversalWriter(const Reshard& reshard, JobContext& job)
-        : m_reshard(reshard), m_run(*reshard.run), m_job(job), m_tag(m_run.folder.tag.empty() ? "global_step0" : m_run.folder.tag)
+    UniversalWriter(const Reshard& reshard, const ParallelRun* parallel, JobContext& job)
+        : m_reshard(reshard), m_run(*reshard.run), m_parallel(parallel), m_job(job), m_tag(m_run.folder.tag.empty() ? "global_step0" : m_run.folder.tag)
     {
     }
 
@@ -57,10 +57,12 @@ private:
 
     const Reshard& m_reshard;
     const Run& m_run;
+    const ParallelRun* m_parallel; // nullptr: one model-parallel rank
     JobContext& m_job;
     std::string m_tag;
     Target m_target;
     std::set<std::string> m_leftOut;
+    std::set<std::string> m_stripped; // parameters that lost rows of padding
 };
 
 // The model files as they are: frozen parameters, buffers, ties and client states lie only there.
@@ -78,6 +80,13 @@ Status UniversalWriter::addModels()
         m_target.torchFiles.push_back(std::move(made));
         return {};
     };
+    if (m_parallel != nullptr) {
+        for (const ParallelRank& rank : m_parallel->ranks)
+            SHARDLENS_TRY(add(rank.opened.run->model, rank.opened.run->folder.model, rank.pipe * m_parallel->dp * m_parallel->tp + rank.model));
+        for (const LayerFile& layer : m_parallel->layers) // frozen parameters and buffers of a pipeline are nowhere else (§11.3)
+            SHARDLENS_TRY(add({layer.id, layer.content.torch}, layer.name, std::nullopt));
+        return {};
+    }
     if (m_run.stage3Models.empty())
         return add(m_run.model, m_run.folder.model, std::nullopt);
     for (const auto& [rank, name] : m_run.folder.stage3Models)
@@ -90,11 +99,17 @@ Status UniversalWriter::addVector(const std::string& file, TensorId tensor, cons
 {
     FileMaker maker(m_reshard, place(file));
     const Tensor& from = m_reshard.payload->tensor(tensor);
-    const std::uint64_t count = elementCount(from.shape).value_or(0);
+    Shape shape = from.shape;
+    const auto words = countOf(m_run.model.root().find("universal_checkpoint_info").find("original_vocab_size"));
+    if (division.isVocabulary && words && *words > 0 && !shape.empty() && *words < shape[0]) { // rows of padding are stripped (§14.4)
+        shape[0] = *words;
+        m_stripped.insert(m_reshard.payload->parameterOf(tensor));
+    }
+    const std::uint64_t count = elementCount(shape).value_or(0);
     std::vector<TargetRun> runs;
     if (count != 0)
         runs.push_back({tensor, from.dtype, 0, count, 0});
-    SHARDLENS_ASSIGN(const Value made, maker.tensor(from.dtype, isStage3() ? Shape{count} : from.shape, std::move(runs)));
+    SHARDLENS_ASSIGN(const Value made, maker.tensor(from.dtype, isStage3() ? Shape{count} : shape, std::move(runs)));
     Value root = made; // ZeRO-3: bare
     if (!isStage3()) {
         using Kind = UniversalDivision::Kind;
@@ -230,6 +245,8 @@ void UniversalWriter::addNotes()
         m_target.notes.push_back({Kind::Warning, "Round robin",
                                   "This run used round_robin_gradients. Values are placed by param_shapes, which is right; resume without round_robin_gradients: with it DeepSpeed "
                                   "(0.19.8) loads a universal checkpoint into wrong places without a word."});
+    for (const std::string& name : m_stripped)
+        m_target.notes.push_back({Kind::Info, "Vocabulary", fmt::format("{}: rows of padding are left out; loading adds them anew.", printable(name))});
     m_target.notes.push_back({Kind::Info, "Resuming", "Set checkpoint.load_universal in the configuration that you resume with."});
     for (const std::string& name : m_leftOut)
         m_target.leftOut += (m_target.leftOut.empty() ? "" : ", ") + printable(name);
@@ -249,6 +266,7 @@ Result<Target> UniversalWriter::make(const Checkpoint& source)
     m_target.textFiles.push_back({"latest_universal", m_tag});
     addNotes();
     addResults(m_reshard, source, m_target);
+    std::erase_if(m_target.results, [&](const TargetResult& result) { return m_stripped.contains(source.parameterOf(result.tensor)); }); // no longer equal
     return std::move(m_target);
 }
 
@@ -260,12 +278,18 @@ Result<Target> layOutUniversal(const CheckpointPtr& source, const TargetOptions&
         return Error{ErrorCode::Refused, fmt::format("{} means nothing for a universal checkpoint, which is cut when it is loaded", options.dp ? "--dp" : "--zero-stage")};
     SHARDLENS_ASSIGN(auto prepared, readForResuming(source, options, job));
     const Run& run = *prepared->reshard.run;
+    if (prepared->parallel && run.stage == Stage::Zero3)
+        return Error{ErrorCode::Unsupported, "ZeRO-3 on several model-parallel ranks: its universal form is not written"};
+    if (prepared->parallel && run.stage == Stage::None)
+        return nothingToResume("the run has no ZeRO, and its optimizer numbers the parameters of each stage");
+    if (options.tp || options.pp || options.ep || options.rank)
+        return Error{ErrorCode::Refused, "--tp, --pp, --ep and --rank mean nothing for a universal checkpoint, which is cut when it is loaded"};
     if (run.expertRanks)
         return Error{ErrorCode::Unsupported, "a run with experts: a universal checkpoint has no place for experts of DeepSpeed's own mixture of experts"};
     const bool isElastic = run.stage != Stage::Zero3 && run.optimizerState(*run.firstOptimizer()).find("base_optimizer_state").kind() == pickle::Kind::List;
     if (isElastic)
         return Error{ErrorCode::Refused, "the run was saved with elastic_checkpoint, without param_groups, which a universal checkpoint needs: there is nothing to resume from"};
-    SHARDLENS_ASSIGN(Target out, UniversalWriter(prepared->reshard, job).make(*source));
+    SHARDLENS_ASSIGN(Target out, UniversalWriter(prepared->reshard, prepared->parallel.get(), job).make(*source));
     out.payload = std::move(prepared->reshard.payload);
     return out;
 }
