@@ -24,25 +24,52 @@ struct MoeGroup {
 
 std::vector<MoeTestRun::Parameter> denseParameters(const MoeTestRun& run)
 {
-    std::vector<MoeTestRun::Parameter> out{{"embed.weight", {5, run.width}}};
+    std::vector<MoeTestRun::Parameter> out{{"embed.weight", {5, run.width}, 0}};
     for (std::uint32_t layer = 0; layer < run.layers; ++layer)
-        out.push_back({"blocks." + std::to_string(layer) + ".deepspeed_moe.gate.wg.weight", {run.experts(), run.width}});
-    out.push_back({"out.bias", {run.width + 4}});
+        out.push_back({"blocks." + std::to_string(layer) + (run.stacked ? ".moe.router.gate.weight" : ".deepspeed_moe.gate.wg.weight"), {run.experts(), run.width}, 0});
+    out.push_back({"out.bias", {run.width + 4}, 0});
     return out;
+}
+
+std::string stackPrefix(std::uint32_t layer)
+{
+    return "blocks." + std::to_string(layer) + ".moe.experts";
+}
+
+// A layer's stacked matrices of one expert.
+std::vector<MoeTestRun::Parameter> stackedMatrices(const MoeTestRun& run, std::uint32_t layer)
+{
+    return {{stackPrefix(layer) + ".w1", {run.width + 1, run.width}, 0}, {stackPrefix(layer) + ".w2", {run.width, run.width + 2}, 0}};
+}
+
+// `experts` of them from `firstExpert` on, as one tensor.
+MoeTestRun::Parameter stackOf(MoeTestRun::Parameter matrix, std::uint64_t firstExpert, std::uint64_t experts)
+{
+    matrix.first = matrix.count() * firstExpert;
+    matrix.shape.insert(matrix.shape.begin(), experts);
+    return matrix;
 }
 
 std::vector<MoeGroup> groupsOf(const MoeTestRun& run, std::uint32_t expertRank)
 {
-    std::vector<MoeGroup> out(3);
+    std::vector<MoeGroup> out(run.stacked ? 2 : 3);
     out[0].stored = out[0].meant = denseParameters(run);
+    for (std::uint32_t layer = 0; run.stacked && layer < run.layers; ++layer)
+        for (const MoeTestRun::Parameter& matrix : stackedMatrices(run, layer)) {
+            out[1].moe = true;
+            out[1].stored.push_back(stackOf(matrix, std::uint64_t{expertRank} * run.localExperts, run.localExperts));
+            out[1].meant.push_back(out[1].stored.back());
+        }
+    if (run.stacked)
+        return out;
     for (std::size_t g = 1; g < 3; ++g) {
         const std::string rest = g == 1 ? "fc.weight" : "fc.bias";
         const std::vector<std::uint64_t> shape = g == 1 ? std::vector<std::uint64_t>{run.width + 1, run.width} : std::vector<std::uint64_t>{run.width + 2};
         out[g].moe = true;
         for (std::uint32_t layer = 0; layer < run.layers; ++layer)
             for (std::uint32_t local = 0; local < run.localExperts; ++local) {
-                out[g].stored.push_back({expertName(layer, local, rest), shape});
-                out[g].meant.push_back({expertName(layer, expertRank * run.localExperts + local, rest), shape});
+                out[g].stored.push_back({expertName(layer, local, rest), shape, 0});
+                out[g].meant.push_back({expertName(layer, expertRank * run.localExperts + local, rest), shape, 0});
             }
     }
     return out;
@@ -60,7 +87,7 @@ TestStorage halves(const MoeTestRun::Parameter& parameter)
 {
     return {parameter.count() * 2, [parameter](std::uint64_t offset, std::span<std::byte> out) {
                 for (std::uint64_t at = 0; at < out.size() / 2; ++at) {
-                    const float value = MoeTestRun::valueAt(parameter.name, 0, offset / 2 + at);
+                    const float value = MoeTestRun::valueAt(parameter.name, 0, parameter.first + offset / 2 + at);
                     std::uint32_t bits = 0;
                     std::memcpy(&bits, &value, 4);
                     const auto half = static_cast<std::uint16_t>(bits >> 16);
@@ -73,7 +100,7 @@ std::vector<float> valuesOf(const MoeTestRun::Parameter& parameter, int state)
 {
     std::vector<float> out(parameter.count());
     for (std::uint64_t i = 0; i < out.size(); ++i)
-        out[i] = MoeTestRun::valueAt(parameter.name, state, i);
+        out[i] = MoeTestRun::valueAt(parameter.name, state, parameter.first + i);
     return out;
 }
 
@@ -140,6 +167,62 @@ void writeZeroFile(const MoeTestRun& run, std::uint32_t rank, const std::string&
     writeTorchFile(path, pyDict({{"optimizer_state_dict", state}, {"ds_config", pyDict({})}, {"ds_version", Py{std::string("0.0-test")}}}), storages);
 }
 
+// ZeRO-3: slots of ceil(N / share) elements, parameter by parameter; the groups are the sub-groups.
+void writeStage3File(const MoeTestRun& run, std::uint32_t rank, const std::string& path)
+{
+    std::vector<TestStorage> storages;
+    std::vector<Py> masters;
+    std::vector<Py> rows;
+    std::vector<Py> parts;
+    Py::Dict states;
+    const std::vector<MoeGroup> groups = groupsOf(run, run.expertRank(rank));
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+        const std::uint64_t share = groups[g].moe ? run.world / run.expertParallel : run.world;
+        const std::uint64_t place = groups[g].moe ? run.place(rank) : rank;
+        std::vector<std::pair<std::string, Py>> state{{"step", intPy(7)}};
+        for (int s = 0; s < kMoeStates; ++s) {
+            std::vector<float> vector;
+            for (const MoeTestRun::Parameter& parameter : groups[g].meant) {
+                const std::uint64_t slot = (parameter.count() + share - 1) / share;
+                const std::vector<float> all = valuesOf(parameter, s);
+                for (std::uint64_t i = slot * place; i < slot * (place + 1); ++i)
+                    vector.push_back(i < all.size() ? all[i] : -1e30f);
+            }
+            const std::uint64_t count = vector.size();
+            storages.push_back(floats(std::move(vector)));
+            const Py tensor = denseTensor("FloatStorage", storages.size() - 1, count, {count});
+            if (s == 0)
+                masters.push_back(tensor);
+            else
+                state.emplace_back(s == 1 ? "exp_avg" : "exp_avg_sq", tensor);
+        }
+        states.items.emplace_back(intPy(g), pyDict(std::move(state)));
+        rows.push_back(groupRow(run, groups[g], {intPy(g)}));
+        parts.push_back(pyDict({{"sub_group", intPy(g)}, {"partition_count", intPy(share)}, {"partition_rank", intPy(place)}}));
+    }
+    const Py base = pyDict({{"state", Py{std::move(states)}}, {"param_groups", Py{std::move(rows)}}});
+    const Py state = pyDict({{"zero_stage", intPy(3)}, {"partition_count", intPy(run.world)}, {"optimizer_state_dict", base}, {"fp32_flat_groups", Py{std::move(masters)}},
+                             {"ds_zero_partition_groups", Py{std::move(parts)}}});
+    writeTorchFile(path, pyDict({{"optimizer_state_dict", state}, {"ds_config", pyDict({})}, {"ds_version", Py{std::string("0.0-test")}}}), storages);
+}
+
+Py stackedLayers(const MoeTestRun& run)
+{
+    std::vector<Py> out;
+    for (std::uint32_t layer = 0; layer < run.layers; ++layer) {
+        std::vector<Py> ranks;
+        for (std::size_t rank = 0; rank < run.placement.size(); ++rank) {
+            std::vector<Py> experts;
+            for (const std::uint32_t expert : run.placement[rank])
+                experts.push_back(intPy(expert));
+            ranks.push_back(pyDict({{"rank", intPy(rank)}, {"experts", Py{std::move(experts)}}}));
+        }
+        out.push_back(pyDict({{"moe_layer_id", intPy(layer)}, {"expert_key_prefix", Py{stackPrefix(layer)}}, {"num_experts", intPy(run.experts())},
+                              {"num_local_experts", intPy(run.localExperts)}, {"ep_size", intPy(run.expertParallel)}, {"expert_placement", pyDict({{"ranks", Py{std::move(ranks)}}})}}));
+    }
+    return Py{std::move(out)};
+}
+
 // expp_rank_R: masters in the parameters' shapes, states by number.
 void writePlainOptimizer(const MoeTestRun& run, std::uint32_t expertRank, const std::string& path)
 {
@@ -173,8 +256,9 @@ void writeMoeModel(const MoeTestRun& run, const std::string& path)
     std::vector<TestStorage> storages;
     Py::Dict module{{}, true};
     for (const MoeTestRun::Parameter& parameter : denseParameters(run)) {
-        storages.push_back(halves(parameter));
-        module.items.emplace_back(Py{parameter.name}, denseTensor("BFloat16Storage", storages.size() - 1, parameter.count(), parameter.shape));
+        storages.push_back(run.stage3 ? TestStorage{0, nullptr} : halves(parameter));
+        const auto shape = run.stage3 ? std::vector<std::uint64_t>{0} : parameter.shape;
+        module.items.emplace_back(Py{parameter.name}, denseTensor("BFloat16Storage", storages.size() - 1, run.stage3 ? 0 : parameter.count(), shape));
     }
     std::vector<Py> shapes;
     for (const MoeGroup& group : groupsOf(run, 0)) {
@@ -191,13 +275,13 @@ void writeMoeModel(const MoeTestRun& run, const std::string& path)
     for (const std::uint32_t count : run.numExperts.empty() ? std::vector<std::uint32_t>(run.layers, run.experts()) : run.numExperts)
         counts.push_back(intPy(count));
     const Py config = pyDict({{"bf16", pyDict({{"enabled", Py{true}}})},
-                              {"zero_optimization", pyDict({{"stage", intPy(run.withZero ? 2 : 0)}})},
+                              {"zero_optimization", pyDict({{"stage", intPy(run.stage3 ? 3 : run.withZero ? 2 : 0)}})},
                               {"use_data_before_expert_parallelism", Py{run.dataFirst}}});
     writeTorchFile(path,
                    pyDict({{"module", Py{std::move(module)}}, {"buffer_names", Py{std::vector<Py>{}}}, {"optimizer", Py{Py::None{}}},
                            {"param_shapes", run.withZero ? Py{std::move(shapes)} : Py{Py::None{}}}, {"frozen_param_shapes", Py{Py::None{}}}, {"shared_params", pyDict({})},
                            {"global_steps", intPy(7)}, {"dp_world_size", intPy(run.world)}, {"mp_world_size", intPy(1)},
-                           {"num_experts", run.oldNames ? intPy(run.experts()) : Py{std::move(counts)}}, {"ds_config", config}, {"ds_version", Py{std::string("0.0-test")}}}),
+                           {"ds_autoep_layers", run.stacked ? stackedLayers(run) : Py{Py::None{}}}, {"num_experts", run.oldNames ? intPy(run.experts()) : Py{std::move(counts)}}, {"ds_config", config}, {"ds_version", Py{std::string("0.0-test")}}}),
                    storages);
 }
 
@@ -207,10 +291,14 @@ void writeExperts(const MoeTestRun& run, const std::string& folder)
         std::vector<TestStorage> storages;
         Py::Dict content;
         for (std::uint32_t layer = 0; layer < run.layers; ++layer) {
-            for (const MoeTestRun::Parameter& parameter : {MoeTestRun::Parameter{expertName(layer, expert, "fc.weight"), {run.width + 1, run.width}},
-                                                           MoeTestRun::Parameter{expertName(layer, expert, "fc.bias"), {run.width + 2}}}) {
+            std::vector<MoeTestRun::Parameter> held{{expertName(layer, expert, "fc.weight"), {run.width + 1, run.width}, 0}, {expertName(layer, expert, "fc.bias"), {run.width + 2}, 0}};
+            if (run.stacked)
+                held = stackedMatrices(run, layer);
+            for (MoeTestRun::Parameter& parameter : held) {
+                parameter.first = run.stacked ? parameter.count() * expert : 0;
                 storages.push_back(halves(parameter));
-                content.items.emplace_back(Py{parameter.name}, denseTensor("BFloat16Storage", storages.size() - 1, parameter.count(), parameter.shape));
+                const std::string key = run.stacked ? parameter.name + "." + std::to_string(expert) : parameter.name;
+                content.items.emplace_back(Py{key}, denseTensor("BFloat16Storage", storages.size() - 1, parameter.count(), parameter.shape));
             }
             if (run.oldNames)
                 continue;
@@ -236,7 +324,10 @@ std::uint64_t MoeTestRun::Parameter::count() const
 std::vector<MoeTestRun::Parameter> MoeTestRun::parameters() const
 {
     std::vector<Parameter> out = denseParameters(*this);
-    for (std::uint32_t rank = 0; rank < expertParallel; ++rank)
+    for (std::uint32_t layer = 0; stacked && layer < layers; ++layer)
+        for (const Parameter& matrix : stackedMatrices(*this, layer))
+            out.push_back(stackOf(matrix, 0, experts()));
+    for (std::uint32_t rank = 0; !stacked && rank < expertParallel; ++rank)
         for (const MoeGroup& group : groupsOf(*this, rank))
             if (group.moe)
                 out.insert(out.end(), group.meant.begin(), group.meant.end());
@@ -270,12 +361,18 @@ void MoeTestRun::write(const std::string& root, const std::string& tag) const
 {
     const std::string folder = root + "/" + tag;
     std::filesystem::create_directories(folder);
-    for (std::uint32_t rank = 0; withZero && rank < world; ++rank)
-        writeZeroFile(*this, rank, folder + "/bf16_zero_pp_rank_" + std::to_string(rank) + "_mp_rank_00_optim_states.pt");
+    for (std::uint32_t rank = 0; withZero && rank < world; ++rank) {
+        const std::string path = folder + "/bf16_zero_pp_rank_" + std::to_string(rank) + "_mp_rank_00_optim_states.pt";
+        stage3 ? writeStage3File(*this, rank, path) : writeZeroFile(*this, rank, path);
+    }
+    for (std::uint32_t rank = 0; stage3 && rank < world; ++rank)
+        writeMoeModel(*this, folder + "/zero_pp_rank_" + std::to_string(rank) + "_mp_rank_00_model_states.pt");
     for (std::uint32_t rank = 0; !withZero && rank < expertParallel; ++rank)
         writePlainOptimizer(*this, rank, folder + "/expp_rank_" + std::to_string(rank) + "_mp_rank_00_optim_states.pt");
-    writeMoeModel(*this, folder + "/mp_rank_00_model_states.pt");
-    writeExperts(*this, folder);
+    if (!stage3) {
+        writeMoeModel(*this, folder + "/mp_rank_00_model_states.pt");
+        writeExperts(*this, folder);
+    }
     std::ofstream(root + "/latest") << tag;
 }
 

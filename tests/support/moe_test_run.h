@@ -19,6 +19,9 @@ struct MoeTestRun {
     bool stripPadding = true;
     bool withZero = true;             // else expp_rank files
     bool oldNames = false;            // expert_E files of 0.5.x, num_experts a number
+    bool stacked = false;             // AutoEP: one tensor a layer for all experts; with ZeRO
+    bool stage3 = false;              // of AutoEP: ZeRO-3
+    std::vector<std::vector<std::uint32_t>> placement; // of AutoEP: experts of each rank; empty: none is said
     std::uint64_t width = 3;
     std::vector<std::uint32_t> numExperts; // what the model file says; empty: what is true
     std::string groupName;                 // of the groups of experts; empty: what is true
@@ -26,6 +29,7 @@ struct MoeTestRun {
     struct Parameter {
         std::string name; // in the whole model
         std::vector<std::uint64_t> shape;
+        std::uint64_t first = 0; // element of the tensor of that name that it begins at
 
         [[nodiscard]] std::uint64_t count() const;
     };

@@ -446,7 +446,7 @@ void OverviewPage::showGoals()
         button->setEnabled(bytes > 0);
     const auto& roles = checkpoint.roles();
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
-    m_toRun->setVisible(checkpoint.formatId() == "deepspeed" && trains);
+    m_toRun->setVisible((checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal") && trains);
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

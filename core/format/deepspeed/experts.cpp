@@ -297,27 +297,39 @@ Status openMoeOptimizers(Run& run)
     return {};
 }
 
-// `pieces` empty: the file is missing, and the tensor a hole.
-Status addExpert(Run& run, TorchPieces* pieces, FileId file, const StoredParameter& one, RoleId role, HolderId holder)
+// One tensor of an expert's file on its way into the checkpoint. `pieces` is absent where the file is missing: the tensor is a hole then.
+struct ExpertPart {
+    const StoredParameter& stored;
+    FileId file;
+    TorchPieces* pieces;
+    RoleId role;
+    HolderId holder;
+
+    [[nodiscard]] bool isThere() const { return pieces != nullptr && stored.isThere; }
+};
+
+Status addExpert(Run& run, const ExpertPart& part)
 {
-    const TensorId id = run.builder.addTensor({run.builder.parameter(nameOf(one.parameter)), role, one.tensor.dtype, Combine::Replicas, true, one.tensor.shape});
-    return pieces != nullptr && one.isThere ? pieces->addWhole(id, one.tensor, holder) : run.builder.addWhole(id, {run.builder.streamOf(file), 0, holder, {}});
+    const TorchTensor& tensor = part.stored.tensor;
+    const TensorId id = run.builder.addTensor({run.builder.parameter(nameOf(part.stored.parameter)), part.role, tensor.dtype, Combine::Replicas, true, tensor.shape});
+    return part.isThere() ? part.pieces->addWhole(id, tensor, part.holder) : run.builder.addWhole(id, {run.builder.streamOf(part.file), 0, part.holder, {}});
 }
 
 // AutoEP: the expert's own matrix is a part of the tensor that stacks them.
-Status addStackedExpert(Run& run, TorchPieces* pieces, FileId file, const StoredParameter& one, RoleId role, HolderId holder)
+Status addStackedExpert(Run& run, const ExpertPart& part)
 {
-    const ExpertModule& module = run.expertModules.at(one.parameter.module);
+    const TorchTensor& tensor = part.stored.tensor;
+    const ExpertModule& module = run.expertModules.at(part.stored.parameter.module);
     Shape shape{std::uint64_t{module.localExperts} * module.size};
-    shape.insert(shape.end(), one.tensor.shape.begin(), one.tensor.shape.end());
-    const std::uint64_t count = elementCount(one.tensor.shape).value_or(0);
-    const std::uint64_t first = count * one.parameter.expert; // both are bounded: a file's elements, and the number of experts
-    SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, {nameOf(one.parameter), std::move(shape), count, first}, role, one.tensor.dtype, Combine::Replicas, true));
-    if (pieces == nullptr || !one.isThere)
-        return run.builder.addPiece(id, FlatRange{first, first + count}, {run.builder.streamOf(file), 0, holder, {}});
-    if (!one.tensor.contiguous || one.tensor.noData)
+    shape.insert(shape.end(), tensor.shape.begin(), tensor.shape.end());
+    const std::uint64_t count = elementCount(tensor.shape).value_or(0);
+    const std::uint64_t first = count * part.stored.parameter.expert; // both are bounded: a file's elements, and the number of experts
+    SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, {nameOf(part.stored.parameter), std::move(shape), count, first}, part.role, tensor.dtype, Combine::Replicas, true));
+    if (!part.isThere())
+        return run.builder.addPiece(id, FlatRange{first, first + count}, {run.builder.streamOf(part.file), 0, part.holder, {}});
+    if (!tensor.contiguous || tensor.noData)
         return Error{ErrorCode::Unsupported, "an expert's matrix that is no dense tensor in row-major order"};
-    return run.builder.addPiece(id, FlatRange{first, first + count}, pieces->placementOf(one.tensor, holder));
+    return run.builder.addPiece(id, FlatRange{first, first + count}, part.pieces->placementOf(tensor, part.holder));
 }
 
 } // namespace
@@ -442,8 +454,8 @@ Status addExperts(Run& run, const ModuleNames& names)
             const HolderId holder = run.expertRank(one.parameter.expert / module.localExperts, module.size);
             const Role role = moduleRoleOf(run, names, name);
             const RoleId roleId = run.builder.role(role.kind, role.name);
-            Status added = one.parameter.stacked ? addStackedExpert(run, pieces ? &*pieces : nullptr, expert.file.id, one, roleId, holder)
-                                                 : addExpert(run, pieces ? &*pieces : nullptr, expert.file.id, one, roleId, holder);
+            const ExpertPart part{one, expert.file.id, pieces ? &*pieces : nullptr, roleId, holder};
+            Status added = one.parameter.stacked ? addStackedExpert(run, part) : addExpert(run, part);
             if (!added)
                 return added.takeError().within(printable(name)).within(printable(run.builder.file(expert.file.id).name));
         }

@@ -160,8 +160,13 @@ Status UniversalReader::addEntry(const std::string& name, const std::string& sta
 std::optional<Shape> UniversalReader::shapeOf(const std::string& name, const Entries& entries) const
 {
     const auto known = m_owned.shapes.find(name);
-    if (known != m_owned.shapes.end() && m_owned.shapesAreWhole)
-        return known->second.shape;
+    if (known != m_owned.shapes.end() && m_owned.shapesAreWhole) {
+        Shape shape = known->second.shape;
+        for (const auto& [state, entry] : entries)
+            if (entry.experts && !shape.empty())
+                shape[0] = *entry.experts; // the model file knows those of one rank
+        return shape;
+    }
     const auto master = entries.find(kUniversalMaster);
     if (master != entries.end() && master->second.tensor)
         return master->second.tensor->shape;

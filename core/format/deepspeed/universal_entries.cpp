@@ -44,13 +44,15 @@ Result<UniversalListing> listUniversal(const std::string& tagFolder)
 
 UniversalEntry readUniversalEntry(Run& run, const std::string& parameter, const std::string& state, const std::string& fileName)
 {
-    UniversalEntry out{openRankFile(run, fileName, std::nullopt), std::nullopt, {}, false, false};
+    UniversalEntry out{openRankFile(run, fileName, std::nullopt), std::nullopt, {}, false, std::nullopt, false};
     run.builder.file(out.file.id).holds = !out.file.torch ? "" : state == kUniversalMaster ? "fp32 master" : state;
     if (!out.file.torch)
         return out;
     const pickle::Value root = out.file.root();
     out.isBare = !root.isMapping();
     out.isVocabulary = root.find("vocab_tensor").asBool().value_or(false);
+    if (root.find("is_expert_param").asBool().value_or(false))
+        out.experts = countOf(root.find("ep_num_experts"));
     const pickle::Value value = out.isBare ? root : root.find("param");
     const bool isNumber = value.kind() == pickle::Kind::Int || value.kind() == pickle::Kind::Float;
     std::string problem = "it holds no tensor, and none under `param`";

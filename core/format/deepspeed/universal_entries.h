@@ -25,6 +25,7 @@ struct UniversalEntry {
     std::optional<TorchTensor> tensor; // of `param`, or bare
     pickle::Value scalar;              // a step: a number, or a tensor without axes
     bool isBare = false;               // a tensor alone: the shape of its parameter is lost
+    std::optional<std::uint64_t> experts; // AutoEP: on dim 0, of all expert-parallel ranks together
     bool isVocabulary = false;         // rows beyond the vocabulary's own are left out
 };
 // A file that cannot be opened or is no entry is a finding, and has neither tensor nor scalar.

@@ -129,8 +129,17 @@ Result<std::vector<std::vector<std::uint32_t>>> ranksOfSubGroup(const Run& run, 
     return out;
 }
 
-Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size_t index, std::uint32_t expertRank, const std::vector<std::uint32_t>& ranks)
+// A sub-group as the ranks that share it cut it.
+struct SubGroupShare {
+    std::size_t index = 0;
+    std::uint32_t expertRank = 0;
+    std::vector<std::uint32_t> ranks;
+};
+
+Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, const SubGroupShare& share)
 {
+    const std::size_t index = share.index;
+    const std::vector<std::uint32_t>& ranks = share.ranks;
     const ParameterGroup& group = run.groups[index];
     const SlotLayout layout = layoutOf(group, static_cast<std::uint32_t>(ranks.size()));
     SHARDLENS_ASSIGN(const FlatVector masters,
@@ -142,7 +151,7 @@ Status addSubGroup(Run& run, Pieces& pieces, const StateTable& states, std::size
                                              [&](std::uint32_t rank) { return stepOfSubGroup(run, rank, index); }, {layout.length, layout.length}));
     const RoleId role = run.builder.role(RoleKind::Weight, masters.dtype() == DType::F32 ? "fp32 master" : "master");
     for (std::size_t i = 0; i < group.size(); ++i) {
-        const ModelParameter parameter = modelParameter(run, group[i], expertRank);
+        const ModelParameter parameter = modelParameter(run, group[i], share.expertRank);
         SHARDLENS_ASSIGN(const TensorId id, tensorOfParameter(run, parameter, role, masters.dtype(), Combine::Exclusive, false));
         SHARDLENS_TRY(addSlots(run, id, masters, layout.begins[i], layout.slots[i], parameter));
         for (const GroupState& state : vectors) {
@@ -235,7 +244,7 @@ Status addSubGroups(Run& run)
     for (std::size_t index = 0; index < run.groups.size(); ++index) {
         SHARDLENS_ASSIGN(const auto sharing, ranksOfSubGroup(run, index));
         for (std::uint32_t expertRank = 0; expertRank < sharing.size(); ++expertRank)
-            SHARDLENS_TRY(addSubGroup(run, pieces, states, index, expertRank, sharing[expertRank]));
+            SHARDLENS_TRY(addSubGroup(run, pieces, states, {index, expertRank, sharing[expertRank]}));
     }
     return {};
 }

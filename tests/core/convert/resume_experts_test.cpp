@@ -92,6 +92,21 @@ TEST_F(ConvertTest, ExpertsAreResumedOnMultiplesOfTheirRanks)
     EXPECT_THAT(convert(*source, wanted), HasSubstr("no ZeRO-3"));
 }
 
+TEST_F(ConvertTest, StackedExpertsAreNotWrittenAnew)
+{
+    MoeTestRun run;
+    run.stacked = true;
+    run.write(path("from"), "t");
+    const auto source = openedFrom(path("from"));
+    ASSERT_TRUE(source) << source.error().text();
+    ConvertRequest wanted = request("out", "deepspeed");
+    wanted.source = path("from");
+    EXPECT_THAT(convert(*source, wanted), HasSubstr("AutoEP"));
+    wanted = request("out.safetensors");
+    wanted.source = path("from");
+    EXPECT_EQ(convert(*source, wanted), "");
+}
+
 TEST_F(ConvertTest, AMissingExpertStopsAConversion)
 {
     MoeTestRun{}.write(path("from"), "t");

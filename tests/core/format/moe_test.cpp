@@ -109,6 +109,31 @@ TEST(Experts, WithoutZeroMastersAreNamedByTheirExperts)
     }
 }
 
+TEST(Experts, StackedOnesAreOneTensor)
+{
+    std::mt19937 random(13);
+    for (int round = 0; round < 40; ++round) {
+        MoeTestRun run = randomRun(random);
+        run.stacked = true;
+        run.stage3 = round % 2 == 0;
+        SCOPED_TRACE(fmt::format("W {}, E {}, {} local, {} layers, data first {}, ZeRO-3 {}", run.world, run.expertParallel, run.localExperts, run.layers, run.dataFirst, run.stage3));
+        const TemporaryFolder folder;
+        run.write(folder.path().string(), "t");
+        const auto opened = test::openPath(folder.path().string());
+        ASSERT_TRUE(opened.ok()) << opened.error().text();
+        EXPECT_THAT(test::findingsOf(**opened), IsEmpty());
+        expectEverything(run, *opened);
+        const auto names = test::fullNamesOf(**opened);
+        EXPECT_EQ(std::count(names.begin(), names.end(), "blocks.0.moe.experts.w1/step"), 1);
+        const TensorId master = test::tensorNamed(**opened, "blocks.0.moe.experts.w1");
+        EXPECT_EQ((*opened)->tensor(master).shape, (Shape{run.experts(), run.width + 1, run.width}));
+        if (!run.stage3) {
+            const TensorId copy = test::tensorNamed(**opened, "blocks.0.moe.experts.w1/module");
+            EXPECT_EQ((*opened)->pieces().lastOf(copy) - (*opened)->pieces().firstOf(copy), run.experts());
+        }
+    }
+}
+
 TEST(Experts, FilesOfOldVersionsHoldAnExpertOfEveryLayer)
 {
     MoeTestRun run;
@@ -236,6 +261,54 @@ TEST_F(BrokenExperts, AMissingOptimizerOfAnExpertRankIsNamed)
     const auto opened = again();
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     EXPECT_THAT(test::findingsOf(**opened), Contains(AllOf(HasSubstr("missing-file"), HasSubstr("expp_rank_0_mp_rank_00_optim_states.pt"))));
+}
+
+TEST_F(BrokenExperts, AMissingFileOfStackedExpertsIsAHoleInTheirTensor)
+{
+    MoeTestRun run;
+    run.stacked = true;
+    ASSERT_TRUE(written(run).ok());
+    std::filesystem::remove(path(MoeTestRun::expertFile(0, 1)));
+    const auto opened = again();
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    EXPECT_THAT(test::findingsOf(**opened), Contains(HasSubstr("Expert 1 of layer 0")));
+    const TensorId copy = test::tensorNamed(**opened, "blocks.0.moe.experts.w1/module");
+    ASSERT_NE(copy, kNoTensor);
+    std::size_t holes = 0;
+    for (std::size_t row = (*opened)->pieces().firstOf(copy); row < (*opened)->pieces().lastOf(copy); ++row)
+        holes += (*opened)->stream((*opened)->pieces().at(idAt<PieceId>(row)).source.stream).kind == Stream::Kind::Missing;
+    EXPECT_EQ(holes, 1u);
+}
+
+TEST_F(BrokenExperts, StackedExpertsInAnotherOrderAreRefused)
+{
+    MoeTestRun run;
+    run.stacked = true;
+    run.placement = {{0, 1}, {2, 3}};
+    EXPECT_TRUE(written(run).ok());
+    run.placement = {{0, 2}, {1, 3}};
+    const auto opened = written(run);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(opened.error().text(), AllOf(HasSubstr("expert_placement"), HasSubstr("blocks.0.moe.experts")));
+}
+
+TEST_F(BrokenExperts, StackedExpertsWithoutZeroAreRefused)
+{
+    MoeTestRun run;
+    run.stacked = true;
+    run.withZero = false;
+    const auto opened = written(run);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(opened.error().text(), HasSubstr("AutoEP run without ZeRO"));
+}
+
+TEST_F(BrokenExperts, ZeRO3KnowsOnlyStackedExperts)
+{
+    MoeTestRun run;
+    run.stage3 = true;
+    const auto opened = written(run);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(opened.error().text(), HasSubstr("mixture-of-experts run of ZeRO-3"));
 }
 
 TEST(ExpertNames, ArePartsOfParameters)

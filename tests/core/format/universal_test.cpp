@@ -159,6 +159,20 @@ TEST_F(UniversalFolder, AVocabularyHasFewerRowsThanItsPaddedParameter)
     EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "embed.weight")).shape, (Shape{3, 3}));
 }
 
+TEST_F(UniversalFolder, StackedExpertsAreThoseOfAllRanks)
+{
+    ASSERT_TRUE(written(universalSource(2)).ok());
+    for (const char* state : {"fp32", "exp_avg", "exp_avg_sq"})
+        test::writeUniversalEntry(path(fmt::format("zero/up.weight/{}.pt", state)), std::vector<float>(24, 1.0f), {8, 3},
+                                  {{"is_expert_param", test::Py{true}}, {"ep_num_experts", test::Py{std::int64_t{8}}}});
+    const auto opened = again();
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    EXPECT_THAT(test::findingsOf(**opened), IsEmpty());
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "up.weight")).shape, (Shape{8, 3}));
+    test::writeUniversalEntry(path("zero/up.weight/fp32.pt"), std::vector<float>(21, 1.0f), {7, 3}, {{"is_expert_param", test::Py{true}}, {"ep_num_experts", test::Py{std::int64_t{8}}}});
+    EXPECT_THAT(findings(), Contains(AllOf(HasSubstr("wrong-shape"), HasSubstr("[7, 3]"), HasSubstr("[8, 3]"))));
+}
+
 TEST_F(UniversalFolder, AVectorThatIsTooShortIsAHole)
 {
     ASSERT_TRUE(written(universalSource(3)).ok());
