@@ -173,7 +173,7 @@ Result<TagFolder> listTag(const Candidate& folder, std::uint32_t mpRank)
         const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
         if (!name)
             continue;
-        if (out.isUniversal && (name->mpRank != 0 || name->kind == FileKind::PipelineLayer)) {
+        if (out.isUniversal && name->mpRank != 0) {
             const bool isModel = name->kind == FileKind::Model || (name->kind == FileKind::ModelStage3 && name->dpRank == 0);
             if (isModel)
                 out.otherModels.push_back(entry.name);

@@ -1,6 +1,7 @@
 #include "core/format/deepspeed/layer_writer.h"
 
 #include "core/base/text.h"
+#include "core/format/deepspeed/reshard_stages.h"
 #include "core/format/target_file.h"
 
 #include <fmt/format.h>
@@ -75,6 +76,49 @@ Status writeLayers(const ParallelRun& parallel, const std::vector<TensorsByName>
                 const auto known = made.find(value.index());
                 return known == made.end() ? Fate{} : Fate{Fate::Kind::Replace, known->second};
             }));
+            SHARDLENS_ASSIGN(auto file, std::move(maker).finish(root, leftOut));
+            out.torchFiles.push_back(std::move(file));
+        }
+    return {};
+}
+
+Status writeNamedLayers(const Checkpoint& joined, const std::vector<TensorsByName>& local, const LayerFileOptions& options, const Checkpoint& payload, JobContext& job,
+                        std::set<std::string>& leftOut, Target& out)
+{
+    std::map<std::uint32_t, std::vector<std::string>> layers;
+    bool isNumbered = true;
+    for (const std::string& name : joined.parameters()) {
+        const auto tensors = local.front().find(name);
+        if (tensors == local.front().end() || (!tensors->second.module && !tensors->second.master))
+            continue; // no parameter: a storage
+        if (!tiedPrefixOf(name).empty())
+            return Error{ErrorCode::Refused, fmt::format("{}: which layer that is, is nowhere in the checkpoint, and its layer files are not beside it", printable(name))};
+        const auto layer = layerNumberOf(name);
+        isNumbered = isNumbered && layer;
+        if (layer)
+            layers[*layer].push_back(name);
+    }
+    if (!isNumbered)
+        return {};
+    const StorageTensors none;
+    for (const auto& [index, names] : layers)
+        for (std::uint32_t model = 0; model < local.size(); ++model) {
+            SHARDLENS_TRY(job.poll());
+            const std::string axis = local.size() > 1 ? fmt::format("-model_{:02d}", model) : std::string();
+            TargetFileMaker maker(none, options.keepObjects, fmt::format("{}/layer_{:02d}{}-model_states.pt", options.tag, index, axis));
+            const Value root = maker.graph().orderedDict();
+            for (const std::string& name : names) {
+                const ParameterTensors& found = local[model].at(name);
+                const TensorId id = found.module ? *found.module : *found.master;
+                const Tensor& tensor = payload.tensor(id);
+                const DType dtype = found.module ? tensor.dtype : options.trained;
+                const std::uint64_t values = elementCount(tensor.shape).value_or(0);
+                std::vector<TargetRun> runs;
+                if (values != 0)
+                    runs.push_back({id, dtype, 0, values, 0});
+                SHARDLENS_ASSIGN(const Value made, maker.tensor(dtype, tensor.shape, std::move(runs)));
+                maker.graph().set(root, name.substr(name.find('.') + 1), made);
+            }
             SHARDLENS_ASSIGN(auto file, std::move(maker).finish(root, leftOut));
             out.torchFiles.push_back(std::move(file));
         }

@@ -38,9 +38,15 @@ private:
 struct LayerFileOptions {
     std::string tag;
     bool keepObjects = false;
+    DType trained = DType::F32; // of module copies that have to be made from masters
 };
 // The layer files for as many tensor-parallel ranks as `local` has: names and order of the source's files, their tensors cut.
 Status writeLayers(const ParallelRun& parallel, const std::vector<TensorsByName>& local, const LayerFileOptions& options, const Checkpoint& payload, JobContext& job,
                    std::set<std::string>& leftOut, Target& out);
+
+// The layer files of a universal checkpoint that has none beside it: what its names say, module copies rounded from the masters. Writes nothing where the
+// model file holds a module. Refused: tied modules, whose layer nothing tells.
+Status writeNamedLayers(const Checkpoint& joined, const std::vector<TensorsByName>& local, const LayerFileOptions& options, const Checkpoint& payload, JobContext& job,
+                        std::set<std::string>& leftOut, Target& out);
 
 } // namespace shardlens::deepspeed

@@ -21,6 +21,26 @@ std::string modelFileName(std::uint32_t mpRank)
     return fmt::format("mp_rank_{:02d}_model_states.pt", mpRank);
 }
 
+// A universal checkpoint: one run of whole tensors, and degrees for its layer files.
+Status openUniversal(ParallelRun& run, const Candidate& candidate, const OpenOptions& options, JobContext& job)
+{
+    OpenOptions own = options;
+    own.rules.reset();
+    ParallelRank& rank = run.ranks.emplace_back();
+    SHARDLENS_ASSIGN(rank.opened, readRun(candidate, own, job));
+    const Value root = rank.opened.run->model.root();
+    const std::uint64_t count = run.folder.otherModels.size() + 1;
+    const auto tp = countOf(root.find("checkpoint_parallel_dimensions").find("tp_degree"));
+    run.tp = 1;
+    for (const auto& [index, files] : run.folder.layers)
+        run.tp = std::max(run.tp, files.rbegin()->first + 1);
+    if (tp && *tp > 0 && count % *tp == 0 && *tp <= kMostModelRanks)
+        run.tp = static_cast<std::uint32_t>(*tp);
+    run.pp = static_cast<std::uint32_t>(std::max<std::uint64_t>(count / run.tp, 1));
+    run.dp = rank.opened.run->world;
+    return {};
+}
+
 // What the first readable model file says of the model-parallel ranks, and the names (formats/deepspeed.md §1.4).
 Status readDegrees(ParallelRun& run, std::uint32_t mpRanks)
 {
@@ -164,7 +184,7 @@ Status openLayers(ParallelRun& run, JobContext& job)
 {
     if (run.folder.layers.empty())
         return {};
-    std::set<std::uint32_t> indices = namedLayers(run);
+    std::set<std::uint32_t> indices = run.isUniversal ? std::set<std::uint32_t>() : namedLayers(run); // DeepSpeed's converter copies none
     for (const auto& [index, files] : run.folder.layers)
         indices.insert(index);
     for (const std::uint32_t index : indices)
@@ -229,10 +249,13 @@ void importAll(ParallelRun& run)
         if (!rank.checkpoint)
             continue;
         const std::size_t before = run.builder.fileCount();
-        rank.import = &run.imports.emplace_back(run.builder, *rank.checkpoint, std::vector<Holder::Coordinate>{{Axis::Tp, rank.model}, {Axis::Pp, rank.pipe}});
+        std::vector<Holder::Coordinate> holders{{Axis::Tp, rank.model}, {Axis::Pp, rank.pipe}};
+        if (run.isUniversal)
+            holders.clear();
+        rank.import = &run.imports.emplace_back(run.builder, *rank.checkpoint, holders);
         for (std::size_t i = before; i < run.builder.fileCount(); ++i) {
             File& row = run.builder.file(idAt<FileId>(i));
-            if (row.rank)
+            if (row.rank && !run.isUniversal)
                 row.rank = (rank.pipe * run.dp + *row.rank) * run.tp + rank.model; // formats/deepspeed.md §11.2
         }
     }
@@ -278,6 +301,16 @@ std::string nameInModel(const ParallelRun& run, const ParallelRank& rank, const 
     return isNumber && run.pp > 1 ? fmt::format("stage{}.{}", rank.pipe, name) : name;
 }
 
+// Its tensors are whole already.
+Status joinUniversal(ParallelRun& run)
+{
+    ParallelRank& rank = run.ranks.front();
+    RankJoin whole(run.builder, run.rules, run.facts, 1);
+    for (std::size_t i = 0; i < rank.checkpoint->tensors().size(); ++i)
+        whole.add(rank.checkpoint->parameterOf(idAt<TensorId>(i)), 0, *rank.import, idAt<TensorId>(i));
+    return whole.finish();
+}
+
 // Layers are joined as one; ranks stage by stage, with what several stages hold under the lowest.
 Status joinAll(ParallelRun& run)
 {
@@ -296,6 +329,8 @@ Status joinAll(ParallelRun& run)
     SHARDLENS_TRY(ofLayers.finish());
     std::deque<RankJoin> joins;
     std::map<std::string, std::size_t> lowest; // stage of a name
+    if (run.isUniversal)
+        return joinUniversal(run);
     for (std::uint32_t pipe = 0; pipe < run.pp; ++pipe) {
         joins.emplace_back(run.builder, run.rules, run.facts, run.tp);
         for (std::uint32_t model = 0; model < run.tp; ++model) {
@@ -334,9 +369,12 @@ void addRankFindings(ParallelRun& run)
 void addParallelFacts(ParallelRun& run)
 {
     const Checkpoint& first = *std::find_if(run.ranks.begin(), run.ranks.end(), [](const ParallelRank& rank) { return rank.checkpoint != nullptr; })->checkpoint;
-    run.builder.setFormat("deepspeed", first.formatTitle());
+    run.builder.setFormat(first.formatId(), first.formatTitle());
     run.builder.setTitle(first.title(), first.subtitle());
-    run.builder.setTopology({{{Axis::Pp, run.pp}, {Axis::Dp, run.dp}, {Axis::Tp, run.tp}}});
+    if (run.isUniversal)
+        run.builder.setTopology(first.topology());
+    else
+        run.builder.setTopology({{{Axis::Pp, run.pp}, {Axis::Dp, run.dp}, {Axis::Tp, run.tp}}});
     for (const auto& [name, value] : first.facts())
         if (!name.starts_with("group "))
             run.builder.addFact(name, value);
@@ -357,7 +395,7 @@ const Run* ParallelRun::firstRun() const
 bool isParallel(const TagFolder& folder)
 {
     const bool severalRanks = folder.mpRanks.size() > 1 || (folder.mpRanks.size() == 1 && *folder.mpRanks.begin() != 0);
-    return !folder.isUniversal && (!folder.layers.empty() || severalRanks);
+    return !folder.layers.empty() || severalRanks || !folder.otherModels.empty();
 }
 
 Result<std::unique_ptr<ParallelRun>> readParallelRun(const Candidate& candidate, const OpenOptions& options, JobContext& job)
@@ -365,7 +403,8 @@ Result<std::unique_ptr<ParallelRun>> readParallelRun(const Candidate& candidate,
     SHARDLENS_ASSIGN(TagFolder folder, resolve(candidate, options));
     auto out = std::make_unique<ParallelRun>(candidate, std::move(folder));
     ParallelRun& run = *out;
-    SHARDLENS_TRY(openRanks(run, candidate, options, job));
+    run.isUniversal = run.folder.isUniversal;
+    SHARDLENS_TRY(run.isUniversal ? openUniversal(run, candidate, options, job) : openRanks(run, candidate, options, job));
     SHARDLENS_TRY(openLayers(run, job));
     for (ParallelRank& rank : run.ranks)
         if (rank.opened.run)

@@ -41,6 +41,7 @@ struct ParallelRun {
 
     TagFolder folder;           // as of model-parallel rank 0
     CheckpointBuilder builder;
+    bool isUniversal = false;   // one run, of whole tensors, stands for all model-parallel ranks
     std::uint32_t pp = 1;
     std::uint32_t tp = 1;
     std::uint32_t dp = 1;
@@ -53,7 +54,7 @@ struct ParallelRun {
     [[nodiscard]] const Run* firstRun() const;
 };
 
-// Whether a tag folder holds more than model-parallel rank 0, or layers of a pipeline; a universal checkpoint does not count.
+// Whether a tag folder holds more than model-parallel rank 0, or layers of a pipeline.
 [[nodiscard]] bool isParallel(const TagFolder& folder);
 // Opens every model-parallel rank and layer file and joins them: tensor-parallel parts by the rules that the run itself has (universal_checkpoint_info),
 // else by --rules or the built-in family that knows its names.

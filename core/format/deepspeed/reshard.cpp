@@ -143,8 +143,6 @@ Status checkSource(Run& run, const TargetOptions& options)
         return Error{ErrorCode::Refused, fmt::format("--dp {}: 1 to {} ranks are possible", *options.dp, groupedText(kMaxWorld))};
     if (run.stage == Stage::None)
         return Error{ErrorCode::Refused, "a run without ZeRO keeps one optimizer for all ranks, which every world size resumes from as it is; its states are not cut"};
-    if (run.folder.isUniversal && !run.folder.otherModels.empty())
-        return Error{ErrorCode::Unsupported, fmt::format("a universal checkpoint of {} model-parallel ranks: writing its run anew follows in a later version", run.folder.otherModels.size() + 1)};
     if (run.folder.isUniversal && (run.model.root().find("ds_autoep_layers").size() > 0 || run.model.root().find("autoep_layers").size() > 0))
         return Error{ErrorCode::Unsupported, "a universal checkpoint of an AutoEP run: writing it anew follows in a later version"};
     if (run.folder.isUniversal && !run.model.torch)

@@ -52,6 +52,21 @@ ModuleNames mergedNames(const ParallelRun& parallel)
     return out;
 }
 
+// A universal checkpoint: group by group, what the model files of the further ranks list.
+void addOtherGroups(Run& run)
+{
+    std::set<std::string> known;
+    for (const ParameterGroup& group : run.groups)
+        for (const ParameterShape& parameter : group)
+            known.insert(parameter.name);
+    for (const auto& groups : run.otherGroups)
+        for (std::size_t g = 0; g < groups.size() && g < run.groups.size(); ++g)
+            for (const ParameterShape& parameter : groups[g])
+                if (known.insert(parameter.name).second)
+                    run.groups[g].push_back(parameter);
+    run.otherGroups.clear();
+}
+
 // The groups of the optimizer over all stages: a tied parameter stands once, with whole shapes.
 Result<std::vector<TrainedGroup>> mergedGroups(const ParallelRun& parallel, const TensorsByName& tensors, const Checkpoint& joined)
 {
@@ -60,6 +75,7 @@ Result<std::vector<TrainedGroup>> mergedGroups(const ParallelRun& parallel, cons
     for (const ParallelRank& rank : parallel.ranks) {
         if (rank.model != 0)
             continue;
+        addOtherGroups(*rank.opened.run);
         SHARDLENS_ASSIGN(auto groups, trainedGroups(*rank.opened.run, tensors));
         if (out.empty())
             out.resize(groups.size());
@@ -83,6 +99,14 @@ Result<std::vector<TrainedGroup>> mergedGroups(const ParallelRun& parallel, cons
         }
     }
     return out;
+}
+
+// What the module is trained in, as the configuration says.
+DType trainedIn(const Run& run)
+{
+    if (configOf(run, {"bf16", "enabled"}).asBool().value_or(false))
+        return DType::BF16;
+    return configOf(run, {"fp16", "enabled"}).asBool().value_or(false) ? DType::F16 : DType::F32;
 }
 
 // Puts the files of the target's ranks together.
@@ -120,7 +144,9 @@ public:
                 if (m_options.select == Select::All && m_prepared.reshard.stage != Stage::None)
                     SHARDLENS_TRY(writeOptimizers(tag, pipe, model, job, out));
             }
-        SHARDLENS_TRY(writeLayers(m_parallel, m_local, {tag, m_prepared.reshard.keepObjects}, *m_prepared.reshard.payload, job, m_leftOut, out));
+        const LayerFileOptions layers{tag, m_prepared.reshard.keepObjects, trainedIn(*m_prepared.reshard.run)};
+        SHARDLENS_TRY(folder.layers.empty() ? writeNamedLayers(*m_joined, m_local, layers, *m_prepared.reshard.payload, job, m_leftOut, out)
+                                            : writeLayers(m_parallel, m_local, layers, *m_prepared.reshard.payload, job, m_leftOut, out));
         out.textFiles.push_back({"latest", tag});
         return {};
     }
@@ -134,10 +160,10 @@ private:
     {
         const std::uint32_t pipeBefore = pipe * m_parallel.pp / m_pp;
         const std::uint32_t modelBefore = model * m_parallel.tp / m_tp;
-        const ParallelRank& from = m_parallel.ranks[pipeBefore * m_parallel.tp + modelBefore];
+        const ParallelRank& from = m_parallel.ranks[m_parallel.isUniversal ? 0 : pipeBefore * m_parallel.tp + modelBefore];
         Reshard out = m_prepared.reshard;
         out.run = from.opened.run.get();
-        out.names = m_parallel.folder.layers.empty() ? &from.opened.names : &m_prepared.read.names;
+        out.names = m_parallel.folder.layers.empty() && !m_parallel.isUniversal ? &from.opened.names : &m_prepared.read.names;
         out.tensors = &m_local[model];
         Reshard::Stages stages{m_pp, m_tp, {}};
         for (const std::string& buffer : m_prepared.read.names.buffers)
@@ -176,7 +202,7 @@ private:
         const Reshard share = shareOf(pipe, model);
         for (std::uint32_t data = 0; data < share.world; ++data) {
             SHARDLENS_TRY(job.poll());
-            const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_{:02d}_optim_states.pt", tag, m_parallel.folder.optimizerPrefix, data, pipe * m_tp + model);
+            const std::string name = fmt::format("{}/{}zero_pp_rank_{}_mp_rank_{:02d}_optim_states.pt", tag, m_parallel.ranks.front().opened.run->folder.optimizerPrefix, data, pipe * m_tp + model);
             SHARDLENS_ASSIGN(auto file, optimizerFile(share, data, name, m_leftOut));
             file.rank = (pipe * share.world + data) * m_tp + model;
             out.torchFiles.push_back(std::move(file));
@@ -262,6 +288,9 @@ Result<std::unique_ptr<ReshardSource>> readParallelForResuming(const Candidate& 
         const Run& run = *rank.opened.run;
         const auto add = [&](const RankFile& file) { return addStorageTensors(parallel.builder, rank.import->file(file.id), *file.torch, reshard.storages); };
         SHARDLENS_TRY(add(run.model));
+        for (const auto& [parameter, files] : run.universalSamples)
+            for (const auto& [state, file] : files)
+                SHARDLENS_TRY(add(file));
         if (const auto first = run.firstOptimizer())
             SHARDLENS_TRY(add(run.optimizers.at(*first)));
     }

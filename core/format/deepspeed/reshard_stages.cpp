@@ -69,7 +69,9 @@ Result<StageMap> StageMap::of(const ParallelRun& run, const Checkpoint& joined, 
 {
     StageMap out;
     out.m_stages = pp;
-    out.m_isPipeline = !run.folder.layers.empty();
+    const auto& trained = run.ranks.front().opened.names.trainable;
+    const bool areNumbered = run.isUniversal && std::all_of(trained.begin(), trained.end(), [](const std::string& name) { return layerNumberOf(name) || !tiedPrefixOf(name).empty(); });
+    out.m_isPipeline = !run.folder.layers.empty() || areNumbered;
     if (!out.m_isPipeline) {
         if (pp != run.pp)
             return Error{ErrorCode::Refused, fmt::format("--pp {}: the run has no files of pipeline layers, so its layers cannot be given to other stages", pp)};
@@ -77,7 +79,7 @@ Result<StageMap> StageMap::of(const ParallelRun& run, const Checkpoint& joined, 
     }
     const auto sourceStages = namedStages(run);
     const std::uint32_t layers = layerCount(run, sourceStages);
-    if (pp == run.pp) {
+    if (pp == run.pp && !run.isUniversal) {
         out.m_parts = sourceBoundaries(sourceStages, pp, layers);
     } else {
         SHARDLENS_ASSIGN(const PipelineLayers rows, pipelineLayersOf(joined));
@@ -121,16 +123,23 @@ void StageMap::placeTied(const ParallelRun& run, const std::map<std::uint32_t, s
             covered[prefix].insert(sourceStageOf(layer.index));
         }
     std::set<std::string> assumed;
+    if (run.isUniversal) { // says nothing of stages: a module with one file that is tied stands again at the end
+        for (const auto& [prefix, stages] : m_tiedStages)
+            if (stages.size() == 1)
+                assumed.insert(prefix);
+        for (const std::string& prefix : assumed)
+            m_tiedStages[prefix].insert(m_stages - 1);
+    }
     for (const ParallelRank& rank : run.ranks)
         for (const std::string& name : rank.opened.names.trainable) {
             const std::string prefix = tiedPrefixOf(name);
-            if (prefix.empty() || covered[prefix].contains(rank.pipe))
+            if (run.isUniversal || prefix.empty() || covered[prefix].contains(rank.pipe))
                 continue;
             const std::uint32_t last = std::max(had[rank.pipe + 1], 1u) - 1;
             m_tiedStages[prefix].insert(rank.pipe + 1 == run.pp ? m_stages - 1 : stageOfLayer(last));
             assumed.insert(prefix);
         }
-    if (m_stages == run.pp || m_stages == 1)
+    if ((m_stages == run.pp && !run.isUniversal) || m_stages == 1)
         return;
     for (const std::string& prefix : assumed)
         m_notes.push_back(fmt::format("Where {} stands again is in no file; it is taken to be the last layer of its stage.", printable(prefix.substr(0, prefix.size() - 1))));

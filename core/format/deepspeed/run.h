@@ -58,6 +58,7 @@ struct Run {
     std::map<std::uint32_t, RankFile> stage3Models;
     std::map<std::uint32_t, RankFile> optimizers; // 0 … W−1, missing ones included
     std::vector<ParameterGroup> groups;           // param_shapes, in flattening order
+    std::vector<std::vector<ParameterGroup>> otherGroups; // of a universal checkpoint: those of the further model-parallel ranks
     std::vector<ExpertFile> expertFiles;          // of every expert that should be there, by layer and number
     std::map<std::string, ExpertModule, std::less<>> expertModules;
     std::map<std::uint32_t, RankFile> moeOptimizers; // by expert-parallel rank, missing ones included; without ZeRO

@@ -24,6 +24,7 @@ struct OwnedNames {
     std::vector<std::string> inOrder;
     std::map<std::string, ParameterShape, std::less<>> shapes; // of one model-parallel rank; whole only where there is just one
     bool shapesAreWhole = true;
+    std::vector<std::string> buffers; // of the further model-parallel ranks
 };
 
 Result<OwnedNames> ownedNames(Run& run)
@@ -41,12 +42,17 @@ Result<OwnedNames> ownedNames(Run& run)
         SHARDLENS_TRY(run.job().poll());
         const RankFile file = openRankFile(run, name, std::nullopt);
         run.builder.file(file.id).holds = file.torch ? "arguments" : "";
+        const pickle::Value buffers = file.root().find("buffer_names");
+        for (std::size_t i = 0; i < buffers.size(); ++i)
+            out.buffers.emplace_back(buffers.at(i).asText().value_or(""));
+        auto& groups = run.otherGroups.emplace_back();
         const pickle::Value shapes = file.root().find("param_shapes");
         for (std::size_t i = 0; shapes.isSequence() && i < shapes.size(); ++i) {
             auto group = groupOf(shapes.at(i));
             if (!group)
                 return group.takeError().within(printable(name));
             take(*group);
+            groups.push_back(group.take());
         }
     }
     return out;
@@ -349,6 +355,7 @@ Status readUniversal(Run& run, ModuleNames& names)
         names.trainable.insert(name);
         names.withMaster.insert(name);
     }
+    names.buffers.insert(owned.buffers.begin(), owned.buffers.end());
     const bool hasModule = owned.shapesAreWhole && run.model.root().find("module").isMapping();
     if (hasModule)
         registerParameters(run, names);
