@@ -132,6 +132,22 @@ bool RuleSet::isOutOfCondition(std::string_view name, const Facts& facts) const
     return matchesAny;
 }
 
+std::optional<GatingFound> findGating(const GatingProof& proof, const std::map<std::string, Shape, std::less<>>& shapes)
+{
+    for (const auto& [name, shape] : shapes) {
+        if (shape.size() != 2 || !proof.rows.search(name))
+            continue;
+        const auto partner = proof.rows.replaced(name, proof.columns);
+        const auto other = partner ? shapes.find(*partner) : shapes.end();
+        if (other == shapes.end() || other->second.size() != 2)
+            continue;
+        const std::uint64_t columns = other->second[1];
+        if (shape[0] == columns || shape[0] == 2 * columns)
+            return GatingFound{shape[0] != columns, name, other->first, shape[0], columns};
+    }
+    return std::nullopt;
+}
+
 Result<Division> divisionOf(const ShardRule& rule, ShapeView whole, std::uint32_t ranks, const Facts& facts)
 {
     if (rule.kind != Division::Kind::Split)

@@ -97,6 +97,17 @@ struct JoinedShape {
 };
 [[nodiscard]] Result<JoinedShape> joinedShape(const ShardRule& rule, std::span<const Shape> parts, const Facts& facts);
 
+// What the shapes of a rank's parts prove.
+struct GatingFound {
+    bool isGated = false;
+    std::string first;  // the matrix whose rows were counted
+    std::string second; // the one whose columns were
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+};
+// Nothing where no pair of names matches, or the numbers prove neither.
+[[nodiscard]] std::optional<GatingFound> findGating(const GatingProof& proof, const std::map<std::string, Shape, std::less<>>& shapes);
+
 // A rule file (resources/rules/README.md). Unknown members, wrong types and patterns that do not compile are refused by name.
 [[nodiscard]] Result<RuleSet> parseRules(std::string_view json, std::string origin);
 

@@ -226,6 +226,22 @@ RuleSet bestRules(const ParallelRun& run)
     return *best;
 }
 
+// What the shapes of the ranks' parts prove of the MLP; without a proof it is not gated.
+bool isGated(const ParallelRun& run)
+{
+    std::map<std::string, Shape, std::less<>> shapes;
+    const auto take = [&shapes](const CheckpointPtr& checkpoint, const std::string& prefix) {
+        for (std::size_t i = 0; checkpoint && i < checkpoint->tensors().size(); ++i)
+            shapes.try_emplace(prefix + checkpoint->parameterOf(idAt<TensorId>(i)), checkpoint->tensors()[i].shape);
+    };
+    for (const LayerFile& layer : run.layers)
+        take(layer.content.checkpoint, layer.prefix);
+    for (const ParallelRank& rank : run.ranks)
+        take(rank.checkpoint, {});
+    const auto found = findGating(*run.rules.gating, shapes);
+    return found && found->isGated;
+}
+
 Status chooseRules(ParallelRun& run, const OpenOptions& options)
 {
     if (options.rules) {
@@ -238,7 +254,8 @@ Status chooseRules(ParallelRun& run, const OpenOptions& options)
         return {};
     }
     run.rules = bestRules(run);
-    run.facts["swiglu"] = "false";
+    if (run.rules.gating)
+        run.facts[run.rules.gating->fact] = isGated(run) ? "true" : "false";
     return {};
 }
 

@@ -57,36 +57,26 @@ void deriveFacts(RankSet& set)
     set.isTied = !isTrue("untie_embeddings_and_output_weights");
 }
 
-// Rows of the first matrix against columns of the second (§5.5): shapes win over arguments.
+// Shapes win over arguments (§5.5).
 void proveGating(RankSet& set, const Rank& rank)
 {
     if (!set.rules.gating)
         return;
     const Checkpoint& checkpoint = *rank.content.checkpoint;
-    std::map<std::string_view, const Shape*> shapes;
+    std::map<std::string, Shape, std::less<>> shapes;
     for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
-        shapes.emplace(checkpoint.parameterOf(idAt<TensorId>(i)), &checkpoint.tensors()[i].shape);
-    for (const auto& [name, shape] : shapes) {
-        if (shape->size() != 2 || !set.rules.gating->rows.search(name))
-            continue;
-        const auto partner = set.rules.gating->rows.replaced(name, set.rules.gating->columns);
-        const auto columns = partner ? shapes.find(*partner) : shapes.end();
-        if (columns == shapes.end() || columns->second->size() != 2)
-            continue;
-        const std::uint64_t rows = (*shape)[0];
-        const std::uint64_t across = (*columns->second)[1];
-        if (rows != across && rows != 2 * across)
-            continue;
-        const std::string proven = rows == 2 * across ? "true" : "false";
-        std::string& said = set.facts[set.rules.gating->fact];
-        if (said != proven)
-            set.builder.addFinding({Severity::Info, "gated-mlp",
-                                    fmt::format("The arguments say that the MLP is {}gated, and its shapes prove that it is {}: {} has {} rows, {} has {} columns. The shapes count.",
-                                                said == "true" ? "" : "not ", proven == "true" ? "gated" : "not", printable(name), rows, printable(*partner), across),
-                                    kNoTensor, kNoFile, std::nullopt});
-        said = proven;
+        shapes.emplace(checkpoint.parameterOf(idAt<TensorId>(i)), checkpoint.tensors()[i].shape);
+    const auto found = findGating(*set.rules.gating, shapes);
+    if (!found)
         return;
-    }
+    std::string& said = set.facts[set.rules.gating->fact];
+    const std::string proven = found->isGated ? "true" : "false";
+    if (said != proven)
+        set.builder.addFinding({Severity::Info, "gated-mlp",
+                                fmt::format("The arguments say that the MLP is {}gated, and its shapes prove that it is{}: {} has {} rows, {} has {} columns. The shapes count.",
+                                            said == "true" ? "" : "not ", found->isGated ? "" : " not", printable(found->first), found->rows, printable(found->second), found->columns),
+                                kNoTensor, kNoFile, std::nullopt});
+    said = proven;
 }
 
 } // namespace
