@@ -14,6 +14,7 @@
 #include "ui/widgets/banner.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/link.h"
+#include "ui/widgets/rank_chip.h"
 #include "ui/widgets/text_label.h"
 
 #include <QBoxLayout>
@@ -89,6 +90,7 @@ OverviewPage::OverviewPage(Document* document, QWidget* parent) : Page(document,
     scroll->setWidget(inside);
     outer->addWidget(scroll);
     connect(document, &Document::stateChanged, this, &OverviewPage::adoptDocument);
+    connect(document, &Document::keptRankChanged, this, &OverviewPage::showFiles);
     adoptDocument();
 }
 
@@ -214,6 +216,7 @@ QBoxLayout* OverviewPage::buildFoot()
     auto* files = new Card(tr("Files"), QString());
     auto* folder = new Link(tr("Open folder"));
     connect(folder, &Link::clicked, this, &OverviewPage::openFolder);
+    files->head()->addWidget(new RankChip(document()));
     files->head()->addWidget(folder);
     m_files = new FileTable;
     files->body()->addWidget(m_files);
@@ -249,11 +252,25 @@ void OverviewPage::adoptDocument()
     m_title->setText(title.isEmpty() ? document()->path() : title);
     m_subtitle->setText(printableText(checkpoint->subtitle()));
     m_sentence->setText(sentence());
-    m_files->show(checkpoint);
+    showFiles();
     showBanners();
     showFigures();
     m_runner.start([checkpoint](const std::stop_token& stop) { return summarise(checkpoint, stop); },
                    [this](std::shared_ptr<const OverviewSummary> summary) { deliver(std::move(summary)); });
+}
+
+void OverviewPage::showFiles()
+{
+    if (document()->checkpoint())
+        m_files->show(document()->checkpoint(), document()->keptRank());
+}
+
+bool OverviewPage::clearFilter()
+{
+    if (!document()->keptRank())
+        return false;
+    document()->keepRank(std::nullopt);
+    return true;
 }
 
 void OverviewPage::deliver(std::shared_ptr<const OverviewSummary> summary)
