@@ -62,7 +62,8 @@ struct RankUses {
     [[nodiscard]] QString placeOf(std::uint32_t rank) const;
 
     // nullptr where a stop was requested. `findings` are the document's.
-    [[nodiscard]] static std::shared_ptr<const RankUses> build(const CheckpointPtr& checkpoint, const std::vector<Finding>& findings, const std::stop_token& stop);
+    [[nodiscard]] static std::shared_ptr<const RankUses> build(const CheckpointPtr& checkpoint, const std::vector<Finding>& findings,
+                                                               const std::stop_token& stop);
 };
 
 using RankUsesPtr = std::shared_ptr<const RankUses>;

@@ -145,7 +145,8 @@ QString RuleBook::ruleSentence(TensorId tensor) const
     if (rule == nullptr)
         return {};
     const QString set = QStringLiteral("%1 (%2)").arg(printableText(m_rules->title), printableText(m_rules->id));
-    return m_rules->isNamed(rule) ? said("Rule %1 of: %2.").arg(printableText(rule->pattern), set) : said("No pattern matches; the rule for everything else of: %1.").arg(set);
+    return m_rules->isNamed(rule) ? said("Rule %1 of: %2.").arg(printableText(rule->pattern), set)
+                                  : said("No pattern matches; the rule for everything else of: %1.").arg(set);
 }
 
 QString cutSentence(const Checkpoint& checkpoint, TensorId tensor)

@@ -28,7 +28,10 @@ public:
     [[nodiscard]] std::vector<TensorId> tensorsOf(const ShardRule* rule) const;
     [[nodiscard]] std::uint32_t ranks() const { return m_checkpoint->topology().sizeOf(Axis::Tp); }
     // How a rule divides a tensor of it. Refused where the rule names sizes that the checkpoint does not say.
-    [[nodiscard]] Result<Division> divisionFor(const ShardRule& rule, TensorId tensor) const { return divisionOf(rule, m_checkpoint->tensor(tensor).shape, ranks(), m_facts); }
+    [[nodiscard]] Result<Division> divisionFor(const ShardRule& rule, TensorId tensor) const
+    {
+        return divisionOf(rule, m_checkpoint->tensor(tensor).shape, ranks(), m_facts);
+    }
     [[nodiscard]] const CheckpointPtr& checkpoint() const { return m_checkpoint; }
 
     // "Cut along dimension 0, each of 2 segments by itself (gate, up), over 2 ranks of tensor parallelism."

@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/pages/convert_draft.h"
 #include "ui/pages/overview/file_table.h"
 #include "ui/pages/overview/goal_button.h"
 #include "ui/pages/overview/model_strip.h"
@@ -226,6 +227,9 @@ QBoxLayout* OverviewPage::buildFoot()
     m_toSafetensors = new GoalButton(QStringLiteral("export"), tr("One model for inference"));
     m_toTorch = new GoalButton(QStringLiteral("file"), tr("One torch file"));
     m_toRun = new GoalButton(QStringLiteral("convert"), tr("Continue on other ranks"));
+    m_toLayout = new GoalButton(QStringLiteral("topology"), tr("Other parallel layout"));
+    m_toLayout->setNote(tr("merged and split for other ranks"));
+    m_toLayout->hide();
     m_toRun->hide(); // until the source is known to be a run
     auto* look = new GoalButton(QStringLiteral("tensors"), tr("Look at the tensors"));
     look->setNote(tr("names, shapes, values, and who holds which part"));
@@ -233,7 +237,8 @@ QBoxLayout* OverviewPage::buildFoot()
     connect(m_toTorch, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("torch")); });
     connect(m_toRun, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("deepspeed")); });
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
-    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, look})
+    connect(m_toLayout, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QString::fromStdString(document()->checkpoint()->formatId())); });
+    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
     row->addWidget(files, 62);
@@ -464,6 +469,7 @@ void OverviewPage::showGoals()
     const auto& roles = checkpoint.roles();
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
     m_toRun->setVisible(checkpoint.formatId() == "deepspeed" && trains);
+    m_toLayout->setVisible(isLayoutFormat(checkpoint.formatId()));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

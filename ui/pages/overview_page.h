@@ -93,6 +93,7 @@ private:
     GoalButton* m_toSafetensors;
     GoalButton* m_toTorch;
     GoalButton* m_toRun;
+    GoalButton* m_toLayout;
     ValueCheck* m_check;
     SafetyLine* m_safety;
     bool m_allFindings = false;

@@ -325,7 +325,8 @@ void TopologyPage::showDetails(std::uint32_t rank)
     const RankUse& use = m_uses->ranks[rank];
     m_who->setText(tr("Rank %1").arg(rank));
     m_where->setText(m_uses->placeOf(rank));
-    m_holds->setText(tr("Holds %1, %2 the mean: %3", "bytes, factor, by state").arg(bytesText(use.total), timesText(m_uses->shareOf(rank)), statesText(checkpoint, use)));
+    m_holds->setText(tr("Holds %1, %2 the mean: %3", "bytes, factor, by state")
+                         .arg(bytesText(use.total), timesText(m_uses->shareOf(rank)), statesText(checkpoint, use)));
     m_files->setText(tr("%1, %2: %3", "files, size, names")
                          .arg(counted(use.files.size(), tr("1 file"), tr("%1 files")), bytesText(use.fileBytes), filesText(checkpoint, use, kFilesSaid)));
     const auto& findings = document()->findings();

@@ -26,6 +26,16 @@ QString shapeOf(ShapeView shape)
     return QString::fromStdString(shapeText(shape));
 }
 
+QString whyNoRule(const RuleBook& book)
+{
+    if (book.id().empty())
+        return RuleView::tr("No rule is needed: this checkpoint was not joined from tensor-parallel ranks. The sentence above is what its pieces say.");
+    if (book.rules() != nullptr)
+        return RuleView::tr("No rule of %1 names this tensor.").arg(printableText(book.id()));
+    return RuleView::tr("Its rules (%1) came with the checkpoint or with --rules and are no file that is known here. The sentence above is what its pieces say.")
+        .arg(printableText(book.id()));
+}
+
 } // namespace
 
 void RuleMatches::show(RuleBookPtr book, const ShardRule* rule)
@@ -135,17 +145,12 @@ void RuleView::show(RuleBookPtr book, std::optional<TensorId> tensor)
 {
     const ShardRule* rule = book && tensor ? book->ruleOf(book->checkpoint()->tensor(*tensor).parameter) : nullptr;
     m_division->setText(book && tensor ? book->divisionSentence(*tensor) : tr("Reading the rules…"));
-    m_rule->setText(!book || !tensor       ? QString()
-                    : rule != nullptr      ? book->ruleSentence(*tensor)
-                    : book->id().empty()   ? tr("No rule is needed: this checkpoint was not joined from tensor-parallel ranks. The sentence above is what its pieces say.")
-                    : book->rules() == nullptr
-                        ? tr("The rules (%1) came with the checkpoint or with --rules and are no file that is known here. The sentence above is what its pieces say.")
-                              .arg(printableText(book->id()))
-                        : tr("No rule of %1 names this tensor.").arg(printableText(book->id())));
+    m_rule->setText(!book || !tensor ? QString() : rule != nullptr ? book->ruleSentence(*tensor) : whyNoRule(*book));
     m_model->show(book, rule);
     const int rows = m_model->rowCount();
-    m_matches->setText(rule == nullptr ? QString()
-                                       : counted(static_cast<std::uint64_t>(rows), tr("It divides this tensor only; split like so:"), tr("It divides these %1 tensors; split like so:")));
+    const QString matches = counted(static_cast<std::uint64_t>(rows), tr("It divides this tensor only; split like so:"),
+                                    tr("It divides these %1 tensors; split like so:"));
+    m_matches->setText(rule == nullptr ? QString() : matches);
     m_matches->setVisible(rule != nullptr);
     m_table->setVisible(rule != nullptr);
     QStringList names;

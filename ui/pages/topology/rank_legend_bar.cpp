@@ -64,7 +64,8 @@ std::vector<RankLegendBar::Entry> RankLegendBar::entries() const
     for (const RankUse::State state : {RankUse::State::Complete, RankUse::State::Differs, RankUse::State::Missing}) {
         const auto count = static_cast<std::uint64_t>(
             std::count_if(m_uses->ranks.begin(), m_uses->ranks.end(), [state](const RankUse& use) { return use.state == state; }));
-        add(first([state](const RankUse& use) { return use.state == state; }), RankColour::State, tr("%1: %2", "state, ranks").arg(stateName(state), numberText(count)));
+        add(first([state](const RankUse& use) { return use.state == state; }), RankColour::State,
+            tr("%1: %2", "state, ranks").arg(stateName(state), numberText(count)));
     }
     return out;
 }
