@@ -233,6 +233,7 @@ TEST(RankGridView, AThousandRanksAreCellsThatCanBeHit)
     RankGridView view;
     view.show(uses);
     view.resize(900, view.heightForWidth(900));
+    view.setVisible(true);
     for (std::uint32_t rank = 0; rank < 1024; ++rank) {
         const QRectF cell = view.cellOf(rank);
         EXPECT_GE(cell.width(), 16);
