@@ -172,7 +172,9 @@ TEST_F(TopologyPageTest, AMissingFileIsTheRanks)
     EXPECT_EQ(page->uses()->ranks[0].state, RankUse::State::Complete);
     page->grid()->setFocused(1);
     EXPECT_THAT(page->details().at(2).toStdString(), HasSubstr("zero_pp_rank_1_"));
+    EXPECT_THAT(page->details().at(4).toStdString(), HasSubstr(": zero_pp_rank_1_mp_rank_00_optim_states.pt (not there), ")) << "its own files first";
     page->colour()->setCurrentIndex(1);
+    QCoreApplication::processEvents();
     picture(QStringLiteral("topology-missing"));
 }
 

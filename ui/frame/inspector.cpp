@@ -153,6 +153,19 @@ void Inspector::addFact(const QString& name, const QString& value)
     m_column->addLayout(row);
 }
 
+// A name has no words that a line could be broken between.
+void Inspector::addFile(const File& file)
+{
+    auto* row = new QHBoxLayout;
+    auto* size = new TextLabel(QString::fromStdString(sizeText(file.size)), TextStyle::Body, Token::Text2, m_content);
+    size->setFixedWidth(Theme::current().px(86));
+    row->addWidget(size);
+    auto* name = new TextLabel(text(file.name), TextStyle::Body, Token::Text, m_content);
+    name->setElide(Qt::ElideMiddle);
+    row->addWidget(name, 1);
+    m_column->addLayout(row);
+}
+
 void Inspector::showNothing()
 {
     addSection(tr("Selection"));
@@ -265,7 +278,7 @@ void Inspector::showRank(std::uint32_t rank)
     const std::vector<bool> own = cover.files();
     for (std::size_t i = 0; i < own.size(); ++i)
         if (own[i])
-            addFact(QString::fromStdString(sizeText(checkpoint.files()[i].size)), text(checkpoint.files()[i].name));
+            addFile(checkpoint.files()[i]);
 }
 
 void Inspector::showFile(FileId id)

@@ -136,9 +136,11 @@ private:
             if (file.state != File::State::Read)
                 use.state = RankUse::State::Missing;
         }
-        for (RankUse& use : m_out->ranks) {
+        for (std::uint32_t rank = 0; rank < m_out->ranks.size(); ++rank) {
+            RankUse& use = m_out->ranks[rank];
             std::sort(use.files.begin(), use.files.end());
             use.files.erase(std::unique(use.files.begin(), use.files.end()), use.files.end());
+            std::stable_partition(use.files.begin(), use.files.end(), [&](FileId file) { return m_checkpoint.file(file).rank == rank; });
             for (const FileId file : use.files)
                 use.fileBytes += m_checkpoint.file(file).size;
         }

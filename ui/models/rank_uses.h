@@ -34,7 +34,7 @@ struct RankUse {
     enum class State : std::uint8_t { Complete, Differs, Missing };
     std::vector<std::uint64_t> bytes; // by RoleId; replicas count for each rank
     std::uint64_t total = 0;
-    std::vector<FileId> files; // that it wrote or shares, ascending
+    std::vector<FileId> files; // that it wrote, then those that it shares
     std::uint64_t fileBytes = 0;
     State state = State::Complete;
     std::vector<std::size_t> findings; // of those given, which are about it

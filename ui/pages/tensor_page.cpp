@@ -139,7 +139,7 @@ void TensorPage::readRules()
 
 void TensorPage::showDivision()
 {
-    m_divisionRow->setVisible(m_tensor.has_value());
+    m_divisionRow->setVisible(m_tensor && m_segments->current() != static_cast<int>(View::Rule));
     if (!m_tensor) {
         m_rule->show(nullptr, std::nullopt);
         return;
@@ -309,6 +309,7 @@ void TensorPage::setView(View view)
     m_segments->setCurrent(static_cast<int>(view));
     if (m_tensor)
         m_stack->setCurrentWidget(bodyOf(view));
+    m_divisionRow->setVisible(m_tensor && view != View::Rule); // which says the same
 }
 
 QWidget* TensorPage::bodyOf(View view) const
