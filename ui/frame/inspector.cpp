@@ -4,6 +4,7 @@
 #include "ui/frame/piece_table.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/models/rank_uses.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/tensor_picture.h"
 #include "ui/widgets/text_label.h"
@@ -152,6 +153,19 @@ void Inspector::addFact(const QString& name, const QString& value)
     m_column->addLayout(row);
 }
 
+// A name has no words that a line could be broken between.
+void Inspector::addFile(const File& file)
+{
+    auto* row = new QHBoxLayout;
+    auto* size = new TextLabel(QString::fromStdString(sizeText(file.size)), TextStyle::Body, Token::Text2, m_content);
+    size->setFixedWidth(Theme::current().px(86));
+    row->addWidget(size);
+    auto* name = new TextLabel(text(file.name), TextStyle::Body, Token::Text, m_content);
+    name->setElide(Qt::ElideMiddle);
+    row->addWidget(name, 1);
+    m_column->addLayout(row);
+}
+
 void Inspector::showNothing()
 {
     addSection(tr("Selection"));
@@ -246,10 +260,13 @@ void Inspector::showRank(std::uint32_t rank)
     const Checkpoint& checkpoint = *m_document->checkpoint();
     addSection(tr("Rank"), text(checkpoint.topology().text()));
     m_column->addWidget(new TextLabel(tr("rank %1").arg(rank), TextStyle::Title, Token::Text, m_content));
+    if (!checkpoint.topology().axes.empty())
+        addFact(tr("Place"), text(checkpoint.topology().textOf(holderOfRank(checkpoint.topology(), rank))));
+    const RankCover cover(checkpoint, rank);
     std::map<std::string, std::uint64_t> byState;
     for (std::size_t row = 0; row < checkpoint.pieces().size(); ++row) {
         const Piece piece = checkpoint.pieces().at(idAt<PieceId>(row));
-        if (checkpoint.rankOfPiece(piece) != rank)
+        if (!cover.holds(piece) || checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing)
             continue;
         const TensorId tensor = checkpoint.pieces().tensorOf(piece.id);
         byState[checkpoint.roleOf(tensor).name] += volumeOf(piece.region) * info(checkpoint.tensor(tensor).dtype).bytesPerBlock;
@@ -258,9 +275,10 @@ void Inspector::showRank(std::uint32_t rank)
     for (const auto& [state, bytes] : byState)
         addFact(text(state), QString::fromStdString(exactSizeText(bytes)));
     addSection(tr("Files"));
-    for (const File& file : checkpoint.files())
-        if (file.rank == rank)
-            addFact(QString::fromStdString(sizeText(file.size)), text(file.name));
+    const std::vector<bool> own = cover.files();
+    for (std::size_t i = 0; i < own.size(); ++i)
+        if (own[i])
+            addFile(checkpoint.files()[i]);
 }
 
 void Inspector::showFile(FileId id)

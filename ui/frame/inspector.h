@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/model/checkpoint.h"
 #include "ui/models/selection.h"
 
 #include <QPointer>
@@ -27,6 +28,7 @@ protected:
 
 private:
     void rebuild();
+    void addFile(const File& file);
     void showNothing();
     void showTensor(TensorId tensor);
     void showRank(std::uint32_t rank);

@@ -9,6 +9,7 @@
 #include "ui/pages/safety_page.h"
 #include "ui/pages/tensor_page.h"
 #include "ui/pages/tensors_page.h"
+#include "ui/pages/topology_page.h"
 
 #include <QCoreApplication>
 
@@ -28,11 +29,12 @@ Page* makeConvert(Document* document, JobQueue* queue)
     return new ConvertPage(document, queue);
 }
 
-constexpr std::array<PageEntry, 9> kPages{{
+constexpr std::array<PageEntry, 10> kPages{{
     {"overview", QT_TRANSLATE_NOOP("PageTable", "Overview"), "overview", Qt::Key_1, true, make<OverviewPage>},
     {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
     {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},
     {"tensor", QT_TRANSLATE_NOOP("PageTable", "Tensor"), "tensor", Qt::Key_4, true, make<TensorPage>},
+    {"topology", QT_TRANSLATE_NOOP("PageTable", "Topology"), "topology", Qt::Key_5, true, make<TopologyPage>},
     {"pipeline", QT_TRANSLATE_NOOP("PageTable", "Pipeline"), "pipeline", Qt::Key_0, true, make<PipelinePage>},
     {"compare", QT_TRANSLATE_NOOP("PageTable", "Compare"), "compare", Qt::Key_7, true, make<ComparePage>},
     {"metadata", QT_TRANSLATE_NOOP("PageTable", "Metadata"), "metadata", Qt::Key_8, true, make<MetadataPage>},

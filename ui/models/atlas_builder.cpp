@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "core/model/coverage.h"
 #include "ui/models/atlas_classes.h"
+#include "ui/models/rank_uses.h"
 
 #include <algorithm>
 #include <unordered_map>
@@ -109,6 +110,7 @@ std::shared_ptr<const AtlasModel> AtlasBuilder::build()
             return nullptr;
         close(draft);
     }
+    dropOtherRanks();
     order();
     fold();
     return m_model;
@@ -400,6 +402,18 @@ void AtlasBuilder::addPieceMarks(AtlasLane& lane) const
     }
     lane.marks.insert(lane.marks.end(), marks.begin(), marks.end());
     std::stable_sort(lane.marks.begin(), lane.marks.end(), [](const AtlasMark& a, const AtlasMark& b) { return a.kind < b.kind; });
+}
+
+void AtlasBuilder::dropOtherRanks()
+{
+    const auto rank = m_model->m_options.rank;
+    if (!rank)
+        return;
+    const RankCover cover(m_checkpoint, *rank);
+    std::erase_if(m_drafts, [&](const Draft& draft) {
+        const auto holds = [&](PieceId piece) { return cover.holds(m_checkpoint.pieces().at(piece)); };
+        return draft.lane.rank != *rank && std::none_of(draft.lane.pieces.begin(), draft.lane.pieces.end(), holds);
+    });
 }
 
 void AtlasBuilder::order()

@@ -42,6 +42,7 @@ private:
     void fillColumns(Draft& draft) const;
     void addTiers(AtlasLane& lane) const;
     void addPieceMarks(AtlasLane& lane) const;
+    void dropOtherRanks();
     void order();
     void fold();
     void finishPlaces(const std::vector<std::uint32_t>& homeOf, std::vector<Draft>& folded);

@@ -26,6 +26,7 @@ struct AtlasOptions {
     AtlasAcross across = AtlasAcross::OffsetInFile;
     bool fold = true; // lanes that look the same become one
     bool modelOnly = false; // in parameter order: what is neither a weight, a buffer nor a copy of them takes no room of its own
+    std::optional<std::uint32_t> rank = std::nullopt; // only lanes that this rank wrote or holds a piece of
     auto operator<=>(const AtlasOptions&) const = default;
 };
 

@@ -52,6 +52,14 @@ void Document::select(const Selection& selection)
     emit selectionChanged(m_selection);
 }
 
+void Document::keepRank(std::optional<std::uint32_t> rank)
+{
+    if (rank == m_keptRank)
+        return;
+    m_keptRank = rank;
+    emit keptRankChanged();
+}
+
 void Document::load()
 {
     m_stop.request_stop();
@@ -99,6 +107,7 @@ void Document::deliver(std::uint64_t generation, Result<CheckpointPtr> opened)
         m_verified = nullptr;
         m_streams = std::make_shared<const StreamSet>(m_checkpoint);
         m_selection = {};
+        m_keptRank.reset();
         m_state = State::Open;
         m_safety->start();
     }

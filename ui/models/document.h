@@ -10,6 +10,7 @@
 #include <QString>
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -47,6 +48,10 @@ public:
     void select(const Selection& selection);
     void selectTensor(TensorId tensor) { select({tensor, std::nullopt, std::nullopt, std::nullopt}); }
 
+    // The rank that the pages narrow themselves to; nothing: all of them. Opening anew shows all.
+    [[nodiscard]] std::optional<std::uint32_t> keptRank() const { return m_keptRank; }
+    void keepRank(std::optional<std::uint32_t> rank);
+
     // Starts (again) to open the path; F5.
     void load();
     // Asks a running load to stop: Failed with "Cancelled".
@@ -56,6 +61,7 @@ signals:
     void stateChanged();
     void findingsChanged();
     void selectionChanged(const shardlens::ui::Selection& selection);
+    void keptRankChanged();
     // A page other than the current one is asked for ("tensor", "atlas", …: Page::id()).
     void pageRequested(const QString& pageId);
     // "Convert" with a goal chosen already ("safetensors", "torch").
@@ -72,6 +78,7 @@ private:
     SafetyCheck* m_safety;
     std::shared_ptr<const VerifyReport> m_verified;
     Selection m_selection;
+    std::optional<std::uint32_t> m_keptRank;
     std::uint64_t m_generation = 0;
     std::stop_source m_stop;
 };

@@ -6,6 +6,7 @@
 #include "ui/theme/theme.h"
 #include "ui/widgets/atlas_view.h"
 #include "ui/widgets/page_bar.h"
+#include "ui/widgets/rank_chip.h"
 
 #include <QComboBox>
 #include <QFileDialog>
@@ -65,6 +66,10 @@ AtlasPage::AtlasPage(Document* document, QWidget* parent)
     connectView();
     connect(document, &Document::stateChanged, this, &AtlasPage::rebuild);
     connect(document, &Document::selectionChanged, this, &AtlasPage::showSelection);
+    connect(document, &Document::keptRankChanged, this, [this] {
+        m_builtFor.reset();
+        rebuild();
+    });
 }
 
 AtlasPage::~AtlasPage() = default;
@@ -76,6 +81,7 @@ QString AtlasPage::question() const
 
 void AtlasPage::buildBar()
 {
+    m_bar->addToHead(new RankChip(document(), m_bar));
     const auto combo = [this](const QString& label, const QStringList& items) {
         auto* box = new QComboBox(this);
         box->addItems(items);
@@ -154,6 +160,7 @@ void AtlasPage::rebuild()
         m_view->setModel(nullptr, nullptr);
         return;
     }
+    m_options.rank = document()->keptRank();
     const auto colour = static_cast<AtlasColour>(m_colour->currentIndex());
     m_run.start(
         [checkpoint, options = m_options, colour](std::stop_token stop) {
@@ -232,8 +239,10 @@ void AtlasPage::focusFilter()
 
 bool AtlasPage::clearFilter()
 {
-    if (m_search->text().isEmpty())
+    if (m_search->text().isEmpty() && !document()->keptRank())
         return false;
+    if (m_search->text().isEmpty())
+        document()->keepRank(std::nullopt);
     m_search->clear();
     m_view->setFocus();
     return true;

@@ -90,7 +90,9 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
         return;
     }
     addCompleteness(draft, *facts.source);
-    if (makesRun(draft))
+    if (makesLayout(draft))
+        addLayout(facts.outlook.get());
+    else if (makesRun(draft))
         addRun(facts.outlook.get());
     addFiles(*facts.checkpoint, *facts.source);
     addPickles(*facts.source, facts.scan.get());
@@ -133,6 +135,16 @@ void ConvertCheckStep::addRun(const SourceOutlook* outlook)
         addLine(Verdict::Bad, tr("Training cannot go on from this checkpoint: %1", "reason").arg(outlook->run.refusal));
     else
         addLine(Verdict::Good, tr("Training can go on: %1, with optimizer states and counters.").arg(layoutText(*outlook->run.before)));
+}
+
+void ConvertCheckStep::addLayout(const SourceOutlook* outlook)
+{
+    if (outlook == nullptr)
+        addLine(Verdict::Pending, tr("Looking whether this checkpoint can be cut anew."));
+    else if (!outlook->run.refusal.isEmpty())
+        addLine(Verdict::Bad, tr("This checkpoint cannot be cut anew: %1", "reason").arg(outlook->run.refusal));
+    else
+        addLine(Verdict::Good, tr("It can be merged and split anew: %1.").arg(layoutText(*outlook->run.before)));
 }
 
 void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts& source)
@@ -205,7 +217,7 @@ QString ConvertCheckStep::summary(const JobDraft& draft, const StepFacts& facts)
     if (!facts.source->completeFor(contentsOf(draft)))
         return tr("Not whole");
     if (makesRun(draft) && facts.outlook && !facts.outlook->run.refusal.isEmpty())
-        return tr("Cannot be continued");
+        return makesLayout(draft) ? tr("Cannot be cut anew") : tr("Cannot be continued");
     const std::size_t warnings = countOf(*facts.checkpoint, Severity::Warning);
     if (warnings == 0)
         return tr("Complete");

@@ -96,6 +96,12 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
 QString suffixOf(const JobDraft& draft)
 {
     QString suffix;
+    if (makesLayout(draft)) {
+        for (const auto& [name, size] : {std::pair{"tp", draft.tp}, {"pp", draft.pp}, {"ep", draft.ep}})
+            if (size)
+                suffix += QStringLiteral("-%1%2").arg(QLatin1String(name)).arg(*size);
+        return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;
+    }
     if (makesRun(draft) && draft.dp)
         suffix += QStringLiteral("-dp%1").arg(*draft.dp);
     if (makesRun(draft) && draft.zeroStage)
@@ -139,9 +145,19 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
     return facts;
 }
 
+bool isLayoutFormat(const std::string& formatId)
+{
+    return formatId == "sdloader" || formatId == "megatron";
+}
+
+bool makesLayout(const JobDraft& draft)
+{
+    return isLayoutFormat(draft.format);
+}
+
 bool makesRun(const JobDraft& draft)
 {
-    return draft.format == "deepspeed";
+    return draft.format == "deepspeed" || makesLayout(draft);
 }
 
 bool keepsTree(const JobDraft& draft)
@@ -191,14 +207,18 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.target = draft.target.toStdString();
     request.to = draft.format;
     request.tag = draft.tag;
-    if (makesRun(draft)) {
+    if (makesLayout(draft)) {
+        request.tp = draft.tp;
+        request.pp = draft.pp;
+        request.ep = draft.ep;
+    } else if (makesRun(draft)) {
         request.dp = draft.dp;
         request.zeroStage = draft.zeroStage;
     } else {
         request.select = draft.select;
     }
     if (takesWhole(draft))
-        request.keepObjects = draft.keepObjects;
+        request.keepObjects = draft.keepObjects && !makesLayout(draft);
     else
         addPicking(draft, request);
     request.memoryLimit = draft.memoryLimit;

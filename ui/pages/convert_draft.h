@@ -68,6 +68,9 @@ struct JobDraft {
     bool overwrite = false;
     std::optional<std::uint32_t> dp;        // of a run to train on with; nothing: the source's ranks
     std::optional<std::uint32_t> zeroStage; // nothing: the source's
+    std::optional<std::uint32_t> tp;        // of another parallel layout; nothing: the source's
+    std::optional<std::uint32_t> pp;
+    std::optional<std::uint32_t> ep;
     bool keepObjects = false;
     bool sourceIsTree = false;        // one torch file with nesting: everything of it goes into one torch file as it is
     std::optional<std::string> tag;   // of a job document; this page chooses none
@@ -78,6 +81,10 @@ struct JobDraft {
     auto operator<=>(const JobDraft&) const = default;
 };
 
+// Formats of runs that are cut anew in their own format: tensor-parallel lists and Megatron-LM.
+[[nodiscard]] bool isLayoutFormat(const std::string& formatId);
+// The goal is the source's own format on another parallel layout; a kind of run.
+[[nodiscard]] bool makesLayout(const JobDraft& draft);
 // The goal is a run that an engine resumes: all of the source, on ranks.
 [[nodiscard]] bool makesRun(const JobDraft& draft);
 // The result is the source's whole tree.

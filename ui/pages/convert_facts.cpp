@@ -30,7 +30,7 @@ void ConvertFacts::lookAtRun(const TargetOptions& options)
     m_facts.run.reset();
     if (!m_facts.outlook)
         return;
-    if (!m_facts.outlook->run.refusal.isEmpty() || (!options.dp && !options.zeroStage && !options.keepObjects)) {
+    if (!m_facts.outlook->run.refusal.isEmpty() || (!options.dp && !options.zeroStage && !options.tp && !options.pp && !options.ep && !options.keepObjects)) {
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }

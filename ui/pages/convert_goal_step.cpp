@@ -148,6 +148,8 @@ ConvertGoalStep::ConvertGoalStep(QWidget* parent)
                      tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
     add(new GoalCard("torch", tr("One model for inference: torch files"), torchSentence(false)));
     add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
+    add(new GoalCard("sdloader", tr("Other parallel layout: tensor-parallel files"), {}));
+    add(new GoalCard("megatron", tr("Other parallel layout: Megatron-LM"), {}));
     auto* more = new QHBoxLayout;
     m_jobFile = new QPushButton(tr("Open job file…"));
     m_jobFile->setAutoDefault(true); // Enter presses it
@@ -181,7 +183,9 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
         card->setChecked(card->format() == draft.format);
         if (card->format() == "torch")
             card->setSentence(torchSentence(keepsTree(draft)));
-        if (card->format() == "deepspeed")
+        if (isLayoutFormat(card->format()))
+            loadLayout(card, facts);
+        else if (card->format() == "deepspeed")
             loadRun(facts);
         else
             card->setSize(facts.source
@@ -193,6 +197,12 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
 void ConvertGoalStep::loadRun(const StepFacts& facts)
 {
     GoalCard* run = card("deepspeed");
+    if (facts.checkpoint && isLayoutFormat(facts.checkpoint->formatId())) {
+        run->setEnabled(false);
+        run->setSize({});
+        run->setSentence(tr("Not from this checkpoint: it is no DeepSpeed run. Its own format on other ranks is the goal below."));
+        return;
+    }
     const Outlook* can = facts.outlook ? &facts.outlook->run : nullptr;
     run->setEnabled(can != nullptr && can->refusal.isEmpty());
     run->setSize(facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
@@ -205,6 +215,22 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
                              .arg(layoutText(*can->before)));
 }
 
+// The source's own format, cut for other ranks: a card for the format that is open, none else.
+void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
+{
+    const bool isOwn = facts.checkpoint && facts.checkpoint->formatId() == card->format();
+    card->setVisible(isOwn);
+    const Outlook* can = isOwn && facts.outlook ? &facts.outlook->run : nullptr;
+    card->setEnabled(can != nullptr && can->refusal.isEmpty());
+    card->setSize(can != nullptr && facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
+    if (can == nullptr)
+        card->setSentence(isOwn ? tr("Looking whether this checkpoint can be cut anew.") : QString());
+    else if (!can->refusal.isEmpty())
+        card->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
+    else
+        card->setSentence(tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.").arg(layoutText(*can->before)));
+}
+
 GoalCard* ConvertGoalStep::card(const std::string& format) const
 {
     const auto found = std::find_if(m_cards.begin(), m_cards.end(), [&](const GoalCard* card) { return card->format() == format; });
@@ -213,6 +239,8 @@ GoalCard* ConvertGoalStep::card(const std::string& format) const
 
 QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts&) const
 {
+    if (makesLayout(draft))
+        return tr("Other parallel layout");
     return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
 }
 

@@ -57,6 +57,7 @@ signals:
 private:
     void add(GoalCard* card);
     void loadRun(const StepFacts& facts);
+    void loadLayout(GoalCard* card, const StepFacts& facts);
 
     std::vector<GoalCard*> m_cards;
     QPushButton* m_jobFile;

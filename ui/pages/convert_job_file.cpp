@@ -9,12 +9,13 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 namespace shardlens::ui {
 namespace {
 
 constexpr std::uint64_t kMostBytesRead = 16u << 20; // of a document
-constexpr std::array<std::string_view, 3> kGoals{"safetensors", "torch", "deepspeed"};
+constexpr std::array<std::string_view, 5> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron"};
 
 std::string formatOf(const ConvertRequest& request, const Checkpoint& source)
 {
@@ -57,6 +58,12 @@ std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
         return "dp";
     if (wanted.zeroStage != shown.zeroStage)
         return "zero_stage";
+    for (const auto& [name, asked, can] : {std::tuple{"tp", wanted.tp, shown.tp}, {"pp", wanted.pp, shown.pp}, {"ep", wanted.ep, shown.ep},
+                                           {"rank", wanted.rank, shown.rank}})
+        if (asked != can)
+            return name;
+    if (wanted.rules != shown.rules || wanted.moduleKey != shown.moduleKey)
+        return wanted.rules != shown.rules ? "rules" : "module_key";
     return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
 }
 
@@ -90,6 +97,8 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.format = formatOf(request, source);
     if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
         return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
+    if (makesLayout(draft) && draft.format != source.formatId())
+        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
     if (request.tag && *request.tag != source.subtitle())
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
@@ -112,6 +121,9 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.device = request.device;
     draft.dp = request.dp;
     draft.zeroStage = request.zeroStage;
+    draft.tp = request.tp;
+    draft.pp = request.pp;
+    draft.ep = request.ep;
     draft.keepObjects = request.keepObjects;
     draft.verify = request.verify;
     draft.overwrite = request.overwrite;

@@ -4,6 +4,7 @@
 #include "core/convert/plan.h"
 #include "core/format/format.h"
 #include "core/job/job_context.h"
+#include "ui/pages/convert_draft.h"
 
 #include <QCoreApplication>
 
@@ -36,7 +37,10 @@ Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, co
     ConvertRequest request;
     request.source = source->path();
     request.target = "run"; // a name for the plan, which looks at no place
-    request.to = "deepspeed";
+    request.to = isLayoutFormat(source->formatId()) ? source->formatId() : "deepspeed";
+    request.tp = options.tp;
+    request.pp = options.pp;
+    request.ep = options.ep;
     request.dp = options.dp;
     request.zeroStage = options.zeroStage;
     request.keepObjects = options.keepObjects;

@@ -27,7 +27,7 @@ using OutlookPtr = std::shared_ptr<const Outlook>;
 [[nodiscard]] QString layoutText(const TargetLayout& layout);
 // "DeepSpeed ZeRO-2 on 3 ranks becomes DeepSpeed ZeRO-2 on 6 ranks"
 [[nodiscard]] QString changeText(const TargetLayout& before, const TargetLayout& after);
-// Of a run that the engine resumes. Reads the headers of the source's files again: for a worker.
+// Of a run that the engine resumes: DeepSpeed, or the source's own format where that can be cut anew (isLayoutFormat). Reads the headers of the source's files again: for a worker.
 [[nodiscard]] Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop);
 // Of a torch file with the source's whole tree; nothing where the source has none. Sizes and layouts are not in it.
 [[nodiscard]] std::optional<Outlook> treeOutlook(const CheckpointPtr& source, const std::stop_token& stop);

@@ -36,6 +36,12 @@ namespace {
 TargetOptions targetOptionsOf(const JobDraft& draft)
 {
     TargetOptions out;
+    if (makesLayout(draft)) {
+        out.tp = draft.tp;
+        out.pp = draft.pp;
+        out.ep = draft.ep;
+        return out;
+    }
     out.dp = draft.dp;
     out.zeroStage = draft.zeroStage;
     out.keepObjects = draft.keepObjects;
@@ -222,10 +228,10 @@ void ConvertPage::take(const JobDraft& draft)
 {
     const JobDraft before = m_draft;
     m_draft = draft;
-    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage); };
+    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep); };
     if (facts().checkpoint && naming(draft) != naming(before))
         propose();
-    const auto cutting = [](const JobDraft& of) { return std::tuple(of.dp, of.zeroStage, of.keepObjects); };
+    const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
     const bool cutAnew = cutting(draft) != cutting(before);
     if (cutAnew)
         m_facts->lookAtRun(targetOptionsOf(draft));

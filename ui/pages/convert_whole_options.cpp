@@ -10,12 +10,14 @@
 #include <QSpinBox>
 
 #include <algorithm>
+#include <tuple>
 
 namespace shardlens::ui {
 namespace {
 
 constexpr int kMostRanks = 65'536; // what the engine cuts a run for
 constexpr std::uint32_t kLastStage = 3;
+constexpr qsizetype kMostSuggested = 8;
 
 QString stageName(const TargetLayout& layout)
 {
@@ -39,6 +41,30 @@ QString stageReason(const QString& now, const QString& then, std::optional<std::
                         : ConvertWholeOptions::tr("%1 now; in training, gradients are divided too").arg(now);
 }
 
+std::uint64_t countIn(const Checkpoint& checkpoint, std::string_view fact)
+{
+    for (const auto& [name, value] : checkpoint.facts())
+        if (name == fact)
+            return QString::fromStdString(value).toULongLong();
+    return 0;
+}
+
+// "8 heads divide by 1, 2, 4, 8": where the checkpoint says what is divided; the plan decides, whatever is said here.
+QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
+{
+    const std::uint64_t count = countIn(checkpoint, axis == Axis::Tp ? "attention heads" : axis == Axis::Pp ? "layers" : "experts");
+    if (count < 2)
+        return {};
+    QStringList divisors;
+    for (std::uint64_t i = 1; i <= count && divisors.size() < kMostSuggested; ++i)
+        if (count % i == 0)
+            divisors << QString::number(i);
+    const QString all = divisors.join(QStringLiteral(", "));
+    return axis == Axis::Tp   ? ConvertWholeOptions::tr("%1 attention heads divide by %2").arg(count).arg(all)
+           : axis == Axis::Pp ? ConvertWholeOptions::tr("%1 layers divide by %2").arg(count).arg(all)
+                              : ConvertWholeOptions::tr("%1 experts divide by %2").arg(count).arg(all);
+}
+
 } // namespace
 
 ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QObject(parent)
@@ -54,6 +80,15 @@ ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QO
     for (std::uint32_t stage = 1; stage <= kLastStage; ++stage)
         m_zeroStage->addItem(QStringLiteral("ZeRO-%1").arg(stage), stage);
     m_stage = grid.add(tr("ZeRO stage"), m_zeroStage);
+    for (const auto& [axis, label, name] :
+         {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")}, {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
+          {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")}}) {
+        auto* size = new QSpinBox;
+        size->setRange(1, kMostRanks);
+        size->setAccessibleName(name);
+        connect(size, &QSpinBox::valueChanged, this, &ConvertWholeOptions::edited);
+        m_axes.push_back({axis, grid.add(label, size), size});
+    }
     m_keep = new QCheckBox(tr("Keep them"));
     m_keep->setAccessibleName(tr("Keep objects of unknown classes"));
     m_objects = grid.add(tr("Unknown objects"), m_keep);
@@ -67,10 +102,19 @@ ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QO
 void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
 {
     const QSignalBlocker quiet(this);
-    for (const OptionRow* row : {&m_contents, &m_ranks, &m_stage, &m_result})
+    const bool isLayout = makesLayout(draft);
+    for (const OptionRow* row : {&m_contents, &m_result})
         row->setVisible(makesRun(draft));
-    m_objects.setVisible(takesWhole(draft));
-    loadRun(draft, facts);
+    for (const OptionRow* row : {&m_ranks, &m_stage})
+        row->setVisible(makesRun(draft) && !isLayout);
+    for (const AxisSize& axis : m_axes)
+        axis.row.setVisible(isLayout && (axis.axis == Axis::Tp || draft.format == "megatron"));
+    m_objects.setVisible(takesWhole(draft) && !isLayout);
+    if (isLayout)
+        loadLayout(draft, facts);
+    else
+        loadRun(draft, facts);
+    loadResult(facts);
     loadObjects(draft, facts);
 }
 
@@ -92,6 +136,30 @@ void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
     const Outlook* run = facts.run.get();
     const QString asked = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now;
     m_stage.setReason(stageReason(now, run != nullptr && run->after ? stageName(*run->after) : asked, draft.zeroStage));
+}
+
+// How many ranks the source has on each axis, and sizes that its own counts divide by.
+void ConvertWholeOptions::loadLayout(const JobDraft& draft, const StepFacts& facts)
+{
+    const bool known = facts.checkpoint && facts.outlook && facts.outlook->run.before;
+    for (AxisSize& axis : m_axes) {
+        const auto chosen = axis.axis == Axis::Tp ? draft.tp : axis.axis == Axis::Pp ? draft.pp : draft.ep;
+        axis.source = known ? facts.checkpoint->topology().sizeOf(axis.axis) : 0;
+        axis.size->setValue(static_cast<int>(chosen.value_or(std::max(1u, axis.source))));
+        axis.size->setEnabled(known);
+        if (!known) {
+            axis.row.setReason({});
+            continue;
+        }
+        const QString now = chosen ? tr("the source has %1").arg(QString::fromStdString(groupedText(axis.source))) : tr("as the source");
+        const QString fits = sizesThatFit(*facts.checkpoint, axis.axis);
+        axis.row.setReason(fits.isEmpty() ? now : tr("%1; %2", "what the source has, what fits").arg(now, fits));
+    }
+}
+
+void ConvertWholeOptions::loadResult(const StepFacts& facts)
+{
+    const Outlook* run = facts.run.get();
     const bool refused = run != nullptr && !run->refusal.isEmpty();
     m_size->setText(run == nullptr ? tr("being worked out")
                     : refused      ? tr("cannot be written")
@@ -127,6 +195,15 @@ void ConvertWholeOptions::take(JobDraft& draft) const
 {
     if (takesWhole(draft))
         draft.keepObjects = m_keep->isChecked();
+    if (makesLayout(draft)) {
+        for (const AxisSize& axis : m_axes) {
+            auto& to = axis.axis == Axis::Tp ? draft.tp : axis.axis == Axis::Pp ? draft.pp : draft.ep;
+            const auto size = static_cast<std::uint32_t>(axis.size->value());
+            if (axis.source > 0)
+                to = size == axis.source ? std::nullopt : std::optional(size);
+        }
+        return;
+    }
     if (!makesRun(draft) || m_sourceRanks == 0)
         return;
     const auto dp = static_cast<std::uint32_t>(m_dp->value());
@@ -137,6 +214,16 @@ void ConvertWholeOptions::take(JobDraft& draft) const
 
 QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& facts)
 {
+    if (makesLayout(draft)) {
+        if (!facts.checkpoint)
+            return {};
+        const Topology& source = facts.checkpoint->topology();
+        QStringList sizes{QStringLiteral("tp %1").arg(draft.tp.value_or(source.sizeOf(Axis::Tp)))};
+        for (const auto& [axis, size] : {std::pair{Axis::Pp, draft.pp}, {Axis::Ep, draft.ep}})
+            if (const std::uint32_t ranks = size.value_or(source.sizeOf(axis)); ranks > 1 || size)
+                sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis))).arg(ranks);
+        return sizes.join(QStringLiteral(", "));
+    }
     const std::optional<TargetLayout> now = facts.outlook ? facts.outlook->run.before : std::nullopt;
     const std::uint32_t ranks = draft.dp.value_or(now ? now->ranks : 0);
     const QString stage = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now ? stageName(*now) : QString();

@@ -1,7 +1,10 @@
 #pragma once
 
 #include "ui/pages/convert_option_grid.h"
+#include "core/model/topology.h"
 #include "ui/pages/convert_step.h"
+
+#include <vector>
 
 class QCheckBox;
 class QComboBox;
@@ -28,12 +31,22 @@ signals:
 
 private:
     void loadRun(const JobDraft& draft, const StepFacts& facts);
+    void loadLayout(const JobDraft& draft, const StepFacts& facts);
+    void loadResult(const StepFacts& facts);
     void loadObjects(const JobDraft& draft, const StepFacts& facts);
 
     OptionRow m_contents;
     OptionRow m_ranks;
     OptionRow m_stage;
+    struct AxisSize { // a size of another parallel layout
+        Axis axis;
+        OptionRow row;
+        QSpinBox* size;
+        std::uint32_t source = 0; // 0: not known
+    };
+
     OptionRow m_objects;
+    std::vector<AxisSize> m_axes;
     OptionRow m_result;
     TextLabel* m_size;
     QSpinBox* m_dp;

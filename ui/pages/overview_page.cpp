@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/pages/convert_draft.h"
 #include "ui/pages/overview/file_table.h"
 #include "ui/pages/overview/goal_button.h"
 #include "ui/pages/overview/model_strip.h"
@@ -14,6 +15,7 @@
 #include "ui/widgets/banner.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/link.h"
+#include "ui/widgets/rank_chip.h"
 #include "ui/widgets/text_label.h"
 
 #include <QBoxLayout>
@@ -89,6 +91,7 @@ OverviewPage::OverviewPage(Document* document, QWidget* parent) : Page(document,
     scroll->setWidget(inside);
     outer->addWidget(scroll);
     connect(document, &Document::stateChanged, this, &OverviewPage::adoptDocument);
+    connect(document, &Document::keptRankChanged, this, &OverviewPage::showFiles);
     adoptDocument();
 }
 
@@ -214,6 +217,7 @@ QBoxLayout* OverviewPage::buildFoot()
     auto* files = new Card(tr("Files"), QString());
     auto* folder = new Link(tr("Open folder"));
     connect(folder, &Link::clicked, this, &OverviewPage::openFolder);
+    files->head()->addWidget(new RankChip(document()));
     files->head()->addWidget(folder);
     m_files = new FileTable;
     files->body()->addWidget(m_files);
@@ -223,6 +227,9 @@ QBoxLayout* OverviewPage::buildFoot()
     m_toSafetensors = new GoalButton(QStringLiteral("export"), tr("One model for inference"));
     m_toTorch = new GoalButton(QStringLiteral("file"), tr("One torch file"));
     m_toRun = new GoalButton(QStringLiteral("convert"), tr("Continue on other ranks"));
+    m_toLayout = new GoalButton(QStringLiteral("topology"), tr("Other parallel layout"));
+    m_toLayout->setNote(tr("merged and split for other ranks"));
+    m_toLayout->hide();
     m_toRun->hide(); // until the source is known to be a run
     auto* look = new GoalButton(QStringLiteral("tensors"), tr("Look at the tensors"));
     look->setNote(tr("names, shapes, values, and who holds which part"));
@@ -230,7 +237,8 @@ QBoxLayout* OverviewPage::buildFoot()
     connect(m_toTorch, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("torch")); });
     connect(m_toRun, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("deepspeed")); });
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
-    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, look})
+    connect(m_toLayout, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QString::fromStdString(document()->checkpoint()->formatId())); });
+    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
     row->addWidget(files, 62);
@@ -249,11 +257,25 @@ void OverviewPage::adoptDocument()
     m_title->setText(title.isEmpty() ? document()->path() : title);
     m_subtitle->setText(printableText(checkpoint->subtitle()));
     m_sentence->setText(sentence());
-    m_files->show(checkpoint);
+    showFiles();
     showBanners();
     showFigures();
     m_runner.start([checkpoint](const std::stop_token& stop) { return summarise(checkpoint, stop); },
                    [this](std::shared_ptr<const OverviewSummary> summary) { deliver(std::move(summary)); });
+}
+
+void OverviewPage::showFiles()
+{
+    if (document()->checkpoint())
+        m_files->show(document()->checkpoint(), document()->keptRank());
+}
+
+bool OverviewPage::clearFilter()
+{
+    if (!document()->keptRank())
+        return false;
+    document()->keepRank(std::nullopt);
+    return true;
 }
 
 void OverviewPage::deliver(std::shared_ptr<const OverviewSummary> summary)
@@ -447,6 +469,7 @@ void OverviewPage::showGoals()
     const auto& roles = checkpoint.roles();
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
     m_toRun->setVisible((checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal") && trains);
+    m_toLayout->setVisible(isLayoutFormat(checkpoint.formatId()));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

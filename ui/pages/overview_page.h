@@ -36,6 +36,7 @@ public:
     [[nodiscard]] QString id() const override { return QStringLiteral("overview"); }
     [[nodiscard]] QString question() const override { return tr("What is this, and is it whole?"); }
     [[nodiscard]] QString copyText(bool withPlace) const override;
+    bool clearFilter() override;
     // nullptr until the worker has delivered.
     [[nodiscard]] const std::shared_ptr<const OverviewSummary>& summary() const { return m_summary; }
     [[nodiscard]] ValueCheck* valueCheck() const { return m_check; }
@@ -59,6 +60,7 @@ private:
     QBoxLayout* buildBytes();
     QBoxLayout* buildFoot();
     void adoptDocument();
+    void showFiles();
     void deliver(std::shared_ptr<const OverviewSummary> summary);
     void showBanners();
     void addFinding(const Finding& finding, std::size_t index);
@@ -91,6 +93,7 @@ private:
     GoalButton* m_toSafetensors;
     GoalButton* m_toTorch;
     GoalButton* m_toRun;
+    GoalButton* m_toLayout;
     ValueCheck* m_check;
     SafetyLine* m_safety;
     bool m_allFindings = false;

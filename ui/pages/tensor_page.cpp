@@ -5,12 +5,15 @@
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/pages/tensor/bytes_view.h"
+#include "ui/pages/tensor/rule_view.h"
 #include "ui/pages/tensor/statistics_view.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/link.h"
 #include "ui/widgets/name_delegate.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/segments.h"
 #include "ui/widgets/tensor_picture.h"
+#include "ui/widgets/text_label.h"
 #include "ui/widgets/values_view.h"
 
 #include <QComboBox>
@@ -32,6 +35,7 @@ namespace {
 
 constexpr int kBoxWidth = 190; // design pixels
 constexpr int kFileWidth = 90;
+constexpr int kMargin = 16;
 constexpr int kMostNames = 1024; // of files that are shortened around what differs
 constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
 
@@ -44,15 +48,17 @@ bool hasTensor(const Document& document)
 } // namespace
 
 TensorPage::TensorPage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes")}, this)), m_states(new QComboBox(this)),
+    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes"), tr("Rule")}, this)), m_states(new QComboBox(this)),
       m_copyLabel(new QLabel(tr("Copy"), this)), m_copy(new QSpinBox(this)), m_note(new QLabel(this)), m_tileRow(new QWidget(this)), m_stack(new QStackedWidget(this)),
       m_split(new QSplitter(this)), m_picture(new TensorPicture(this)), m_pieces(new QTableView(this)), m_piecesModel(new TensorPieces(this)),
-      m_values(new ValuesView(this)), m_statistics(new StatisticsView(this)), m_bytes(new BytesView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
+      m_values(new ValuesView(this)), m_statistics(new StatisticsView(this)), m_bytes(new BytesView(this)), m_rule(new RuleView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
 {
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);
     column->addWidget(m_bar);
+    buildDivision();
+    column->addWidget(m_divisionRow);
     column->addWidget(m_stack, 1);
     m_bar->addToHead(m_segments);
     m_bar->addControl(tr("State"), m_states);
@@ -99,13 +105,62 @@ void TensorPage::buildBody()
     m_split->setStretchFactor(1, 1);
     m_split->setSizes({kHalf, kHalf});
     m_split->setChildrenCollapsible(true);
-    for (const View view : {View::Picture, View::Values, View::Statistics, View::Bytes})
+    for (const View view : {View::Picture, View::Values, View::Statistics, View::Bytes, View::Rule})
         m_stack->addWidget(bodyOf(view));
     m_stack->addWidget(m_empty);
 }
 
+void TensorPage::buildDivision()
+{
+    const Theme& theme = Theme::current();
+    m_divisionRow = new QWidget(this);
+    auto* row = new QHBoxLayout(m_divisionRow);
+    row->setContentsMargins(theme.px(kMargin), theme.px(6), theme.px(kMargin), theme.px(6));
+    row->setSpacing(theme.px(12));
+    m_division = new TextLabel({}, TextStyle::Body, Token::Text2, m_divisionRow);
+    m_division->setElide(Qt::ElideRight);
+    row->addWidget(m_division, 1);
+    m_toRule = new Link(tr("Rule preview"), m_divisionRow);
+    m_toRule->setToolTip(tr("Every tensor that the same rule divides (R)"));
+    row->addWidget(m_toRule);
+    connect(m_toRule, &Link::clicked, this, [this] { setView(View::Rule); });
+}
+
+// The rules are matched with all names once a checkpoint, off the window's thread; until then the pieces alone speak.
+void TensorPage::readRules()
+{
+    m_rules = nullptr;
+    m_rulesRun.start([checkpoint = m_checkpoint](const std::stop_token& stop) { return RuleBook::build(checkpoint, stop); },
+                     [this](RuleBookPtr book) {
+                         m_rules = std::move(book);
+                         showDivision();
+                     });
+}
+
+void TensorPage::showDivision()
+{
+    m_divisionRow->setVisible(m_tensor && m_segments->current() != static_cast<int>(View::Rule));
+    if (!m_tensor) {
+        m_rule->show(nullptr, std::nullopt);
+        return;
+    }
+    const bool hasRule = m_rules && m_rules->ruleOf(m_checkpoint->tensor(*m_tensor).parameter) != nullptr;
+    QString text = m_rules ? m_rules->divisionSentence(*m_tensor) : cutSentence(*m_checkpoint, *m_tensor);
+    if (hasRule)
+        text += QLatin1Char(' ') + m_rules->ruleSentence(*m_tensor);
+    m_division->setText(text);
+    m_toRule->setVisible(hasRule);
+    m_rule->show(m_rules, m_tensor);
+}
+
+QString TensorPage::division() const
+{
+    return m_tensor ? m_division->text() : QString();
+}
+
 void TensorPage::connectParts()
 {
+    connect(m_rule, &RuleView::tensorChosen, this, [this](TensorId tensor) { document()->selectTensor(tensor); });
     connect(m_segments, &Segments::currentChanged, this, [this](int index) { setView(static_cast<View>(index)); });
     connect(m_states, &QComboBox::activated, this, [this](int index) { document()->selectTensor(idAt<TensorId>(m_states->itemData(index).toUInt())); });
     connect(m_copy, &QSpinBox::valueChanged, this, [this](int value) { m_picture->setCopy(static_cast<std::uint32_t>(value - 1)); });
@@ -144,12 +199,16 @@ void TensorPage::showTensor()
         m_segments->setEnabled(false);
         m_stack->setCurrentWidget(m_empty);
         showControls();
+        showDivision();
         return;
     }
     const TensorId tensor = *document()->selection().tensor;
     if (m_checkpoint != document()->checkpoint() || m_tensor != tensor) {
+        const bool isNew = m_checkpoint != document()->checkpoint();
         m_checkpoint = document()->checkpoint();
         m_tensor = tensor;
+        if (isNew)
+            readRules();
         m_segments->setEnabled(true);
         m_bar->setFacts(printableText(m_checkpoint->parameterOf(tensor)));
         m_picture->setTensor(m_checkpoint, tensor);
@@ -164,6 +223,7 @@ void TensorPage::showTensor()
         m_values->setTensor(document()->streams(), tensor);
         m_statistics->setTensor(m_checkpoint, tensor);
         m_bytes->setTensor(document()->streams(), tensor);
+        showDivision();
         fillStates();
         buildTileAxes();
         showControls();
@@ -249,6 +309,7 @@ void TensorPage::setView(View view)
     m_segments->setCurrent(static_cast<int>(view));
     if (m_tensor)
         m_stack->setCurrentWidget(bodyOf(view));
+    m_divisionRow->setVisible(m_tensor && view != View::Rule); // which says the same
 }
 
 QWidget* TensorPage::bodyOf(View view) const
@@ -258,6 +319,7 @@ QWidget* TensorPage::bodyOf(View view) const
     case View::Values: return m_values;
     case View::Statistics: return m_statistics;
     case View::Bytes: return m_bytes;
+    case View::Rule: return m_rule;
     }
     return m_split;
 }
@@ -295,6 +357,8 @@ void TensorPage::keyPressEvent(QKeyEvent* event)
         setView(View::Values);
     else if (event->key() == Qt::Key_B && event->modifiers() == Qt::NoModifier && m_tensor)
         setView(View::Bytes);
+    else if (event->key() == Qt::Key_R && event->modifiers() == Qt::NoModifier && m_tensor)
+        setView(View::Rule);
     else if (event->key() == Qt::Key_S && event->modifiers() == Qt::NoModifier && m_tensor)
         setView(View::Statistics);
     else

@@ -1,8 +1,9 @@
 #pragma once
 
-#include "ui/pages/page.h"
-
 #include "core/model/checkpoint.h"
+#include "ui/models/rule_book.h"
+#include "ui/models/runner.h"
+#include "ui/pages/page.h"
 
 #include <optional>
 #include <vector>
@@ -17,12 +18,15 @@ class QTableView;
 namespace shardlens::ui {
 
 class BytesView;
+class Link;
 class NameDelegate;
 class PageBar;
+class RuleView;
 class Segments;
 class StatisticsView;
 class TensorPicture;
 class TensorPieces;
+class TextLabel;
 class ValuesView;
 
 // How is this tensor cut, and what is in it (design.md §3, §5): picture with the list of its pieces, values, statistics, bytes.
@@ -37,12 +41,15 @@ public:
     void focusFilter() override; // the index field of the values, the offset field of the bytes
     [[nodiscard]] QString copyText(bool withPlace) const override;
 
-    enum class View { Picture, Values, Statistics, Bytes };
+    enum class View { Picture, Values, Statistics, Bytes, Rule };
     void setView(View view);
     [[nodiscard]] TensorPicture* picture() const { return m_picture; }
     [[nodiscard]] ValuesView* values() const { return m_values; }
     [[nodiscard]] StatisticsView* statistics() const { return m_statistics; }
     [[nodiscard]] BytesView* bytes() const { return m_bytes; }
+    [[nodiscard]] RuleView* rule() const { return m_rule; }
+    // How the tensor is divided, in a sentence; empty without one.
+    [[nodiscard]] QString division() const;
     [[nodiscard]] QComboBox* states() const { return m_states; }
 
 protected:
@@ -54,6 +61,9 @@ private:
     void showTensor();
     void fillStates();
     void showControls();
+    void buildDivision();
+    void showDivision();
+    void readRules();
     void selectPiece(PieceId piece);
     [[nodiscard]] QWidget* bodyOf(View view) const;
     void buildTileAxes();
@@ -76,7 +86,13 @@ private:
     ValuesView* m_values;
     StatisticsView* m_statistics;
     BytesView* m_bytes;
+    RuleView* m_rule;
     QLabel* m_empty;
+    QWidget* m_divisionRow = nullptr;
+    TextLabel* m_division = nullptr;
+    Link* m_toRule = nullptr;
+    RuleBookPtr m_rules; // of m_checkpoint; nullptr: not read yet
+    Runner m_rulesRun;
     CheckpointPtr m_checkpoint;
     std::optional<TensorId> m_tensor;
 };

@@ -7,6 +7,7 @@
 #include "ui/theme/theme.h"
 #include "ui/widgets/link.h"
 #include "ui/widgets/page_bar.h"
+#include "ui/widgets/rank_chip.h"
 #include "ui/widgets/rank_legend.h"
 #include "ui/widgets/search_field.h"
 #include "ui/widgets/segments.h"
@@ -30,6 +31,7 @@ namespace shardlens::ui {
 namespace {
 
 constexpr std::size_t kMostUndo = 50;
+constexpr std::uint32_t kMostRanks = 4096; // in the list
 constexpr std::size_t kRowsOpenAtFirst = 400; // a larger model starts with its layers closed
 
 QComboBox* combo(QWidget* parent, const QString& name)
@@ -54,11 +56,13 @@ TensorsPage::TensorsPage(Document* document, QWidget* parent) : Page(document, p
     column->addWidget(m_table, 1);
     buildFoot();
     connect(document, &Document::selectionChanged, this, &TensorsPage::followSelection);
+    connect(document, &Document::keptRankChanged, this, &TensorsPage::followRank);
     connect(&Theme::current(), &Theme::changed, this, [this] {
         m_table->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
         m_table->viewport()->update();
     });
     fillChoices();
+    followRank();
     m_indexRun.start([checkpoint = document->checkpoint()](std::stop_token stop) { return TensorIndex::build(checkpoint, stop); },
                      [this](std::shared_ptr<const TensorIndex> index) {
                          m_index = std::move(index);
@@ -74,6 +78,7 @@ void TensorsPage::buildTop()
 {
     m_bar = new PageBar(tr("Tensors"), this);
     m_mode = new Segments({tr("Tree"), tr("Flat"), tr("By state")}, m_bar);
+    m_bar->addToHead(new RankChip(document(), m_bar));
     m_bar->addToHead(m_mode);
     connect(m_bar->addIconButton(QStringLiteral("export"), tr("Save the table as CSV (Ctrl+S)")), &QToolButton::clicked, this, &TensorsPage::exportCsv);
     m_filter = new SearchField(tr("Filter names"), m_bar);
@@ -94,8 +99,9 @@ void TensorsPage::buildTop()
     connect(m_filter, &QLineEdit::textChanged, this, &TensorsPage::queryChanged);
     connect(m_filter, &SearchField::regexChanged, this, &TensorsPage::queryChanged);
     connect(m_mode, &Segments::currentChanged, this, &TensorsPage::queryChanged);
-    for (QComboBox* box : {m_dtype, m_state, m_rank})
+    for (QComboBox* box : {m_dtype, m_state})
         connect(box, &QComboBox::currentIndexChanged, this, &TensorsPage::queryChanged);
+    connect(m_rank, &QComboBox::currentIndexChanged, this, &TensorsPage::rankChosen);
 }
 
 void TensorsPage::buildTable()
@@ -167,8 +173,11 @@ void TensorsPage::fillChoices()
         m_dtype->addItem(QString::fromStdString(name));
     for (const Role& role : checkpoint.roles())
         m_state->addItem(QString::fromStdString(printable(role.name)));
-    const std::uint32_t world = checkpoint.topology().worldSize();
-    for (std::uint32_t rank = 0; rank < world && rank < 4096 && world > 1; ++rank)
+    std::uint32_t world = checkpoint.topology().worldSize();
+    if (checkpoint.topology().axes.empty())
+        for (const File& file : checkpoint.files())
+            world = std::max(world, file.rank ? std::min(*file.rank, kMostRanks - 1) + 1 : 1);
+    for (std::uint32_t rank = 0; rank < world && rank < kMostRanks && world > 1; ++rank)
         m_rank->addItem(QString::number(rank));
 }
 
@@ -182,17 +191,36 @@ void TensorsPage::queryChanged()
     query.isRegex = m_filter->isRegex();
     query.dtype = m_dtype->currentIndex() <= 0 ? std::string{} : m_dtype->currentText().toStdString();
     query.state = m_state->currentIndex() <= 0 ? std::string{} : document()->checkpoint()->roles()[static_cast<std::size_t>(m_state->currentIndex() - 1)].name;
-    query.rank = m_rank->currentIndex() - 1;
+    query.rank = document()->keptRank() ? std::int64_t{*document()->keptRank()} : -1;
     const int column = m_table->horizontalHeader()->sortIndicatorSection();
     query.order = column == TensorRows::Name ? RowQuery::Order::Name
                   : column == TensorRows::OnDisk ? RowQuery::Order::Bytes
                   : column == TensorRows::Pieces ? RowQuery::Order::Pieces : RowQuery::Order::Model;
     query.descending = m_table->horizontalHeader()->sortIndicatorOrder() == Qt::DescendingOrder && query.order != RowQuery::Order::Model;
-    m_undo.push_back(m_query);
-    if (m_undo.size() > kMostUndo)
-        m_undo.erase(m_undo.begin());
+    if (m_index) { // before that nobody has chosen anything here
+        m_undo.push_back(m_query);
+        if (m_undo.size() > kMostUndo)
+            m_undo.erase(m_undo.begin());
+    }
     m_query = query;
     runQueryNow();
+}
+
+void TensorsPage::rankChosen()
+{
+    if (!m_quiet)
+        document()->keepRank(m_rank->currentIndex() <= 0 ? std::nullopt : std::optional(static_cast<std::uint32_t>(m_rank->currentIndex() - 1)));
+}
+
+// The rank is the document's: another page may have chosen it.
+void TensorsPage::followRank()
+{
+    const bool wasQuiet = m_quiet;
+    const auto kept = document()->keptRank();
+    m_quiet = true;
+    m_rank->setCurrentIndex(kept && *kept < kMostRanks ? static_cast<int>(*kept) + 1 : 0);
+    m_quiet = wasQuiet;
+    queryChanged();
 }
 
 void TensorsPage::runQueryNow()
@@ -397,7 +425,7 @@ void TensorsPage::setQuery(const RowQuery& query)
     m_filter->setRegex(query.isRegex);
     m_dtype->setCurrentIndex(std::max(0, m_dtype->findText(query.dtype.empty() ? tr("any") : QString::fromStdString(query.dtype))));
     m_state->setCurrentIndex(std::max(0, m_state->findText(query.state.empty() ? tr("any") : QString::fromStdString(query.state))));
-    m_rank->setCurrentIndex(static_cast<int>(query.rank + 1));
+    document()->keepRank(query.rank < 0 ? std::nullopt : std::optional(static_cast<std::uint32_t>(query.rank)));
     m_quiet = false;
     runQueryNow();
 }

@@ -46,6 +46,8 @@ private:
     void buildFoot();
     void fillChoices();
     void queryChanged();
+    void rankChosen();
+    void followRank();
     void runQueryNow();
     void deliver(const RowQuery& query, RowResult result, double elapsedMs);
     void currentChanged();

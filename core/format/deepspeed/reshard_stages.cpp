@@ -40,6 +40,59 @@ std::vector<std::uint32_t> sourceBoundaries(const std::map<std::uint32_t, std::u
     return out;
 }
 
+// Trainable elements of a tied module on one tensor-parallel rank, and the source's stages where no file shows it although the optimizer has it.
+struct FilelessTie {
+    std::uint64_t weight = 0;
+    std::set<std::uint32_t> stages;
+};
+
+std::map<std::string, FilelessTie> filelessTies(const ParallelRun& run, const std::vector<std::uint32_t>& boundaries)
+{
+    std::map<std::string, FilelessTie> out;
+    std::map<std::string, std::set<std::string>> counted;
+    for (const ParallelRank& rank : run.ranks) {
+        if (rank.model != 0 || !rank.opened.run)
+            continue;
+        for (const ParameterGroup& group : rank.opened.run->groups)
+            for (const ParameterShape& parameter : group) {
+                const std::string prefix = tiedPrefixOf(parameter.name);
+                if (prefix.empty())
+                    continue;
+                out[prefix].stages.insert(rank.pipe);
+                if (counted[prefix].insert(parameter.name).second)
+                    out[prefix].weight += parameter.count;
+            }
+    }
+    for (const LayerFile& layer : run.layers)
+        if (const auto tie = out.find(layer.prefix); tie != out.end())
+            for (std::uint32_t stage = 0; stage + 1 < boundaries.size(); ++stage)
+                if (layer.index >= boundaries[stage] && layer.index < boundaries[stage + 1])
+                    tie->second.stages.erase(stage);
+    return out;
+}
+
+// A tied layer counts at every position (§11.5), also where a forward function leaves it without a file: behind the last file in the last stage, else at the
+// last number of its stage that has none.
+void addFilelessPlaces(const ParallelRun& run, const std::vector<std::uint32_t>& boundaries, std::vector<std::uint64_t>& weights)
+{
+    for (const auto& [prefix, tie] : filelessTies(run, boundaries)) {
+        const auto places = std::count_if(run.layers.begin(), run.layers.end(), [&name = prefix](const LayerFile& layer) { return layer.model == 0 && layer.prefix == name; });
+        if (run.isUniversal && places < 2) // says nothing of stages: it is tied to something
+            weights.push_back(tie.weight);
+        for (const std::uint32_t stage : run.isUniversal ? std::set<std::uint32_t>() : tie.stages) {
+            if (stage + 2 == boundaries.size()) {
+                weights.push_back(tie.weight);
+                continue;
+            }
+            for (std::uint32_t layer = boundaries[stage + 1]; layer-- > boundaries[stage];)
+                if (!run.folder.layers.contains(layer) && layer < weights.size()) {
+                    weights[layer] += tie.weight;
+                    break;
+                }
+        }
+    }
+}
+
 std::uint32_t layerCount(const ParallelRun& run, const std::map<std::uint32_t, std::uint32_t>& stages)
 {
     std::uint32_t out = stages.empty() ? 0 : stages.rbegin()->first + 1;
@@ -83,7 +136,9 @@ Result<StageMap> StageMap::of(const ParallelRun& run, const Checkpoint& joined, 
         out.m_parts = sourceBoundaries(sourceStages, pp, layers);
     } else {
         SHARDLENS_ASSIGN(const PipelineLayers rows, pipelineLayersOf(joined));
-        const std::vector<std::uint64_t> weights = weightsOf(rows);
+        std::vector<std::uint64_t> weights = weightsOf(rows);
+        weights.resize(std::max<std::size_t>(weights.size(), layers), 0);
+        addFilelessPlaces(run, sourceBoundaries(sourceStages, run.pp, layers), weights);
         PartitionRequest request;
         request.layers = weights.size();
         request.stages = pp;

@@ -1,6 +1,7 @@
 #include "ui/pages/overview/file_table.h"
 
 #include "ui/models/atlas_text.h"
+#include "ui/models/rank_uses.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/name_delegate.h"
 
@@ -34,16 +35,21 @@ QString stateText(const File& file)
 
 } // namespace
 
-void FileModel::show(const CheckpointPtr& checkpoint)
+void FileModel::show(const CheckpointPtr& checkpoint, std::optional<std::uint32_t> rank)
 {
     beginResetModel();
     m_checkpoint = checkpoint;
+    m_files.clear();
+    const std::vector<bool> shown = rank ? RankCover(*checkpoint, *rank).files() : std::vector<bool>(checkpoint->files().size(), true);
+    for (std::size_t i = 0; i < shown.size(); ++i)
+        if (shown[i])
+            m_files.push_back(idAt<FileId>(i));
     endResetModel();
 }
 
 int FileModel::rowCount(const QModelIndex& parent) const
 {
-    return parent.isValid() || !m_checkpoint ? 0 : static_cast<int>(m_checkpoint->files().size());
+    return parent.isValid() || !m_checkpoint ? 0 : static_cast<int>(m_files.size());
 }
 
 int FileModel::columnCount(const QModelIndex& parent) const
@@ -67,7 +73,7 @@ QVariant FileModel::data(const QModelIndex& index, int role) const
     if (!index.isValid() || index.row() >= rowCount())
         return {};
     const Theme& theme = Theme::current();
-    const File& file = m_checkpoint->files()[static_cast<std::size_t>(index.row())];
+    const File& file = m_checkpoint->file(fileAt(index.row()));
     switch (role) {
     case Qt::DisplayRole: return textAt(file, index.column());
     case Qt::ToolTipRole: return QStringLiteral("%1\n%2\n%3 B").arg(printableText(file.name), printableText(file.container), numberText(file.size));
@@ -114,8 +120,9 @@ FileTable::FileTable(QWidget* parent) : QTableView(parent), m_model(new FileMode
     horizontalHeader()->setHighlightSections(false);
     horizontalHeader()->setSectionResizeMode(QHeaderView::Interactive);
     horizontalHeader()->setSectionResizeMode(FileModel::Name, QHeaderView::Stretch);
-    connect(this, &QTableView::clicked, this, [this](const QModelIndex& index) { emit fileChosen(idAt<FileId>(static_cast<std::size_t>(index.row()))); });
-    connect(this, &QTableView::activated, this, [this](const QModelIndex& index) { emit fileChosen(idAt<FileId>(static_cast<std::size_t>(index.row()))); });
+    const auto choose = [this](const QModelIndex& index) { emit fileChosen(m_model->fileAt(index.row())); };
+    connect(this, &QTableView::clicked, this, choose);
+    connect(this, &QTableView::activated, this, choose);
     connect(&Theme::current(), &Theme::changed, this, &FileTable::follow);
     follow();
 }
@@ -132,12 +139,12 @@ void FileTable::follow()
     updateGeometry();
 }
 
-void FileTable::show(const CheckpointPtr& checkpoint)
+void FileTable::show(const CheckpointPtr& checkpoint, std::optional<std::uint32_t> rank)
 {
-    m_model->show(checkpoint);
+    m_model->show(checkpoint, rank);
     QStringList names;
-    for (const File& file : checkpoint->files())
-        names << printableText(file.name);
+    for (int row = 0; row < m_model->rowCount(); ++row)
+        names << printableText(checkpoint->file(m_model->fileAt(row)).name);
     m_names->setNames(names);
     // A format without ranks needs no column for them.
     const auto& files = checkpoint->files();

@@ -5,6 +5,9 @@
 #include <QAbstractTableModel>
 #include <QTableView>
 
+#include <optional>
+#include <vector>
+
 namespace shardlens::ui {
 
 class NameDelegate;
@@ -16,8 +19,10 @@ public:
     enum Column { Name, Rank, Holds, Size, ColumnCount };
 
     using QAbstractTableModel::QAbstractTableModel;
-    void show(const CheckpointPtr& checkpoint);
+    // Only those of `rank` where one is given (RankCover::files).
+    void show(const CheckpointPtr& checkpoint, std::optional<std::uint32_t> rank = std::nullopt);
     [[nodiscard]] const CheckpointPtr& checkpoint() const { return m_checkpoint; }
+    [[nodiscard]] FileId fileAt(int row) const { return m_files[static_cast<std::size_t>(row)]; }
 
     [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
     [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;
@@ -28,13 +33,14 @@ private:
     [[nodiscard]] QString textAt(const File& file, int column) const;
 
     CheckpointPtr m_checkpoint;
+    std::vector<FileId> m_files; // that show
 };
 
 class FileTable : public QTableView {
     Q_OBJECT
 public:
     explicit FileTable(QWidget* parent = nullptr);
-    void show(const CheckpointPtr& checkpoint);
+    void show(const CheckpointPtr& checkpoint, std::optional<std::uint32_t> rank = std::nullopt);
     [[nodiscard]] QSize sizeHint() const override;
 
 signals:

@@ -2,11 +2,13 @@
 
 #include "core/base/regex.h"
 #include "core/base/text.h"
+#include "ui/models/rank_uses.h"
 
 #include <algorithm>
 #include <cctype>
 #include <cstring>
 #include <map>
+#include <optional>
 
 namespace shardlens::ui {
 namespace {
@@ -269,6 +271,8 @@ public:
     Query(const TensorIndex& index, const RowQuery& query)
         : m_checkpoint(*index.checkpoint()), m_view(query.mode == RowQuery::Mode::ByState ? index.byState() : index.byName()), m_query(query), m_text(lowered(query.text))
     {
+        if (query.rank >= 0)
+            m_cover.emplace(m_checkpoint, static_cast<std::uint32_t>(query.rank));
     }
 
     RowResult run()
@@ -345,7 +349,7 @@ private:
     [[nodiscard]] bool isOnRank(TensorId id) const
     {
         for (std::size_t row = m_checkpoint.pieces().firstOf(id); row < m_checkpoint.pieces().lastOf(id); ++row)
-            if (m_checkpoint.rankOfPiece(m_checkpoint.pieces().at(idAt<PieceId>(row))).value_or(0) == static_cast<std::uint32_t>(m_query.rank))
+            if (m_cover->holds(m_checkpoint.pieces().at(idAt<PieceId>(row))))
                 return true;
         return false;
     }
@@ -400,6 +404,7 @@ private:
     const Checkpoint& m_checkpoint;
     const View& m_view;
     const RowQuery& m_query;
+    std::optional<RankCover> m_cover; // of the query's rank
     std::string m_text;
     std::optional<Regex> m_regex;
 };
