@@ -46,7 +46,7 @@ bool isDivisible(std::size_t files, std::size_t parts)
     const Facts facts{{"version", "2"}};
     const auto divides = [&](const char* name, const Shape& shape) {
         const auto rule = rules.ruleFor(name, facts);
-        return divisionOf(**rule, shape, static_cast<std::uint32_t>(parts), facts).has_value();
+        return divisionOf(**rule, shape, static_cast<std::uint32_t>(parts), facts).ok();
     };
     return divides("word_embeddings.weight", {16 / files, 8}) && divides("attention.dense.weight", {8, 8 / files});
 }

@@ -129,7 +129,7 @@ std::uint64_t extentOf(const RandomCase& one)
 RandomCase randomCase(std::mt19937& random)
 {
     RandomCase out;
-    out.ranks = 1 + random() % 6;
+    out.ranks = static_cast<std::uint32_t>(1 + random() % 6);
     out.dim = random() % 2;
     const std::uint64_t a = 1 + random() % 5;
     const std::uint64_t b = 1 + random() % 4;
