@@ -28,7 +28,9 @@ void addCommands(CLI::App& program, CommandContext& context)
     addConvertCommand(program, context);
     addRunCommand(program, context);
     addPartitionCommand(program, context);
+    addSdloaderCommand(program, context);
     addFormatsCommand(program, context);
+    addRulesCommand(program, context);
     addDevicesCommand(program, context);
 }
 
@@ -47,7 +49,7 @@ std::string usageText(const CLI::App& program, const CLI::ParseError& problem, i
     if (chosen.empty() && argc > 1 && argv[1][0] != '-')
         return fmt::format("no command is named {}", argv[1]);
     if (dynamic_cast<const CLI::ExtrasError*>(&problem) != nullptr && !chosen.empty())
-        return fmt::format("not expected here: {}", fmt::join(chosen.front()->remaining(), " "));
+        return fmt::format("not expected here: {}", fmt::join(chosen.front()->remaining(true), " "));
     return problem.what();
 }
 

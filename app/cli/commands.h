@@ -45,7 +45,9 @@ void addDiffCommand(CLI::App& program, CommandContext& context);
 void addConvertCommand(CLI::App& program, CommandContext& context);
 void addRunCommand(CLI::App& program, CommandContext& context);
 void addPartitionCommand(CLI::App& program, CommandContext& context);
+void addSdloaderCommand(CLI::App& program, CommandContext& context);
 void addFormatsCommand(CLI::App& program, CommandContext& context);
+void addRulesCommand(CLI::App& program, CommandContext& context);
 void addDevicesCommand(CLI::App& program, CommandContext& context);
 
 // The whole program but main(): parses, runs one command, answers the exit code. Wrong usage is a sentence and 2.

@@ -104,6 +104,8 @@ Result<JoinedShape> RankJoin::shapeOf(const Group& group, const ShardRule& rule)
             shapes[rank] = own.shape;
         }
     SHARDLENS_ASSIGN(JoinedShape joined, joinedShape(rule, shapes, m_facts));
+    if (joined.division.kind == Division::Kind::Average && m_ranks > 1)
+        return Error{ErrorCode::Unsupported, "its value is the mean of the ranks' values, which is not read"};
     if (joined.division.kind == Division::Kind::Split && m_ranks > 1 && info(model.dtype).valuesPerBlock != 1)
         return Error{ErrorCode::Unsupported, fmt::format("{} is stored in blocks, which are not cut over ranks", nameOf(model.dtype))};
     return joined;

@@ -98,8 +98,7 @@ Status readSegments(const Json& value, ShardRule& rule)
 {
     if (value.is_array()) {
         SHARDLENS_ASSIGN(rule.segmentSizes, textsOf(value));
-        if (!rule.segmentSizes.empty())
-            return {};
+        return rule.segmentSizes.empty() ? Status(Error{ErrorCode::Refused, "at least one segment is needed"}) : Status();
     }
     SHARDLENS_ASSIGN(rule.equalSegments, numberOf(value, kMostSegments));
     if (rule.equalSegments == 0)

@@ -104,15 +104,19 @@ Result<RuleSet> findRules(const std::string& idOrFile)
         ids += (ids.empty() ? "" : ", ") + printable(set.id);
         return set.id == idOrFile;
     };
+    std::string problems; // the id may be that of a file that cannot be read
     const std::string folder = userRulesFolder();
     if (!folder.empty())
-        for (RuleFile& file : rulesIn(folder))
-            if (file.rules && matches(*file.rules))
+        for (RuleFile& file : rulesIn(folder)) {
+            if (!file.rules)
+                problems += "; " + file.problem;
+            else if (matches(*file.rules))
                 return std::move(*file.rules);
+        }
     for (const RuleSet& set : builtInRules())
         if (matches(set))
             return set;
-    return Error{ErrorCode::NotFound, fmt::format("no rules are named {}; there are {}", printable(idOrFile), ids)};
+    return Error{ErrorCode::NotFound, fmt::format("no rules are named {}; there are {}{}", printable(idOrFile), ids, problems)};
 }
 
 } // namespace shardlens

@@ -29,7 +29,7 @@ struct RuleFile {
 [[nodiscard]] Result<RuleSet> readRuleFile(const std::string& path);
 
 // What `--rules` names: a file (a path, or a name that ends in .json), else an id: the user's files first, then the built-in ones.
-// NotFound lists the ids there are.
+// NotFound lists the ids there are, and the user's files that could not be read.
 [[nodiscard]] Result<RuleSet> findRules(const std::string& idOrFile);
 
 } // namespace shardlens

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -116,6 +118,8 @@ public:
     [[nodiscard]] const std::string& title() const { return m_title; }             // "llama-7b"
     [[nodiscard]] const std::string& subtitle() const { return m_subtitle; }       // the tag, where there is one
     [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& facts() const { return m_facts; } // "written by" → "DeepSpeed 0.14.4"
+    // What the run says about its model, for the conditions and sizes of sharding rules (core/layout/rule_set.h): "swiglu" → "true". Not for people.
+    [[nodiscard]] const std::map<std::string, std::string, std::less<>>& modelFacts() const { return m_modelFacts; }
     [[nodiscard]] const Topology& topology() const { return m_topology; }
 
     [[nodiscard]] const std::vector<std::string>& parameters() const { return m_parameters; } // canonical names, in model order
@@ -156,6 +160,7 @@ private:
     std::string m_title;
     std::string m_subtitle;
     std::vector<std::pair<std::string, std::string>> m_facts;
+    std::map<std::string, std::string, std::less<>> m_modelFacts;
     Topology m_topology;
     std::vector<std::string> m_parameters;
     std::vector<Role> m_roles;

@@ -22,6 +22,7 @@ public:
     void setTitle(std::string title, std::string subtitle);
     void setTopology(Topology topology) { m_out.m_topology = std::move(topology); }
     void addFact(std::string name, std::string value);
+    void setModelFacts(std::map<std::string, std::string, std::less<>> facts) { m_out.m_modelFacts = std::move(facts); }
     // A finding of severity error about it comes with it.
     void addLost(LostTensor lost, std::string code, FileId file)
     {

@@ -117,10 +117,11 @@ Status PieceImport::addThrough(TensorId target, TensorId source, const Slab& sla
         const Piece piece = pieces.at(idAt<PieceId>(row));
         const auto* flat = std::get_if<FlatRange>(&piece.region);
         if (flat != nullptr && fromRun && toRun) {
-            const FlatRange part = intersect(*flat, *fromRun);
-            if (part.empty() && !flat->empty())
+            const bool isEmpty = flat->empty() && fromRun->empty(); // the piece of a tensor without values stays one
+            const FlatRange part = isEmpty ? FlatRange{fromRun->begin, fromRun->begin} : intersect(*flat, *fromRun);
+            if (part.empty() && !isEmpty)
                 continue;
-            const CheckpointBuilder::Placement placement{m_streams[indexOf(piece.source.stream)], piece.source.offset + (part.begin - flat->begin) * cellBytes,
+            const CheckpointBuilder::Placement placement{m_streams[indexOf(piece.source.stream)], piece.source.offset + (isEmpty ? 0 : part.begin - flat->begin) * cellBytes,
                                                          m_holders[indexOf(piece.holder)], piece.source.flags};
             SHARDLENS_TRY(m_builder->addPiece(target, FlatRange{part.begin - fromRun->begin + toRun->begin, part.end - fromRun->begin + toRun->begin}, placement));
             continue;

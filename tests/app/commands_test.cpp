@@ -72,7 +72,7 @@ TEST_P(EveryCommand, RefusesAnUnknownOptionWithASentence)
 }
 
 INSTANTIATE_TEST_SUITE_P(Commands, EveryCommand,
-                         testing::Values("inspect", "list", "layout", "show", "stats", "digest", "verify", "scan", "diff", "convert", "run", "partition", "formats", "devices"),
+                         testing::Values("inspect", "list", "layout", "show", "stats", "digest", "verify", "scan", "diff", "convert", "run", "partition", "sdloader", "formats", "rules", "devices"),
                          [](const auto& row) { return std::string(row.param); });
 
 TEST(Program, SaysItsVersionAndWhatIsMissing)

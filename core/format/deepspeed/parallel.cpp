@@ -395,6 +395,7 @@ void addParallelFacts(ParallelRun& run)
     for (const auto& [name, value] : first.facts())
         if (!name.starts_with("group "))
             run.builder.addFact(name, value);
+    run.builder.setModelFacts(run.facts);
     if (run.tp > 1)
         run.builder.addFact("rules", printable(run.rules.id));
 }

@@ -18,13 +18,20 @@ std::string divisorsText(std::uint64_t number)
     return out;
 }
 
-// Where a parameter without a layer number lies: as the rules say, else where the source has it.
-std::uint32_t stageWithoutLayer(const RankSet& source, const std::string& name, std::uint32_t sourceStage, std::uint32_t stages)
+// The rules' word on which stage a parameter lies on, whatever its number.
+std::optional<StageRule::Place> ruledPlace(const RankSet& source, const std::string& name)
 {
     for (const StageRule& rule : source.rules.stages)
         if (rule.pattern.search(name))
-            return rule.place == StageRule::Place::First ? 0 : stages - 1;
-    return sourceStage == 0 ? 0 : stages - 1;
+            return rule.place;
+    return std::nullopt;
+}
+
+// Where a parameter lies that is in no layer, or in one that does not move: as the rules say, else where the source has it.
+std::uint32_t fixedStage(std::optional<StageRule::Place> place, std::uint32_t sourceStage, std::uint32_t stages)
+{
+    const bool isFirst = place ? *place == StageRule::Place::First : sourceStage == 0;
+    return isFirst ? 0 : stages - 1;
 }
 
 } // namespace
@@ -43,25 +50,25 @@ Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined,
         for (const Entry& entry : entries)
             stageInSource.try_emplace(entry.global, rank->pp);
     for (std::size_t i = 0; i < joined.tensors().size(); ++i) {
-        Place place{joined.parameterOf(idAt<TensorId>(i)), idAt<TensorId>(i), 0, {}, {}};
-        if (const auto expert = expertOf(source.rules, place.name))
-            place.expert = expert->index;
-        const auto layer = layerOf(source.rules, place.name);
-        const bool isWholeModel = layer && source.layers.totals.at(layer->prefix) >= target.pp;
-        if (isWholeModel) {
+        Place held{joined.parameterOf(idAt<TensorId>(i)), idAt<TensorId>(i), 0, {}, {}};
+        if (const auto expert = expertOf(source.rules, held.name))
+            held.expert = expert->index;
+        const auto layer = layerOf(source.rules, held.name);
+        const auto place = ruledPlace(source, held.name);
+        if (layer && !place) {
             const std::uint64_t total = source.layers.totals.at(layer->prefix);
             if (total % target.pp != 0)
                 return Error{ErrorCode::Refused, fmt::format("{} of {} cannot be divided over {} pipeline stages; {} can", plural(total, "layer", "layers"), printable(layer->prefix), target.pp,
                                                              divisorsText(total))};
             const std::uint64_t each = total / target.pp;
-            place.stage = static_cast<std::uint32_t>(layer->index / each);
-            place.localLayer = layer->index % each;
+            held.stage = static_cast<std::uint32_t>(layer->index / each);
+            held.localLayer = layer->index % each;
         } else {
-            place.stage = stageWithoutLayer(source, place.name, stageInSource[place.name], target.pp);
+            held.stage = fixedStage(place, stageInSource[held.name], target.pp);
             if (layer) // few layers that stay together: those of multi-token prediction
-                place.localLayer = layer->index;
+                held.localLayer = layer->index;
         }
-        out.m_places.push_back(std::move(place));
+        out.m_places.push_back(std::move(held));
     }
     return out;
 }

@@ -242,6 +242,7 @@ void addRunFacts(RankSet& set)
         if (size > 1 || axis == Axis::Tp)
             topology.axes.push_back({axis, size});
     set.builder.setTopology(topology);
+    set.builder.setModelFacts(set.facts);
     for (const auto& [title, fact] : {std::pair{"iteration", "iteration"}, {"layers", "num_layers"}, {"hidden size", "hidden_size"}, {"attention heads", "num_attention_heads"},
                                       {"query groups", "num_query_groups"}, {"experts", "num_experts"}, {"padded vocabulary", "padded_vocab_size"}})
         if (const auto at = set.facts.find(fact); at != set.facts.end() && at->second != "None")

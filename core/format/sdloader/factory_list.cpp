@@ -58,7 +58,7 @@ Status readFiles(const Json& value, FactoryList& out)
     } else {
         SHARDLENS_TRY(readNames(value, "checkpoints", out.checkpoints));
     }
-    if (out.checkpoints.empty() && out.notParallel.empty())
+    if (out.checkpoints.empty() && (out.type == FactoryList::Type::Megatron || out.notParallel.empty()))
         return Error{ErrorCode::Refused, "the list names no checkpoint files"};
     return {};
 }

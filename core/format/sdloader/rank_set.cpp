@@ -1,65 +1,26 @@
 #include "core/format/sdloader/rank_set.h"
 
 #include "core/base/text.h"
-#include "core/io/byte_source.h"
 #include "core/layout/rank_join.h"
 #include "core/layout/rule_library.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 namespace shardlens::sdloader {
 namespace {
 
-constexpr std::uint64_t kLargestListFile = 4u << 20;
-constexpr std::size_t kListsLookedAt = 32;
 constexpr const char* kDefaultRules = "deepspeed-megatron";
-
-Result<std::string> textOfFile(const std::string& path)
-{
-    SHARDLENS_ASSIGN(const auto file, FileSource::open(path));
-    SHARDLENS_ASSIGN(const auto bytes, readBytes(*file, 0, file->size(), kLargestListFile));
-    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
-
-std::string folderOf(const std::string& path)
-{
-    const std::size_t slash = path.find_last_of('/');
-    return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
-// module, model, or what --module-key says (§16.2).
-Result<pickle::Value> moduleOf(pickle::Value root, const std::optional<std::string>& key)
-{
-    if (key == "none")
-        return root;
-    if (key && key != "auto") {
-        const pickle::Value named = root.find(*key);
-        return named.isMapping() ? Result<pickle::Value>(named) : Error{ErrorCode::Refused, fmt::format("--module-key {}: the checkpoint has no such dictionary", printable(*key))};
-    }
-    const pickle::Value module = root.find("module");
-    const pickle::Value model = root.find("model");
-    const bool hasModule = module.isMapping();
-    const bool hasModel = model.isMapping();
-    if (hasModule && hasModel)
-        return Error{ErrorCode::Refused, "the checkpoint has both 'model' and 'module' keys; --module-key says which is meant"};
-    if (!hasModule && !hasModel)
-        return Error{ErrorCode::Refused, "the checkpoint contains neither 'model' nor 'module'; --module-key names the key, or says none where the file is the model itself"};
-    return hasModule ? module : model;
-}
 
 Status openRanks(RankSet& set, const OpenOptions& options, JobContext& job)
 {
-    const std::string base = set.list.baseDir.empty() ? set.folder : set.list.baseDir.front() == '/' ? set.list.baseDir : set.folder + "/" + set.list.baseDir;
     std::optional<Error> first;
     for (std::size_t i = 0; i < set.list.checkpoints.size(); ++i) {
         SHARDLENS_TRY(job.poll());
         RankSet::Rank& rank = set.ranks.emplace_back();
         rank.name = set.list.checkpoints[i];
-        const std::string path = rank.name.front() == '/' ? rank.name : base + "/" + rank.name;
+        const std::string path = pathOf(set.list, set.folder, rank.name);
         auto content = openRankStates(path, rank.name, [&](pickle::Value root) -> Result<pickle::Value> {
             SHARDLENS_ASSIGN(rank.module, moduleOf(root, options.moduleKey));
             return rank.module;
@@ -113,7 +74,7 @@ void readVersion(RankSet& set)
             break;
         }
     version = set.list.version.value_or(version);
-    set.facts["version"] = std::floor(version) == version ? fmt::format("{:.0f}", version) : fmt::format("{}", version);
+    set.facts["version"] = versionText(version);
 }
 
 // A name that has rules for other versions only.
@@ -154,17 +115,12 @@ Status joinRanks(RankSet& set)
     return {};
 }
 
-std::string nameOfPath(const std::string& path)
-{
-    const std::size_t slash = path.find_last_of('/');
-    return slash == std::string::npos ? path : path.substr(slash + 1);
-}
-
 void addListFacts(RankSet& set)
 {
     set.builder.setFormat("sdloader", "DeepSpeed SDLoader");
     set.builder.setTitle(nameOfPath(set.folder), set.listName);
     set.builder.setTopology({{{Axis::Tp, static_cast<std::uint32_t>(set.ranks.size())}}});
+    set.builder.setModelFacts(set.facts);
     set.builder.addFact("type", printable(set.list.typeName));
     set.builder.addFact("checkpoint version", set.facts["version"] + (set.list.version ? " (the list)" : " (the files)"));
     set.builder.addFact("rules", printable(set.rules.id));
@@ -177,40 +133,13 @@ void addListFacts(RankSet& set)
 
 } // namespace
 
-Result<std::string> listOf(const Candidate& candidate)
-{
-    if (!candidate.isFolder)
-        return candidate.path;
-    std::vector<std::string> lists;
-    std::size_t looked = 0;
-    for (const DirectoryEntry& entry : candidate.entries) {
-        if (entry.isFolder || !entry.name.ends_with(".json") || entry.sizeBytes > kLargestListFile || ++looked > kListsLookedAt)
-            continue;
-        const auto inside = lookAt(candidate.path + "/" + entry.name);
-        if (inside && looksLikeList({reinterpret_cast<const char*>(inside->head.data()), inside->head.size()}))
-            lists.push_back(entry.name);
-    }
-    if (lists.size() == 1)
-        return candidate.path + "/" + lists.front();
-    std::string names;
-    for (const std::string& name : lists)
-        names += (names.empty() ? "" : ", ") + printable(name);
-    if (lists.empty())
-        return Error{ErrorCode::NotFound, "no list of checkpoints (JSON with type, checkpoints and version) is in the folder"};
-    return Error{ErrorCode::Refused, fmt::format("{} lists of checkpoints are in the folder; open one of them: {}", lists.size(), names)};
-}
-
 Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(const std::string path, listOf(candidate));
     auto out = std::make_unique<RankSet>(candidate, folderOf(path));
     RankSet& set = *out;
     set.listName = nameOfPath(path);
-    SHARDLENS_ASSIGN(const std::string text, textOfFile(path));
-    auto list = parseList(text);
-    if (!list)
-        return list.takeError().within(printable(set.listName));
-    set.list = list.take();
+    SHARDLENS_ASSIGN(set.list, readList(path));
     if (set.list.type == FactoryList::Type::Inference)
         return Error{ErrorCode::Unsupported, fmt::format("{}: a tensor-parallel inference set of type {} is recognised, and reading it follows in a later version",
                                                          printable(set.listName), printable(set.list.typeName))};

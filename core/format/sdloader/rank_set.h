@@ -2,7 +2,7 @@
 
 #include "core/format/format.h"
 #include "core/format/rank_file.h"
-#include "core/format/sdloader/factory_list.h"
+#include "core/format/sdloader/list_file.h"
 #include "core/layout/rule_set.h"
 #include "core/model/piece_import.h"
 
@@ -35,8 +35,6 @@ struct RankSet {
     bool anyRule = false;                 // a name of the model matched a rule
 };
 
-// The JSON that a candidate is, or the one list of a folder. Several lists, or none, are refused.
-[[nodiscard]] Result<std::string> listOf(const Candidate& candidate);
 // Reads list and files; the builder then holds the logical model.
 [[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job);
 

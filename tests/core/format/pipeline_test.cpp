@@ -1,0 +1,232 @@
+#include "tests/core/format/format_fixture.h"
+#include "tests/support/rank_test_file.h"
+#include "tests/support/temporary_folder.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+
+namespace shardlens::deepspeed {
+namespace {
+
+using test::findingsOf;
+using test::floatsOf;
+using test::fullNamesOf;
+using test::openPath;
+using test::Py;
+using test::pyDict;
+using test::TemporaryFolder;
+using test::TestStorage;
+using test::TestTensor;
+using test::writeRankFile;
+using test::writeTorchFile;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TestStorage storageOf(const std::vector<float>& values)
+{
+    return {values.size() * sizeof(float), [values](std::uint64_t offset, std::span<std::byte> out) {
+                std::memcpy(out.data(), reinterpret_cast<const std::byte*>(values.data()) + offset, out.size());
+            }};
+}
+
+Py textsOf(const std::vector<std::string>& texts)
+{
+    std::vector<Py> out;
+    for (const std::string& one : texts)
+        out.push_back(Py{one});
+    return Py{std::move(out)};
+}
+
+// A run of ZeRO-1 over pipeline stages and tensor-parallel ranks, as the pipeline engine writes it. One flat group a rank.
+class PipelineRun : public testing::Test {
+protected:
+    // What a model-parallel rank trains: names, shapes and masters.
+    using Trained = std::vector<TestTensor>;
+
+    void rank(std::uint32_t mpRank, const Trained& trained, std::uint32_t mpWorld, std::uint32_t tp, std::vector<std::pair<std::string, Py>> more = {}, std::uint32_t dp = 1) const
+    {
+        std::vector<std::pair<std::string, Py>> shapes;
+        std::vector<float> flat;
+        for (const TestTensor& one : trained) {
+            shapes.emplace_back(one.name, test::pySize(one.shape));
+            flat.insert(flat.end(), one.values.begin(), one.values.end());
+        }
+        const Py config = pyDict({{"zero_optimization", pyDict({{"stage", Py{std::int64_t{1}}}})}});
+        std::vector<std::pair<std::string, Py>> model{{"module", Py{}},
+                                                      {"buffer_names", textsOf(m_buffers)},
+                                                      {"param_shapes", Py{std::vector<Py>{pyDict(std::move(shapes), true)}}},
+                                                      {"frozen_param_shapes", Py{}},
+                                                      {"shared_params", pyDict({})},
+                                                      {"dp_world_size", Py{std::int64_t{dp}}},
+                                                      {"mp_world_size", Py{std::int64_t{mpWorld}}},
+                                                      {"checkpoint_parallel_dimensions", pyDict({{"pp_degree", Py{std::int64_t{mpWorld / tp}}}, {"tp_degree", Py{std::int64_t{tp}}}})},
+                                                      {"ds_config", config},
+                                                      {"ds_version", Py{std::string("0.19.8")}}};
+        model.insert(model.end(), more.begin(), more.end());
+        std::filesystem::create_directories(m_folder.file("step"));
+        writeTorchFile(file(fmt::format("mp_rank_{:02d}_model_states.pt", mpRank)), pyDict(std::move(model)), {});
+        for (std::uint32_t data = 0; data < dp; ++data) {
+            const std::size_t part = flat.size() / dp;
+            optimizer(fmt::format("zero_pp_rank_{}_mp_rank_{:02d}_optim_states.pt", data, mpRank),
+                      {flat.begin() + static_cast<std::ptrdiff_t>(data * part), flat.begin() + static_cast<std::ptrdiff_t>((data + 1) * part)}, config, dp);
+        }
+        test::writeText(m_folder.file("latest"), "step");
+    }
+    void layer(const std::string& name, const std::vector<TestTensor>& tensors) const { writeRankFile(file(name), "", tensors); }
+    [[nodiscard]] std::string file(const std::string& name) const { return m_folder.file("step/" + name); }
+    Result<CheckpointPtr> open() const { return openPath(m_folder.path().string()); }
+
+    std::vector<std::string> m_buffers;
+    TemporaryFolder m_folder;
+
+private:
+    void optimizer(const std::string& name, const std::vector<float>& part, const Py& config, std::uint32_t dp) const
+    {
+        const auto flat = [&](std::size_t storage) { return Py{Py::Tensor{"FloatStorage", storage, part.size(), 0, {part.size()}, {1}}}; };
+        Py::Dict states;
+        states.items.emplace_back(Py{std::int64_t{0}}, pyDict({{"step", Py{std::int64_t{3}}}, {"exp_avg", flat(1)}, {"exp_avg_sq", flat(2)}}));
+        const Py base = pyDict({{"state", Py{std::move(states)}}, {"param_groups", Py{std::vector<Py>{pyDict({{"params", Py{std::vector<Py>{Py{std::int64_t{0}}}}}})}}}});
+        const Py stage{Py::Call{{"deepspeed.runtime.zero.config", "ZeroStageEnum"}, {Py{std::int64_t{1}}}}};
+        const Py state = pyDict({{"zero_stage", stage},
+                                 {"partition_count", Py{std::vector<Py>{Py{std::int64_t{dp}}}}},
+                                 {"base_optimizer_state", base},
+                                 {"single_partition_of_fp32_groups", Py{std::vector<Py>{flat(0)}}}});
+        writeTorchFile(file(name), pyDict({{"optimizer_state_dict", state}, {"ds_config", config}, {"ds_version", Py{std::string("0.19.8")}}}),
+                       {storageOf(part), storageOf(std::vector<float>(part.size(), 0.5f)), storageOf(std::vector<float>(part.size(), 0.25f))});
+    }
+};
+
+TEST_F(PipelineRun, StagesAreOneModelAndALostLayerIsFound)
+{
+    m_buffers = {"1.seen"};
+    rank(0, {{"0.weight", {2}, {1, 2}}, {"1.weight", {2}, {3, 4}}}, 2, 1);
+    m_buffers.clear();
+    rank(1, {{"3.weight", {2}, {5, 6}}}, 2, 1);
+    layer("layer_00-model_states.pt", {{"weight", {2}, {1, 2}}});
+    layer("layer_01-model_states.pt", {{"weight", {2}, {3, 4}}, {"seen", {1}, {8}}});
+    layer("layer_03-model_states.pt", {{"weight", {2}, {5, 6}}}); // 2 is a function
+    auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    EXPECT_THAT(floatsOf(*opened, "3.weight"), ElementsAre(5, 6));
+    EXPECT_THAT(floatsOf(*opened, "3.weight/exp_avg"), ElementsAre(0.5, 0.5));
+    EXPECT_THAT(floatsOf(*opened, "1.seen"), ElementsAre(8));
+    EXPECT_THAT(floatsOf(*opened, "1.weight/module"), ElementsAre(3, 4));
+    std::filesystem::remove(file("layer_01-model_states.pt"));
+    opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr("missing-file: The file layer_01-model_states.pt of layer 1 is not in the folder.")));
+}
+
+TEST_F(PipelineRun, ATiedLayerAtTwoPlacesIsOne)
+{
+    rank(0, {{"tied_modules.embed.weight", {3, 2}, {1, 2, 3, 4, 5, 6}}, {"1.weight", {2}, {7, 8}}}, 2, 1);
+    rank(1, {{"tied_modules.embed.weight", {3, 2}, {1, 2, 3, 4, 5, 6}}, {"2.weight", {2}, {9, 9}}}, 2, 1);
+    for (const char* name : {"layer_00-model_states.pt", "layer_03-model_states.pt"})
+        layer(name, {{"weight", {3, 2}, {1, 2, 3, 4, 5, 6}}});
+    layer("layer_01-model_states.pt", {{"weight", {2}, {7, 8}}});
+    layer("layer_02-model_states.pt", {{"weight", {2}, {9, 9}}});
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    const auto names = fullNamesOf(**opened);
+    EXPECT_EQ(std::count(names.begin(), names.end(), "tied_modules.embed.weight"), 1);
+    EXPECT_THAT(names, testing::Not(Contains("3.weight")));
+    EXPECT_THAT(floatsOf(*opened, "tied_modules.embed.weight"), ElementsAre(1, 2, 3, 4, 5, 6));
+    const Checkpoint& checkpoint = **opened;
+    const TensorId master = test::tensorNamed(checkpoint, "tied_modules.embed.weight");
+    EXPECT_EQ(checkpoint.tensor(master).combine, Combine::Replicas);
+    EXPECT_GT(checkpoint.pieces().countOf(master), 1u); // each stage's
+}
+
+TEST_F(PipelineRun, TensorParallelFilesAreJoinedByTheRunsOwnRules)
+{
+    const Py info = pyDict({{"universal_checkpoint_version", Py{0.2}},
+                            {"tp_replicated_parameter_patterns", textsOf({"\\d+.norm.weight"})},
+                            {"parameter_to_average_patterns", textsOf({"\\d+.mean.weight"})},
+                            {"parameter_with_2_sub_params_cat_dim_0", textsOf({"\\d+.gated.weight"})},
+                            {"parameter_with_row_parallelism_patterns", textsOf({"\\d+.row.weight"})},
+                            {"parameter_with_sub_params", Py{std::vector<Py>{pyDict({{"patterns", textsOf({"\\d+.qkv.weight"})},
+                                                                                     {"shape", Py{Py::Tuple{{Py{Py::Tuple{{Py{std::int64_t{4}}, Py{std::int64_t{2}}, Py{std::int64_t{2}}}}}}}}},
+                                                                                     {"partition_dim", Py{std::int64_t{0}}}})}}}});
+    for (std::uint32_t tp = 0; tp < 2; ++tp) {
+        const auto base = static_cast<float>(100 * tp);
+        const std::vector<TestTensor> own{{"norm.weight", {2}, {1, 2}},
+                                          {"mean.weight", {2}, {base, base + 2}},
+                                          {"gated.weight", {2, 1}, {base, base + 1}},
+                                          {"row.weight", {2, 1}, {base, base + 1}},
+                                          {"qkv.weight", {4}, {base, base + 1, base + 10, base + 20}},
+                                          {"plain.weight", {2}, {base, base + 1}}};
+        for (std::uint32_t pipe = 0; pipe < 2; ++pipe) {
+            Trained trained;
+            for (TestTensor one : own) {
+                one.name = fmt::format("{}.{}", pipe, one.name);
+                trained.push_back(std::move(one));
+            }
+            rank(pipe * 2 + tp, trained, 4, 2, {{"universal_checkpoint_info", info}});
+            layer(fmt::format("layer_{:02d}-model_{:02d}-model_states.pt", pipe, tp), own);
+        }
+    }
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    for (const char* stage : {"0.", "1."})
+        for (const char* what : {"", "/module"}) {
+            const auto values = [&](const char* name) { return floatsOf(*opened, stage + std::string(name) + what); };
+            EXPECT_THAT(values("norm.weight"), ElementsAre(1, 2));
+            EXPECT_THAT(values("gated.weight"), ElementsAre(0, 100, 1, 101));
+            EXPECT_THAT(values("row.weight"), ElementsAre(0, 100, 1, 101));
+            EXPECT_THAT(values("qkv.weight"), ElementsAre(0, 1, 100, 101, 10, 110, 20, 120));
+            EXPECT_THAT(values("plain.weight"), ElementsAre(0, 1, 100, 101));
+        }
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "1.row.weight")).shape, (Shape{2, 2}));
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "1.mean.weight")).combine, Combine::Average);
+}
+
+// formats/deepspeed.md §11.2: PP 2, DP 2, TP 2; global rank 5 is pipe 1, data 0, model 1, and its files are those of mp rank 3.
+TEST_F(PipelineRun, RanksAreNumberedPipeDataModel)
+{
+    for (std::uint32_t mpRank = 0; mpRank < 4; ++mpRank) {
+        const std::uint32_t pipe = mpRank / 2;
+        rank(mpRank, {{fmt::format("{}.mlp.dense_h_to_4h.weight", pipe), {4, 1}, {1, 2, 3, 4}}}, 4, 2, {}, 2);
+        layer(fmt::format("layer_{:02d}-model_{:02d}-model_states.pt", pipe, mpRank % 2), {{"mlp.dense_h_to_4h.weight", {4, 1}, {1, 2, 3, 4}}});
+    }
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    std::map<std::string, std::uint32_t> ranks;
+    for (const File& one : (*opened)->files())
+        if (one.rank)
+            ranks.emplace(one.name, *one.rank);
+    EXPECT_EQ(ranks.at("zero_pp_rank_0_mp_rank_03_optim_states.pt"), 5u);
+    EXPECT_EQ(ranks.at("zero_pp_rank_1_mp_rank_03_optim_states.pt"), 7u);
+    EXPECT_EQ(ranks.at("zero_pp_rank_1_mp_rank_00_optim_states.pt"), 2u);
+    EXPECT_EQ(ranks.at("zero_pp_rank_0_mp_rank_01_optim_states.pt"), 1u);
+    EXPECT_EQ((*opened)->topology().worldSize(), 8u);
+    EXPECT_THAT(floatsOf(*opened, "1.mlp.dense_h_to_4h.weight"), ElementsAre(1, 2, 3, 4, 1, 2, 3, 4));
+}
+
+TEST_F(PipelineRun, AMissingModelParallelRankIsSaid)
+{
+    for (std::uint32_t mpRank = 0; mpRank < 4; ++mpRank) {
+        rank(mpRank, {{fmt::format("{}.mlp.dense_h_to_4h.weight", mpRank / 2), {2, 1}, {1, 2}}}, 4, 2);
+        layer(fmt::format("layer_{:02d}-model_{:02d}-model_states.pt", mpRank / 2, mpRank % 2), {{"mlp.dense_h_to_4h.weight", {2, 1}, {1, 2}}});
+    }
+    std::filesystem::remove(file("mp_rank_03_model_states.pt"));
+    std::filesystem::remove(file("zero_pp_rank_0_mp_rank_03_optim_states.pt"));
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr("Model-parallel rank 3 (mp_rank_03) cannot be read")));
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "1.mlp.dense_h_to_4h.weight")).shape, (Shape{4, 1}));
+    EXPECT_THAT(floatsOf(*opened, "0.mlp.dense_h_to_4h.weight"), ElementsAre(1, 2, 1, 2));
+}
+
+} // namespace
+} // namespace shardlens::deepspeed
