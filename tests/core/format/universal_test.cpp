@@ -94,7 +94,7 @@ TEST_F(UniversalFolder, TheRunsOwnPointerWins)
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     EXPECT_EQ((*opened)->formatId(), "deepspeed");
     EXPECT_EQ((*opened)->subtitle(), "run");
-    const auto other = test::openPath(root(), {.tag = "t", .moduleKey = {}});
+    const auto other = test::openPath(root(), {.tag = "t", .moduleKey = {}, .rules = {}});
     ASSERT_TRUE(other.ok()) << other.error().text();
     EXPECT_EQ((*other)->formatId(), "universal");
 }

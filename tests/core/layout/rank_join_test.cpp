@@ -350,14 +350,15 @@ TEST(RankJoin, StatesFollowTheirParameterAndStayApart)
     EXPECT_THAT(numbersOf(joined, TensorId{1}).values, ElementsAre(10, 11));
 }
 
-TEST(RankJoin, MeansAreMarkedAsSuch)
+TEST(RankJoin, MeansAreToldOfAndNotRead)
 {
     Joined join(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 2);
     for (const std::uint32_t rank : {0u, 1u})
         join.add(rank, "w", countingNumbers({2}, static_cast<float>(rank)));
     const CheckpointPtr joined = join.finish();
-    EXPECT_EQ(joined->tensor(TensorId{0}).combine, Combine::Average);
-    EXPECT_EQ(joined->pieces().countOf(TensorId{0}), 2u);
+    EXPECT_TRUE(joined->tensors().empty());
+    ASSERT_EQ(joined->lostTensors().size(), 1u);
+    EXPECT_EQ(joined->lostTensors()[0].problem, "w: its value is the mean of the ranks' values, which is not read.");
 }
 
 } // namespace
