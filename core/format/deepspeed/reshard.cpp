@@ -167,6 +167,8 @@ Status checkSource(Run& run, const TargetOptions& options)
 
 Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
+    if (options.select != Select::All && options.select != Select::Module)
+        return nothingToResume(fmt::format("--select {}: a run exists to be resumed, and takes everything", nameOf(options.select)));
     if (source->formatId() != "deepspeed" && source->formatId() != "universal")
         return nothingToResume(fmt::format("{} holds no training state of a DeepSpeed engine", printable(source->formatTitle())));
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->folder()));

@@ -73,8 +73,8 @@ void proveGating(RankSet& set, const Rank& rank)
     const std::string proven = found->isGated ? "true" : "false";
     if (said != proven)
         set.builder.addFinding({Severity::Info, "gated-mlp",
-                                fmt::format("The arguments say that the MLP is {}gated, and its shapes prove that it is{}: {} has {} rows, {} has {} columns. The shapes count.",
-                                            said == "true" ? "" : "not ", found->isGated ? "" : " not", printable(found->first), found->rows, printable(found->second), found->columns),
+                                fmt::format("The arguments say that the MLP is {}gated, and its shapes prove that it is {}: {} has {} rows, {} has {} columns. The shapes count.",
+                                            said == "true" ? "" : "not ", found->isGated ? "gated" : "not", printable(found->first), found->rows, printable(found->second), found->columns),
                                 kNoTensor, kNoFile, std::nullopt});
     said = proven;
 }
