@@ -4,6 +4,8 @@
 #include "tests/conformance/process.h"
 #include "tests/support/temporary_folder.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -56,10 +58,24 @@ const json& memberOf(const json& object, const char* name)
     return object.contains(name) ? object.at(name) : kNothing;
 }
 
+// A path whose last part may hold *.
+std::uintmax_t removeMatching(const fs::path& pattern)
+{
+    if (pattern.filename().string().find('*') == std::string::npos)
+        return fs::remove_all(pattern);
+    std::vector<fs::path> found;
+    for (const fs::directory_entry& entry : fs::directory_iterator(pattern.parent_path()))
+        if (::fnmatch(pattern.filename().c_str(), entry.path().filename().c_str(), 0) == 0)
+            found.push_back(entry.path());
+    for (const fs::path& path : found)
+        fs::remove_all(path);
+    return found.size();
+}
+
 void harm(const fs::path& source, const json& how)
 {
     for (const json& name : memberOf(how, "remove"))
-        if (fs::remove_all(source / name.get<std::string>()) == 0)
+        if (removeMatching(source / name.get<std::string>()) == 0)
             throw std::runtime_error("case error: nothing to remove at " + name.get<std::string>());
     for (const auto& [name, keep] : memberOf(how, "truncate").items())
         fs::resize_file(source / name, keep.get<std::uintmax_t>());

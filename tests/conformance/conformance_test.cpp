@@ -50,7 +50,7 @@ TEST_P(Conformance, Holds)
 }
 
 INSTANTIATE_TEST_SUITE_P(Copies, Conformance, testing::ValuesIn(checksBelow(kFolder / "cases")),
-                         [](const auto& row) { return testNameOf(row.param); });
+                         [](const auto& row) { return testNameOf(row.param) + "_" + std::to_string(row.index); }); // two checks of a case may share a name
 
 TEST(ConformanceRunner, TellsDigestsApart)
 {
