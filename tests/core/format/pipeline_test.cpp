@@ -1,3 +1,4 @@
+#include "core/format/deepspeed/reshard_stages.h"
 #include "tests/core/format/format_fixture.h"
 #include "tests/support/rank_test_file.h"
 #include "tests/support/temporary_folder.h"
@@ -144,6 +145,31 @@ TEST_F(PipelineRun, ATiedLayerAtTwoPlacesIsOne)
     const TensorId master = test::tensorNamed(checkpoint, "tied_modules.embed.weight");
     EXPECT_EQ(checkpoint.tensor(master).combine, Combine::Replicas);
     EXPECT_GT(checkpoint.pieces().countOf(master), 1u); // each stage's
+}
+
+// The embedding stands again behind layer 3, with a forward function and so without a file: it weighs there too, as PipelineModule counts it.
+TEST_F(PipelineRun, ATiedPlaceWithoutAFileWeighsWhereStagesAreCut)
+{
+    rank(0, {{"tied_modules.embed.weight", {3, 2}, {1, 2, 3, 4, 5, 6}}, {"1.weight", {8}, {1, 2, 3, 4, 5, 6, 7, 8}}}, 2, 1);
+    rank(1, {{"tied_modules.embed.weight", {3, 2}, {1, 2, 3, 4, 5, 6}}, {"2.weight", {2}, {9, 9}}, {"3.weight", {5}, {1, 1, 1, 1, 1}}}, 2, 1);
+    layer("layer_00-model_states.pt", {{"weight", {3, 2}, {1, 2, 3, 4, 5, 6}}});
+    layer("layer_01-model_states.pt", {{"weight", {8}, {1, 2, 3, 4, 5, 6, 7, 8}}});
+    layer("layer_02-model_states.pt", {{"weight", {2}, {9, 9}}});
+    layer("layer_03-model_states.pt", {{"weight", {5}, {1, 1, 1, 1, 1}}});
+    JobContext job;
+    const auto candidate = lookAt(m_folder.file("step"));
+    ASSERT_TRUE(candidate);
+    auto run = readParallelRun(*candidate, {}, job);
+    ASSERT_TRUE(run) << run.error().text();
+    const CheckpointPtr joined = std::move((*run)->builder).finish();
+    const auto three = StageMap::of(**run, *joined, 3);
+    ASSERT_TRUE(three) << three.error().text();
+    EXPECT_THAT(three->boundaries(), ElementsAre(0, 1, 3, 5)); // of 6, 8, 2, 5, 6 elements; without the last it would be 0, 1, 2, 4
+    EXPECT_THAT(three->stagesOf("tied_modules.embed.weight"), ElementsAre(0, 2));
+    EXPECT_THAT(three->stagesOf("2.weight"), ElementsAre(1));
+    const auto two = StageMap::of(**run, *joined, 2);
+    ASSERT_TRUE(two) << two.error().text();
+    EXPECT_THAT(two->boundaries(), ElementsAre(0, 2, 4)); // the source's own
 }
 
 TEST_F(PipelineRun, TensorParallelFilesAreJoinedByTheRunsOwnRules)
