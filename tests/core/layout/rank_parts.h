@@ -57,7 +57,8 @@ public:
     TensorId add(const std::string& name, const Numbers& numbers, RoleKind kind = RoleKind::Weight, const std::string& role = "weight")
     {
         std::vector<std::byte> bytes(numbers.values.size() * sizeof(float));
-        std::memcpy(bytes.data(), numbers.values.data(), bytes.size());
+        if (!bytes.empty())
+            std::memcpy(bytes.data(), numbers.values.data(), bytes.size());
         const TensorId id = m_builder.addTensor({m_builder.parameter(name), m_builder.role(kind, role), DType::F32, Combine::Exclusive, true, numbers.shape});
         EXPECT_TRUE(m_builder.addWhole(id, {m_builder.addInline(m_file, bytes), 0, m_builder.holder({}), {}}).ok());
         return id;
@@ -82,7 +83,8 @@ inline Numbers numbersOf(const CheckpointPtr& checkpoint, TensorId tensor)
     out.values.resize(reader->sizeBytes() / sizeof(float));
     std::vector<std::byte> bytes(reader->sizeBytes());
     EXPECT_TRUE(reader->readAt(0, bytes).ok());
-    std::memcpy(out.values.data(), bytes.data(), bytes.size());
+    if (!bytes.empty())
+        std::memcpy(out.values.data(), bytes.data(), bytes.size());
     return out;
 }
 
