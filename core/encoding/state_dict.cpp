@@ -21,7 +21,7 @@ std::string stateKey(pickle::Value key)
     return {};
 }
 
-Status walk(pickle::Value at, const std::string& path, std::size_t depth, std::vector<StateDictEntry>& out, std::size_t& visits)
+Status walk(pickle::Value at, const std::string& path, std::size_t depth, std::vector<StateDictTensor>& out, std::size_t& visits)
 {
     if (depth > kDeepestStateDict || path.size() > kLongestStateName)
         return Error{ErrorCode::LimitExceeded, fmt::format("a state dict nests more than {} levels deep, or has names of more than {} B", kDeepestStateDict, kLongestStateName)};
@@ -44,9 +44,9 @@ Status walk(pickle::Value at, const std::string& path, std::size_t depth, std::v
 
 } // namespace
 
-Result<std::vector<StateDictEntry>> stateDictOf(pickle::Value root)
+Result<std::vector<StateDictTensor>> stateDictOf(pickle::Value root)
 {
-    std::vector<StateDictEntry> out;
+    std::vector<StateDictTensor> out;
     std::size_t visits = 0;
     if (root.isMapping())
         SHARDLENS_TRY(walk(root, {}, 0, out, visits));

@@ -9,13 +9,13 @@
 namespace shardlens {
 
 // A tensor of a state dict, which may hold dictionaries in dictionaries: its keys joined with '.'.
-struct StateDictEntry {
+struct StateDictTensor {
     std::string name;
     pickle::Value value; // TorchFile::isTensor
 };
 
 // In the order of the file. Values that are neither dictionaries nor tensors are passed over. LimitExceeded beyond 64 levels, names of 64 KiB, or 16
 // values met for each value of the pickle (dictionaries that hold themselves).
-[[nodiscard]] Result<std::vector<StateDictEntry>> stateDictOf(pickle::Value root);
+[[nodiscard]] Result<std::vector<StateDictTensor>> stateDictOf(pickle::Value root);
 
 } // namespace shardlens

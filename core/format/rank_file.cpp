@@ -29,7 +29,7 @@ Result<RankFileContent> openRankStates(const std::string& path, const std::strin
         builder.addFinding({note.isWarning ? Severity::Warning : Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), kNoTensor, file, std::nullopt});
     TorchPieces pieces(builder, file, *out.torch);
     const RoleId weight = builder.role(RoleKind::Weight, "weight");
-    for (const StateDictEntry& entry : entries) {
+    for (const StateDictTensor& entry : entries) {
         auto tensor = out.torch->tensorOf(entry.value);
         if (!tensor)
             return tensor.takeError().within(printable(entry.name));
