@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 namespace shardlens {
 namespace {
@@ -38,7 +39,18 @@ Result<std::optional<ReplicaDifference>> replicaDifference(const StreamSet& stre
     const Checkpoint& checkpoint = streams.checkpoint();
     if (checkpoint.tensor(tensor).combine == Combine::Average)
         return std::optional<ReplicaDifference>();
-    for (const Overlap& overlap : coverageOf(checkpoint, tensor, std::numeric_limits<std::size_t>::max()).overlaps) {
+    const Coverage coverage = coverageOf(checkpoint, tensor, std::numeric_limits<std::size_t>::max());
+    // Equal is transitive: where many hold one region, each is compared with the first of them, not with all others.
+    std::map<FlatRange, PieceId> firstOf;
+    for (const Overlap& overlap : coverage.overlaps) {
+        const auto [known, isNew] = firstOf.try_emplace(std::get<FlatRange>(overlap.region), std::min(overlap.first, overlap.second));
+        if (!isNew)
+            known->second = std::min({known->second, overlap.first, overlap.second});
+    }
+    for (const Overlap& overlap : coverage.overlaps) {
+        const PieceId first = firstOf.at(std::get<FlatRange>(overlap.region));
+        if (overlap.first != first && overlap.second != first)
+            continue;
         SHARDLENS_ASSIGN(const auto differs, firstDifference(streams, tensor, overlap, job));
         if (differs)
             return std::optional(ReplicaDifference{overlap.first, overlap.second, *differs});

@@ -131,6 +131,7 @@ void takeStage3Model(Run& run)
 RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
 {
     RankFile out;
+    out.name = name;
     const std::string path = run.folder.path + "/" + name;
     const auto unreadable = [&](File row, const Error& error) {
         row.state = File::State::Unreadable;
@@ -158,6 +159,7 @@ RankFile openRankFile(Run& run, const std::string& name, std::optional<std::uint
 RankFile missingRankFile(Run& run, const std::string& name, std::optional<std::uint32_t> rank)
 {
     RankFile out;
+    out.name = name;
     File row = missingFile(run.folder.path + "/" + name, name);
     row.rank = rank;
     out.id = run.builder.addFile(std::move(row));

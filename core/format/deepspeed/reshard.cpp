@@ -52,7 +52,7 @@ Status checkExperts(Run& run, const Reshard& reshard)
                                                          plural(module.size, "rank", "ranks"), printable(name), module.size)};
     for (const ExpertFile& expert : run.expertFiles)
         if (!expert.file.torch)
-            return nothingToResume(fmt::format("the file of an expert ({}) is missing or cannot be read", printable(run.builder.file(expert.file.id).name)));
+            return nothingToResume(fmt::format("the file of an expert ({}) is missing or cannot be read", printable(expert.file.name)));
     return {};
 }
 
@@ -155,7 +155,7 @@ Status checkSource(Run& run, const TargetOptions& options)
         return nothingToResume("no optimizer file of the run is here");
     for (const auto& [rank, file] : run.optimizers) {
         if (!file.torch)
-            return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(run.builder.file(file.id).name)));
+            return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(file.name)));
         if (file.torch->isBigEndian())
             return Error{ErrorCode::Unsupported, "files of a big-endian machine"};
     }

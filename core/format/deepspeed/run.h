@@ -17,6 +17,7 @@ namespace shardlens::deepspeed {
 struct RankFile {
     FileId id = kNoFile;
     std::shared_ptr<const TorchFile> torch; // empty: missing or unreadable
+    std::string name{};                     // relative to the tag's folder
 
     [[nodiscard]] pickle::Value root() const { return torch ? torch->root() : pickle::Value{}; }
 };

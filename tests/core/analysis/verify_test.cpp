@@ -195,6 +195,21 @@ TEST_F(VerifyReplicasTest, ThatDifferAreFoundAtTheirFirstElement)
     EXPECT_THAT(findingsOf(checkpoint, {true}), IsEmpty());
 }
 
+// Four copies of "ab", the second from its second element on only: each is compared with the first, and whichever differs is found.
+TEST_F(VerifyReplicasTest, AmongSeveralAreEachFound)
+{
+    const auto copies = [&](const std::string& payload) {
+        return made(payload, [](CheckpointBuilder& builder, FileId file) {
+            const TensorId tensor = builder.addTensor({builder.parameter("w"), builder.role(RoleKind::Weight, "weight"), DType::U8, Combine::Replicas, true, {2}});
+            for (const auto& [region, offset] : {std::pair{FlatRange{0, 2}, 0u}, {FlatRange{1, 2}, 2u}, {FlatRange{0, 2}, 3u}, {FlatRange{0, 2}, 5u}})
+                ASSERT_TRUE(builder.addPiece(tensor, region, {builder.streamOf(file), offset, builder.holder({}), {}}));
+        });
+    };
+    EXPECT_THAT(findingsOf(copies("abbabab")), IsEmpty());
+    for (const char* one : {"abXabab", "abbXbab", "abbaXab", "abbabXb", "abbabaX"})
+        EXPECT_THAT(findingsOf(copies(one)), ElementsAre("warning replicas-differ w")) << one;
+}
+
 TEST_F(VerifyTest, ExpectsMasksToHoldInfinity)
 {
     const CheckpointPtr checkpoint = made(std::string("\0\0\x80\xFF", 4), [](CheckpointBuilder& builder, FileId file) {

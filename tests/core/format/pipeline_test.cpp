@@ -173,6 +173,34 @@ TEST_F(PipelineRun, ATiedPlaceWithoutAFileWeighsWhereStagesAreCut)
     EXPECT_THAT(two->boundaries(), ElementsAre(0, 2, 4)); // the source's own
 }
 
+TEST_F(PipelineRun, IsNotCutAnewWithoutAllItsFiles)
+{
+    rank(0, {{"0.weight", {4}, {1, 2, 3, 4}}}, 2, 1, {}, 2);
+    rank(1, {{"1.weight", {4}, {5, 6, 7, 8}}}, 2, 1, {}, 2);
+    layer("layer_00-model_states.pt", {{"weight", {4}, {1, 2, 3, 4}}});
+    layer("layer_01-model_states.pt", {{"weight", {4}, {5, 6, 7, 8}}});
+    const auto refusal = [&]() -> std::string {
+        const auto opened = open();
+        if (!opened)
+            return opened.error().text();
+        TargetOptions options;
+        options.pp = 1;
+        JobContext job;
+        const auto target = formatById("deepspeed")->layOut(*opened, options, job);
+        return target ? std::string("it is cut") : target.error().text();
+    };
+    EXPECT_EQ(refusal(), "it is cut");
+    const auto without = [&](const std::string& name) {
+        std::filesystem::rename(file(name), m_folder.file("aside"));
+        const std::string text = refusal();
+        std::filesystem::rename(m_folder.file("aside"), file(name));
+        return text;
+    };
+    EXPECT_THAT(without("zero_pp_rank_1_mp_rank_01_optim_states.pt"), HasSubstr("the optimizer file of rank 1 (zero_pp_rank_1_mp_rank_01_optim_states.pt) is missing"));
+    EXPECT_THAT(without("mp_rank_01_model_states.pt"), HasSubstr("model-parallel rank 1 (mp_rank_01) is missing"));
+    EXPECT_THAT(without("layer_01-model_states.pt"), HasSubstr("the layer file layer_01-model_states.pt is missing"));
+}
+
 TEST_F(PipelineRun, TensorParallelFilesAreJoinedByTheRunsOwnRules)
 {
     const Py info = pyDict({{"universal_checkpoint_version", Py{0.2}},
