@@ -274,6 +274,8 @@ Result<Target> UniversalWriter::make(const Checkpoint& source)
 
 Result<Target> layOutUniversal(const CheckpointPtr& source, const TargetOptions& options, JobContext& job)
 {
+    if (options.select != Select::All)
+        return nothingToResume(fmt::format("--select {}: a universal checkpoint exists to be resumed, and takes everything", nameOf(options.select)));
     if (options.dp || options.zeroStage)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing for a universal checkpoint, which is cut when it is loaded", options.dp ? "--dp" : "--zero-stage")};
     SHARDLENS_ASSIGN(auto prepared, readForResuming(source, options, job));

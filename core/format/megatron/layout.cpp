@@ -40,7 +40,7 @@ std::string iterationName(const RankSet& set)
 class RankWriter {
 public:
     RankWriter(RankSet& set, const CheckpointPtr& joined, const TargetOptions& options, const Sizes& target)
-        : m_set(set), m_joined(joined), m_options(options), m_target(target), m_builder(*joined), m_import(PieceImport::within(m_builder, *joined))
+        : m_set(set), m_joined(joined), m_options(options), m_target(target), m_builder(*joined), m_import(PieceImport::within(m_builder, *joined)), m_extras(modulesWithExtras())
     {
     }
 
@@ -60,7 +60,8 @@ public:
         return {};
     }
     [[nodiscard]] const std::set<std::string>& leftOut() const { return m_leftOut; }
-    [[nodiscard]] std::uint64_t paddedRows() const { return m_paddedRows; }
+    // Embeddings whose rows of padding are others than the source's: how many the target has.
+    [[nodiscard]] const std::map<TensorId, std::uint64_t>& repadded() const { return m_repadded; }
     [[nodiscard]] CheckpointPtr finish() && { return std::move(m_builder).finish(); }
 
 private:
@@ -100,6 +101,8 @@ private:
         const bool isPadded = rule->vocabulary && rule->dim == 0 && vocabularyRows(whole[0]) != whole[0];
         if (rule->vocabulary && rule->dim == 0)
             m_paddedRows = whole[0] = vocabularyRows(whole[0]);
+        if (isPadded)
+            m_repadded[placed.tensor] = whole[0];
         SHARDLENS_ASSIGN(const Division division, divisionOf(*rule, whole, m_target.tp, m_set.facts));
         Tensor local = tensor;
         local.shape = partShape(division, whole, tp);
@@ -162,23 +165,28 @@ private:
         return *m_set.at(tp * had.tp / m_target.tp, pp * had.pp / m_target.pp, ep * had.ep / m_target.ep);
     }
 
-    // What a state dict has beside tensors: `_extra_state` of layers that keep none is None, and loading wants it there.
-    Status addExtras(TargetFileMaker& maker, const Rank& from, Value model, const std::set<std::string>& locals)
+    // A module's name whatever its layer: stages of the target have other numbers.
+    std::string inAnyLayer(const std::string& module) const
     {
-        const Value stored = from.content.torch->root().find("model");
-        for (std::size_t i = 0; i < stored.size(); ++i) {
-            const auto key = stored.keyAt(i).asText();
-            constexpr std::string_view kExtra = "._extra_state";
-            if (!key || !key->ends_with(kExtra) || !stored.valueAt(i).isNone())
-                continue;
-            const std::string module(key->substr(0, key->size() - kExtra.size()));
-            if (locals.contains(module))
-                maker.graph().set(model, *key, maker.graph().none());
-        }
-        return {};
+        const auto layer = layerOf(m_set.rules, module);
+        return layer ? withNumber(module, layer->number, 0) : module;
     }
 
-    Result<Value> modelDict(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp, const Rank& from)
+    // Names of modules that keep `_extra_state`, and have none of it: None.
+    std::set<std::string> modulesWithExtras() const
+    {
+        constexpr std::string_view kExtra = "._extra_state";
+        std::set<std::string> out;
+        for (const Rank& rank : m_set.ranks) {
+            const Value stored = rank.tp == 0 && rank.ep == 0 ? rank.content.torch->root().find("model") : Value{};
+            for (std::size_t i = 0; i < stored.size(); ++i)
+                if (const auto key = stored.keyAt(i).asText(); key && key->ends_with(kExtra) && stored.valueAt(i).isNone())
+                    out.insert(inAnyLayer(std::string(key->substr(0, key->size() - kExtra.size()))));
+        }
+        return out;
+    }
+
+    Result<Value> modelDict(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp)
     {
         const Value model = maker.graph().orderedDict();
         std::set<std::string> modules;
@@ -190,7 +198,9 @@ private:
             maker.graph().set(model, one.local, tensor);
             modules.insert(one.local.substr(0, one.local.find_last_of('.')));
         }
-        SHARDLENS_TRY(addExtras(maker, from, model, modules));
+        for (const std::string& module : modules) // loading wants it there
+            if (m_extras.contains(inAnyLayer(module)))
+                maker.graph().set(model, module + "._extra_state", maker.graph().none());
         return model;
     }
 
@@ -201,7 +211,7 @@ private:
         if (m_withStorages.insert(file.get()).second)
             SHARDLENS_TRY(addStorageTensors(m_builder, from.id, *file, m_storages));
         TargetFileMaker maker(m_storages, m_options.keepObjects, nameOf(tp, pp, ep));
-        SHARDLENS_ASSIGN(const Value model, modelDict(maker, placement.onRank(pp, ep), tp, from));
+        SHARDLENS_ASSIGN(const Value model, modelDict(maker, placement.onRank(pp, ep), tp));
         const Value root = file->root();
         const Value made = maker.graph().dict();
         for (std::size_t i = 0; i < root.size(); ++i) {
@@ -231,14 +241,18 @@ private:
     Sizes m_target;
     CheckpointBuilder m_builder;
     PieceImport m_import;
+    std::set<std::string> m_extras; // modules, in any layer
     StorageTensors m_storages;
     std::set<const TorchFile*> m_withStorages;
     std::set<std::string> m_leftOut;
     std::uint64_t m_paddedRows = 0;
+    std::map<TensorId, std::uint64_t> m_repadded;
 };
 
 Result<Sizes> targetSizes(const RankSet& set, const TargetOptions& options)
 {
+    if (options.select != Select::All)
+        return Error{ErrorCode::Refused, fmt::format("--select {}: rank files hold all of the model", nameOf(options.select))};
     if (options.dp || options.zeroStage)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing for Megatron-LM's rank files, which every data-parallel rank shares", options.dp ? "--dp" : "--zero-stage")};
     const Sizes out{options.tp.value_or(set.sizes.tp), options.pp.value_or(set.sizes.pp), options.ep.value_or(set.sizes.ep), 1};
@@ -297,9 +311,13 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
         const std::string digits = iteration.substr(std::min(iteration.find_first_not_of("iter_0"), iteration.size() - 1));
         out.textFiles.push_back({kTrackerFile, iteration == "release" ? iteration : digits});
         for (const SelectedTensor& selected : selectTensors(*source, SelectionOptions{Select::All, {}, {}}))
-            if (!selected.isAlias || target.pp > 1)
+            if ((!selected.isAlias || target.pp > 1) && !writer.repadded().contains(selected.tensor)) // which is no longer equal
                 out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
     }
+    for (const auto& [tensor, rows] : writer.repadded())
+        out.notes.push_back({TargetNote::Kind::Info, "Vocabulary",
+                             fmt::format("{} has {} rows and gets {}, the multiple that tensor parallel {} wants: rows too many are cut off, rows too few are copies of the last.",
+                                         printable(joined->parameterOf(tensor)), groupedText(joined->tensor(tensor).shape[0]), groupedText(rows), target.tp)});
     addTargetNotes(*set, target, writer, out);
     out.before = TargetLayout{source->formatTitle(), set->sizes.tp * set->sizes.pp * set->sizes.ep};
     out.after = TargetLayout{source->formatTitle(), target.tp * target.pp * target.ep};

@@ -79,7 +79,7 @@ std::vector<Placed> Placement::onRank(std::uint32_t stage, std::uint32_t ep) con
     for (const Place& place : m_places) {
         if (place.stage != stage || (place.expert && *place.expert / m_expertsOfRank != ep))
             continue;
-        Placed placed{place.name, place.name, place.tensor, place.expert.has_value()};
+        Placed placed{place.name, place.name, place.tensor};
         if (place.expert)
             placed.local = withNumber(placed.local, expertOf(m_source->rules, placed.local)->number, *place.expert % m_expertsOfRank);
         if (place.localLayer)
@@ -90,17 +90,8 @@ std::vector<Placed> Placement::onRank(std::uint32_t stage, std::uint32_t ep) con
         for (const TiedRule& tied : m_source->rules.tied)
             for (const Place& place : m_places)
                 if (place.name == tied.original && std::none_of(out.begin(), out.end(), [&](const Placed& other) { return other.global == tied.copy; }))
-                    out.push_back({place.name, tied.copy, place.tensor, false});
+                    out.push_back({place.name, tied.copy, place.tensor});
     return out;
-}
-
-std::uint32_t Placement::stageOf(const std::string& global) const
-{
-    for (const auto& [rank, entries] : m_source->entries)
-        for (const Entry& entry : entries)
-            if (entry.global == global)
-                return rank->pp;
-    return 0;
 }
 
 } // namespace shardlens::megatron

@@ -13,7 +13,6 @@ struct Placed {
     std::string global;
     std::string local;       // with the stage's layer numbers and the rank's expert numbers
     TensorId tensor{};       // of the joined model
-    bool isExpert = false;
 };
 
 // Which parameters each stage and expert-parallel rank of the target holds, in the model's order.
@@ -23,8 +22,6 @@ public:
     [[nodiscard]] static Result<Placement> of(const RankSet& source, const Checkpoint& joined, const Sizes& target);
 
     [[nodiscard]] std::vector<Placed> onRank(std::uint32_t stage, std::uint32_t ep) const;
-    // The stage of the source that holds a parameter of this name: where what lies beside it comes from.
-    [[nodiscard]] std::uint32_t stageOf(const std::string& global) const;
 
 private:
     struct Place {

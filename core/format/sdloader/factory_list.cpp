@@ -69,7 +69,8 @@ bool looksLikeList(std::string_view head)
 {
     const std::size_t start = head.find_first_not_of(" \t\r\n");
     const bool isObject = start != std::string_view::npos && head[start] == '{';
-    return isObject && (head.find("\"checkpoints\"") != std::string_view::npos || head.find("\"type\"") != std::string_view::npos);
+    // "type" alone is in many files of Hugging Face folders.
+    return isObject && (head.find("\"checkpoints\"") != std::string_view::npos || head.find("\"Megatron\"") != std::string_view::npos);
 }
 
 Result<FactoryList> parseList(std::string_view json)
@@ -91,9 +92,6 @@ Result<FactoryList> parseList(std::string_view json)
         out.parallelization = document["parallelization"].get<std::string>();
     if (document.contains("base_dir") && document["base_dir"].is_string())
         out.baseDir = document["base_dir"].get<std::string>();
-    for (const char* member : {"tp_size", "mp_size"}) // §18: mp_size or tp_size or the number of files
-        if (document.contains(member) && document[member].is_number_unsigned() && document[member].get<std::uint64_t>() != 0)
-            out.tpSize = document[member].get<std::uint64_t>();
     return out;
 }
 

@@ -19,7 +19,6 @@ struct FactoryList {
     std::vector<std::string> notParallel;   // Inference: the files that every rank loads
     std::optional<double> version;          // nothing: null, the files say
     std::string parallelization = "pp";
-    std::optional<std::uint64_t> tpSize;    // Inference
     std::string baseDir;
 };
 

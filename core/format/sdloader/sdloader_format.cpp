@@ -128,6 +128,8 @@ private:
 
 Status checkTargetOptions(const TargetOptions& options, std::uint32_t ranks)
 {
+    if (options.select != Select::All)
+        return Error{ErrorCode::Refused, fmt::format("--select {}: rank files hold all of the model", nameOf(options.select))};
     if (options.dp || options.pp || options.ep || options.zeroStage)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing for sdloader, which has tensor-parallel ranks only: --tp", options.dp ? "--dp" : options.pp ? "--pp" : options.ep ? "--ep" : "--zero-stage")};
     if (ranks == 0)

@@ -53,6 +53,18 @@ TEST_F(SafetensorsFormat, AShardedFolderIsOneModel)
     EXPECT_EQ((*byIndex)->parameters().size(), 2u);
 }
 
+// Files of Hugging Face folders say "type" of many things; only a list of the SDLoader names checkpoints.
+TEST_F(SafetensorsFormat, AFolderWithOtherJsonIsStillTheModels)
+{
+    writeSafetensors(m_folder.file("model.safetensors"), {{"a", {2}, 1}});
+    writeText(m_folder.file("config.json"), R"({"rope_scaling": {"type": "linear", "factor": 2.0}, "model_type": "llama"})");
+    std::filesystem::create_directory(m_folder.file("onnx"));
+    const auto opened = openPath(m_folder.path().string());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_EQ((*opened)->formatId(), "safetensors");
+    EXPECT_FALSE(openPath(m_folder.file("config.json")));
+}
+
 TEST_F(SafetensorsFormat, NumberedFilesNeedNoIndex)
 {
     writeSafetensors(m_folder.file("model-00001-of-00002.safetensors"), {{"a", {2}, 1}});

@@ -116,7 +116,6 @@ TEST(SdloaderList, ReadsEveryMember)
     EXPECT_EQ(list->version, 1.5);
     EXPECT_EQ(list->parallelization, "tp");
     EXPECT_EQ(list->baseDir, "x");
-    EXPECT_EQ(list->tpSize, 2u);
     const auto again = parseList(listText(*list, {"c"}));
     ASSERT_TRUE(again);
     EXPECT_THAT(again->checkpoints, ElementsAre("c"));
