@@ -163,7 +163,10 @@ Match probe(const Candidate& candidate)
     const bool hasRankFiles = std::any_of(candidate.entries.begin(), candidate.entries.end(), [](const DirectoryEntry& entry) {
         return entry.isFolder || entry.name.ends_with(".pt");
     });
-    return hasRankFiles && listOf(candidate) ? Match::ByContent : Match::No;
+    if (!hasRankFiles)
+        return Match::No;
+    const auto list = listOf(candidate);
+    return list || list.error().code() == ErrorCode::Refused ? Match::ByContent : Match::No; // several: opening says which there are
 }
 
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)

@@ -207,6 +207,18 @@ TEST_F(SdloaderFiles, ModuleKeys)
     EXPECT_TRUE(open(list("2"), "model"));
 }
 
+TEST_F(SdloaderFiles, AFolderWithSeveralListsSaysWhichThereAre)
+{
+    for (const int rank : {0, 1})
+        write(rank, "module");
+    const std::string folder = std::filesystem::path(list("2")).parent_path().string();
+    ASSERT_TRUE(openPath(folder).ok());
+    std::filesystem::copy_file(list("2"), folder + "/second.json");
+    const auto several = openPath(folder);
+    ASSERT_FALSE(several);
+    EXPECT_THAT(several.error().text(), testing::AllOf(HasSubstr("2 lists of checkpoints are in the folder; open one of them"), HasSubstr("second.json")));
+}
+
 TEST_F(SdloaderFiles, BaseDirIsCountedFromTheList)
 {
     for (const int rank : {0, 1})
