@@ -37,8 +37,6 @@ Result<std::optional<std::uint64_t>> firstDifference(const StreamSet& streams, T
 Result<std::optional<ReplicaDifference>> replicaDifference(const StreamSet& streams, TensorId tensor, JobContext& job)
 {
     const Checkpoint& checkpoint = streams.checkpoint();
-    if (checkpoint.tensor(tensor).combine == Combine::Average)
-        return std::optional<ReplicaDifference>();
     const Coverage coverage = coverageOf(checkpoint, tensor, std::numeric_limits<std::size_t>::max());
     // Equal is transitive: where many hold one region, each is compared with the first of them, not with all others.
     std::map<FlatRange, PieceId> firstOf;

@@ -16,7 +16,8 @@ struct ReplicaDifference {
     std::uint64_t element = 0; // the first, in row-major order
 };
 
-// Reads all copies of a tensor that several pieces hold. Nothing where they are equal, byte by byte, or where overlaps are meant to be averaged.
+// Reads all copies of a tensor that several pieces hold. Nothing where they are equal, byte by byte. Of a mean the copies of each rank are
+// compared, not the ranks.
 [[nodiscard]] Result<std::optional<ReplicaDifference>> replicaDifference(const StreamSet& streams, TensorId tensor, JobContext& job);
 // "NAME: FILE and FILE should hold the same values and differ, first at element 3."
 [[nodiscard]] std::string differenceText(const Checkpoint& checkpoint, TensorId tensor, const ReplicaDifference& difference);

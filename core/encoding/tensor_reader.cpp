@@ -3,10 +3,12 @@
 #include "core/base/text.h"
 #include "core/encoding/affine_read.h"
 #include "core/model/coverage.h"
+#include "core/numeric/cast.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace shardlens {
 namespace {
@@ -16,13 +18,14 @@ struct Run {
     PieceId piece;
 };
 
-std::vector<Run> presentRuns(const Checkpoint& checkpoint, TensorId tensor, ShapeView units)
+constexpr std::uint64_t kMeanValues = 1u << 14; // at a time: three buffers of a thread stay in its cache
+
+std::vector<Run> presentRuns(const Checkpoint& checkpoint, std::span<const PieceId> ids, ShapeView units)
 {
-    const PieceStore& pieces = checkpoint.pieces();
     std::vector<Run> runs;
-    runs.reserve(pieces.countOf(tensor));
-    for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row) {
-        const Piece piece = pieces.at(idAt<PieceId>(row));
+    runs.reserve(ids.size());
+    for (const PieceId id : ids) {
+        const Piece piece = checkpoint.pieces().at(id);
         if (checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing)
             continue;
         if (const auto* flat = std::get_if<FlatRange>(&piece.region)) {
@@ -34,6 +37,35 @@ std::vector<Run> presentRuns(const Checkpoint& checkpoint, TensorId tensor, Shap
     }
     std::stable_sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.cells.begin < b.cells.begin; });
     return runs;
+}
+
+// sum += values, both of Number.
+template <typename Number>
+void addValues(std::span<Number> sum, const std::byte* values)
+{
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+        Number value;
+        std::memcpy(&value, values + i * sizeof(Number), sizeof(Number)); // castValues wrote them
+        sum[i] += value;
+    }
+}
+
+// The mean of `summands` rows of values; read(i, out) reads those of row i.
+template <typename Number, typename Read>
+Status meanOf(DType dtype, DType wide, std::size_t summands, std::span<std::byte> out, Read&& read)
+{
+    const std::size_t count = out.size() / info(dtype).bytesPerBlock;
+    std::vector<Number> sum(count);
+    std::vector<std::byte> widened(count * sizeof(Number));
+    for (std::size_t i = 0; i < summands; ++i) {
+        SHARDLENS_TRY(read(i, out));
+        castValues(dtype, out.data(), wide, widened.data(), count);
+        addValues(std::span(sum), widened.data());
+    }
+    for (Number& one : sum)
+        one /= static_cast<Number>(summands);
+    castValues(wide, reinterpret_cast<const std::byte*>(sum.data()), dtype, out.data(), count);
+    return {};
 }
 
 } // namespace
@@ -92,25 +124,40 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
     reader.m_cellBytes = info(owner.dtype).bytesPerBlock;
     reader.m_sizeBytes = checkpoint.bytesOf(tensor);
     reader.m_units = unitShape(owner.shape, owner.dtype);
-    const std::uint64_t cells = reader.m_sizeBytes / reader.m_cellBytes;
+    for (const std::vector<PieceId>& pieces : summandsOf(checkpoint, tensor))
+        SHARDLENS_TRY(reader.addSegments(pieces));
+    if (reader.m_ends.size() > 1 && !canCast(owner.dtype, DType::F64))
+        return Error{ErrorCode::Unsupported, fmt::format("{}: no mean is made of {} values", printable(checkpoint.fullName(tensor)), nameOf(owner.dtype))};
+    return reader;
+}
+
+Status TensorReader::addSegments(std::span<const PieceId> pieces)
+{
+    const Checkpoint& checkpoint = m_streams->checkpoint();
+    const std::size_t first = m_segments.size();
     std::uint64_t covered = 0;
-    for (const Run& run : presentRuns(checkpoint, tensor, reader.m_units)) {
+    for (const Run& run : presentRuns(checkpoint, pieces, m_units)) {
         if (run.cells.begin > covered)
             break;
         if (run.cells.end <= covered)
             continue;
-        const bool continues = !reader.m_segments.empty() && reader.m_segments.back().piece == run.piece;
+        const bool continues = m_segments.size() > first && m_segments.back().piece == run.piece;
         if (continues)
-            reader.m_segments.back().cells.end = run.cells.end;
+            m_segments.back().cells.end = run.cells.end;
         else
-            reader.m_segments.push_back({{covered, run.cells.end}, run.piece});
+            m_segments.push_back({{covered, run.cells.end}, run.piece});
         covered = run.cells.end;
     }
-    if (covered < cells) {
-        const Coverage coverage = coverageOf(checkpoint, tensor, 1);
-        return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverage.holes.front())};
-    }
-    return reader;
+    m_ends.push_back(m_segments.size());
+    if (covered >= m_sizeBytes / m_cellBytes)
+        return {};
+    return Error{ErrorCode::Refused, holeText(checkpoint, m_tensor, coverageOf(checkpoint, m_tensor, 1).holes.front())};
+}
+
+std::span<const TensorReader::Segment> TensorReader::summand(std::size_t index) const
+{
+    const std::size_t first = index == 0 ? 0 : m_ends[index - 1];
+    return std::span(m_segments).subspan(first, m_ends[index] - first);
 }
 
 Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) const
@@ -118,12 +165,30 @@ Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) cons
     if (offset % m_cellBytes != 0 || out.size() % m_cellBytes != 0 || offset > m_sizeBytes || out.size() > m_sizeBytes - offset)
         return Error{ErrorCode::Refused, fmt::format("bytes {} to {} of {}, in steps of {}", offset, offset + out.size(), m_sizeBytes, m_cellBytes)};
     const FlatRange wanted{offset / m_cellBytes, (offset + out.size()) / m_cellBytes};
-    auto segment = std::upper_bound(m_segments.begin(), m_segments.end(), wanted.begin,
-                                    [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
-    for (; segment != m_segments.end() && segment->cells.begin < wanted.end; ++segment) {
+    return m_ends.size() == 1 ? readSummand(0, wanted, out) : readMean(wanted, out);
+}
+
+Status TensorReader::readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const
+{
+    const std::span<const Segment> segments = summand(index);
+    auto segment = std::upper_bound(segments.begin(), segments.end(), wanted.begin, [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
+    for (; segment != segments.end() && segment->cells.begin < wanted.end; ++segment) {
         const FlatRange part = intersect(segment->cells, wanted);
         const std::span<std::byte> target = out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
         SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment->piece, part, target));
+    }
+    return {};
+}
+
+Status TensorReader::readMean(FlatRange wanted, std::span<std::byte> out) const
+{
+    const DType dtype = m_streams->checkpoint().tensor(m_tensor).dtype;
+    for (std::uint64_t at = wanted.begin; at < wanted.end; at += kMeanValues) {
+        const FlatRange part{at, std::min(wanted.end, at + kMeanValues)};
+        const std::span<std::byte> target = out.subspan((at - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
+        const auto read = [&](std::size_t index, std::span<std::byte> into) { return readSummand(index, part, into); };
+        SHARDLENS_TRY(dtype == DType::F64 ? meanOf<double>(dtype, DType::F64, m_ends.size(), target, read)
+                                          : meanOf<float>(dtype, DType::F32, m_ends.size(), target, read));
     }
     return {};
 }

@@ -43,7 +43,8 @@ private:
 [[nodiscard]] std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const struct Hole& hole);
 
 // Reads logical tensors: little-endian values in row-major order, whatever pieces they lie in.
-// Replicas: the first piece that holds a cell counts. A hole is an error that names tensor, region, rank and file.
+// Replicas: the first piece that holds a cell counts. Of a mean (Combine::Average) the ranks' values are added in rank order, as floats (doubles for F64),
+// divided by their number and rounded to the tensor's dtype (formats/deepspeed.md §14.4). A hole is an error that names tensor, region, rank and file.
 // Safe from several threads. The StreamSet must outlive it.
 class TensorReader {
 public:
@@ -61,17 +62,24 @@ public:
         FlatRange cells;
         PieceId piece;
     };
+    // Ascending, without gaps; of a mean one such row for each rank, one behind another.
     [[nodiscard]] std::span<const Segment> segments() const { return m_segments; }
 
 private:
     explicit TensorReader(const StreamSet& streams, TensorId tensor) : m_streams(&streams), m_tensor(tensor) {}
+
+    Status addSegments(std::span<const PieceId> pieces);
+    [[nodiscard]] std::span<const Segment> summand(std::size_t index) const;
+    Status readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const;
+    Status readMean(FlatRange wanted, std::span<std::byte> out) const;
 
     const StreamSet* m_streams;
     TensorId m_tensor;
     std::uint64_t m_sizeBytes = 0;
     std::uint64_t m_cellBytes = 1;
     Shape m_units;
-    std::vector<Segment> m_segments; // ascending, without gaps
+    std::vector<Segment> m_segments;
+    std::vector<std::size_t> m_ends; // of the segments of each summand; one where it is no mean
 };
 
 } // namespace shardlens

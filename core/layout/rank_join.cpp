@@ -88,6 +88,17 @@ Status RankJoin::addMissing(const Group& group, TensorId tensor, const JoinedSha
     return {};
 }
 
+// A mean needs every rank's values, and values that have one.
+Status RankJoin::checkMean(const Group& group, DType dtype) const
+{
+    if (dtype != DType::F64 && dtype != DType::F32 && dtype != DType::F16 && dtype != DType::BF16)
+        return Error{ErrorCode::Unsupported, fmt::format("its value is the mean of the ranks' values, which {} has none of", nameOf(dtype))};
+    for (std::uint32_t rank = 0; rank < m_ranks; ++rank)
+        if (!group.parts.contains(rank) && !m_missing.contains(rank))
+            return Error{ErrorCode::Corrupt, fmt::format("its value is the mean of the ranks' values, and tensor-parallel rank {} of {} does not hold it", rank, m_ranks)};
+    return {};
+}
+
 // Refused where the parts differ in dtype or do not fit.
 Result<JoinedShape> RankJoin::shapeOf(const Group& group, const ShardRule& rule)
 {
@@ -105,7 +116,7 @@ Result<JoinedShape> RankJoin::shapeOf(const Group& group, const ShardRule& rule)
         }
     SHARDLENS_ASSIGN(JoinedShape joined, joinedShape(rule, shapes, m_facts));
     if (joined.division.kind == Division::Kind::Average && m_ranks > 1)
-        return Error{ErrorCode::Unsupported, "its value is the mean of the ranks' values, which is not read"};
+        SHARDLENS_TRY(checkMean(group, model.dtype));
     if (joined.division.kind == Division::Kind::Split && m_ranks > 1 && info(model.dtype).valuesPerBlock != 1)
         return Error{ErrorCode::Unsupported, fmt::format("{} is stored in blocks, which are not cut over ranks", nameOf(model.dtype))};
     return joined;

@@ -45,6 +45,7 @@ private:
     Status join(const Group& group);
     Result<JoinedShape> shapeOf(const Group& group, const ShardRule& rule);
     Result<ShardRule> ruleOf(const Group& group);
+    Status checkMean(const Group& group, DType dtype) const;
     void lose(const Group& group, const Error& error);
     void reportAbsent(const Group& group, TensorId tensor);
     Status addMissing(const Group& group, TensorId tensor, const JoinedShape& joined);

@@ -31,7 +31,8 @@ struct Role {
     std::string name; // "fp32 master", "module copy", "weight", "buffer", "exp_avg" …: the state as people call it
 };
 
-// How the pieces of a tensor combine where they overlap.
+// How the pieces of a tensor combine where they overlap. Average: the value is the mean over the tensor-parallel ranks among the holders; pieces of one rank
+// are replicas of each other.
 enum class Combine : std::uint8_t { Exclusive, Replicas, Average };
 
 struct Tensor {

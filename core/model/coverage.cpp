@@ -1,6 +1,9 @@
 #include "core/model/coverage.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
+#include <span>
 
 namespace shardlens {
 namespace {
@@ -12,13 +15,12 @@ struct Run {
 };
 
 // The runs of all pieces, ascending by begin, missing ones last among equals.
-std::vector<Run> sortedRuns(const Checkpoint& checkpoint, TensorId tensor, ShapeView units)
+std::vector<Run> sortedRuns(const Checkpoint& checkpoint, std::span<const PieceId> ids, ShapeView units)
 {
-    const PieceStore& pieces = checkpoint.pieces();
     std::vector<Run> runs;
-    runs.reserve(pieces.countOf(tensor));
-    for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row) {
-        const Piece piece = pieces.at(idAt<PieceId>(row));
+    runs.reserve(ids.size());
+    for (const PieceId id : ids) {
+        const Piece piece = checkpoint.pieces().at(id);
         const bool missing = checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing;
         if (const auto* flat = std::get_if<FlatRange>(&piece.region)) {
             if (!flat->empty())
@@ -70,18 +72,11 @@ private:
     std::size_t m_limit;
 };
 
-} // namespace
-
-Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit)
+// Adds what is not covered by `runs`, and what is more than once.
+void sweep(const std::vector<Run>& runs, std::uint64_t cells, std::size_t limit, Coverage& out)
 {
-    const Tensor& owner = checkpoint.tensor(tensor);
-    const Shape units = unitShape(owner.shape, owner.dtype);
-    const std::uint64_t cells = elementCount(units).value_or(0);
-    const std::vector<Run> runs = sortedRuns(checkpoint, tensor, units);
     std::vector<Run> missing;
     std::copy_if(runs.begin(), runs.end(), std::back_inserter(missing), [](const Run& run) { return run.missing; });
-
-    Coverage out;
     HoleList holes(out, std::move(missing), limit);
     std::uint64_t covered = 0;
     std::optional<Run> widest; // the present run that reaches furthest so far
@@ -101,6 +96,46 @@ Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t l
         }
     }
     holes.add({covered, cells});
+}
+
+std::optional<std::uint32_t> tensorRankOf(const Checkpoint& checkpoint, HolderId holder)
+{
+    for (const Holder::Coordinate& one : checkpoint.holder(holder).coordinates)
+        if (one.axis == Axis::Tp)
+            return one.index;
+    return std::nullopt;
+}
+
+} // namespace
+
+std::vector<std::vector<PieceId>> summandsOf(const Checkpoint& checkpoint, TensorId tensor)
+{
+    const PieceStore& pieces = checkpoint.pieces();
+    std::vector<PieceId> all;
+    all.reserve(pieces.countOf(tensor));
+    for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row)
+        all.push_back(idAt<PieceId>(row));
+    std::vector<std::vector<PieceId>> out;
+    if (checkpoint.tensor(tensor).combine != Combine::Average || all.empty()) {
+        out.push_back(std::move(all));
+        return out;
+    }
+    std::map<std::optional<std::uint32_t>, std::vector<PieceId>> byRank;
+    for (const PieceId id : all)
+        byRank[tensorRankOf(checkpoint, pieces.at(id).holder)].push_back(id);
+    for (auto& [rank, ids] : byRank)
+        out.push_back(std::move(ids));
+    return out;
+}
+
+Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit)
+{
+    const Tensor& owner = checkpoint.tensor(tensor);
+    const Shape units = unitShape(owner.shape, owner.dtype);
+    const std::uint64_t cells = elementCount(units).value_or(0);
+    Coverage out;
+    for (const std::vector<PieceId>& ids : summandsOf(checkpoint, tensor))
+        sweep(sortedRuns(checkpoint, ids, units), cells, limit, out);
     return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include "tests/core/layout/rank_parts.h"
 
+#include <array>
 #include <deque>
 #include <numeric>
 #include <random>
@@ -350,15 +351,85 @@ TEST(RankJoin, StatesFollowTheirParameterAndStayApart)
     EXPECT_THAT(numbersOf(joined, TensorId{1}).values, ElementsAre(10, 11));
 }
 
-TEST(RankJoin, MeansAreToldOfAndNotRead)
+TEST(RankJoin, MeansAreMadeAsTheConverterMakesThem)
 {
-    Joined join(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 2);
-    for (const std::uint32_t rank : {0u, 1u})
-        join.add(rank, "w", countingNumbers({2}, static_cast<float>(rank)));
+    std::mt19937 random(3);
+    std::uniform_real_distribution<float> any(-1e6f, 1e6f);
+    const std::size_t count = 40'000; // more than are read at a time
+    for (const std::uint32_t ranks : {2u, 3u, 7u}) {
+        Joined join(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, ranks);
+        std::vector<float> expected(count, 0.0f);
+        for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+            Numbers own{{count / 4, 4}, std::vector<float>(count)};
+            for (std::size_t i = 0; i < count; ++i)
+                expected[i] += own.values[i] = any(random);
+            join.add(rank, "w", own);
+            if (rank == 1)
+                join.add(rank, "w", own); // a replica of a part does not count twice
+        }
+        for (float& one : expected)
+            one /= static_cast<float>(ranks);
+        const CheckpointPtr joined = join.finish();
+        ASSERT_THAT(lostOf(*joined), IsEmpty());
+        EXPECT_EQ(joined->tensor(TensorId{0}).combine, Combine::Average);
+        const Numbers mean = numbersOf(joined, TensorId{0});
+        EXPECT_EQ(mean.shape, (Shape{count / 4, 4}));
+        EXPECT_EQ(mean.values, expected) << ranks;
+        const StreamSet streams(joined);
+        const auto reader = TensorReader::open(streams, TensorId{0});
+        ASSERT_TRUE(reader);
+        std::vector<float> middle(3);
+        ASSERT_TRUE(reader->readAt(17 * sizeof(float), std::as_writable_bytes(std::span(middle))).ok());
+        EXPECT_THAT(middle, ElementsAre(expected[17], expected[18], expected[19]));
+        EXPECT_EQ(coverageOf(*joined, TensorId{0}).overlappingPairs, 1u); // of the replica alone
+    }
+}
+
+TEST(RankJoin, AMeanOfSmallFloatsIsRoundedOnce)
+{
+    Joined join(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 3);
+    const std::array<std::uint16_t, 3> ones{0x3F80, 0x3F81, 0x3F81}; // 1, 1 + 2^-7 twice in BF16: the mean is nearer to 1 + 2^-7
+    for (std::uint32_t rank = 0; rank < 3; ++rank) {
+        PartFile file("rank" + std::to_string(rank));
+        CheckpointBuilder& builder = file.builder();
+        const TensorId tensor = builder.addTensor({builder.parameter("w"), builder.role(RoleKind::Weight, "weight"), DType::BF16, Combine::Exclusive, true, {1}});
+        ASSERT_TRUE(builder.addWhole(tensor, {builder.addInline(FileId{0}, std::as_bytes(std::span(&ones[rank], 1))), 0, builder.holder({}), {}}).ok());
+        join.add(rank, "w", file.finish(), tensor);
+    }
     const CheckpointPtr joined = join.finish();
-    EXPECT_TRUE(joined->tensors().empty());
-    ASSERT_EQ(joined->lostTensors().size(), 1u);
-    EXPECT_EQ(joined->lostTensors()[0].problem, "w: its value is the mean of the ranks' values, which is not read.");
+    const StreamSet streams(joined);
+    const auto reader = TensorReader::open(streams, TensorId{0});
+    ASSERT_TRUE(reader) << reader.error().text();
+    std::array<std::byte, 2> mean{};
+    ASSERT_TRUE(reader->readAt(0, mean).ok());
+    EXPECT_EQ(mean, (std::array{std::byte{0x81}, std::byte{0x3F}}));
+}
+
+TEST(RankJoin, AMeanNeedsEveryRank)
+{
+    Joined gone(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 3);
+    gone.add(0, "w", countingNumbers({2}));
+    gone.add(1, "w", countingNumbers({2}));
+    gone.missing(2);
+    const CheckpointPtr joined = gone.finish();
+    EXPECT_EQ(coverageOf(*joined, TensorId{0}).missingCells, 2u);
+    const StreamSet streams(joined);
+    const auto reader = TensorReader::open(streams, TensorId{0});
+    ASSERT_FALSE(reader);
+    EXPECT_THAT(reader.error().text(), HasSubstr("rank2 gone"));
+
+    Joined lacking(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 2);
+    lacking.add(1, "w", countingNumbers({2}));
+    EXPECT_THAT(lostOf(*lacking.finish()), ElementsAre("w: its value is the mean of the ranks' values, and tensor-parallel rank 0 of 2 does not hold it."));
+
+    Joined whole(rulesOf(R"({"pattern": "w", "ranks": "average"})"), {}, 2);
+    for (const std::uint32_t rank : {0u, 1u}) {
+        PartFile file("rank" + std::to_string(rank));
+        CheckpointBuilder& builder = file.builder();
+        const TensorId tensor = builder.addTensor({builder.parameter("w"), builder.role(RoleKind::Weight, "weight"), DType::I64, Combine::Exclusive, true, {1}});
+        whole.add(rank, "w", file.finish(), tensor);
+    }
+    EXPECT_THAT(lostOf(*whole.finish()), ElementsAre("w: its value is the mean of the ranks' values, which I64 has none of."));
 }
 
 } // namespace
