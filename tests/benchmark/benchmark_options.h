@@ -26,5 +26,7 @@ struct Options {
 [[nodiscard]] bool reportGrowth(const Options& options);        // "growth"
 [[nodiscard]] bool reportConsolidation(const Options& options); // "consolidation"
 [[nodiscard]] bool reportResharding(const Options& options);    // "resharding"
+[[nodiscard]] bool reportTensorParallel(const Options& options); // "tensor-parallel"
+[[nodiscard]] bool reportPipeline(const Options& options);      // "pipeline"
 
 } // namespace shardlens::benchmark

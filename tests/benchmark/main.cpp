@@ -20,7 +20,8 @@ struct Part {
 };
 
 constexpr Part kParts[] = {
-    {"start", reportStart}, {"opening", reportOpening}, {"growth", reportGrowth}, {"consolidation", reportConsolidation}, {"resharding", reportResharding}};
+    {"start", reportStart}, {"opening", reportOpening}, {"growth", reportGrowth}, {"consolidation", reportConsolidation}, {"resharding", reportResharding},
+    {"tensor-parallel", reportTensorParallel}, {"pipeline", reportPipeline}};
 
 // Sizes with which the whole report takes seconds: to see that it still works, not how fast.
 void makeQuick(Options& options)
@@ -65,14 +66,14 @@ int main(int argc, char** argv)
     bool quick = false;
     CLI::App app{"What Shardlens must reach, measured: ratios in one run, absolute times as goals."};
     app.add_option("--program", options.program, "The shardlens to be measured");
-    app.add_option("--folder", options.folder, "Where to write the big checkpoints (default: here); about five times the output is needed");
+    app.add_option("--folder", options.folder, "Where to write the big checkpoints (default: here); about nine times the output is needed");
     app.add_option("--output-bytes", options.outputBytes, "Bytes of the consolidated model");
     app.add_option("--ranks", options.ranks, "Ranks of the runs")->check(CLI::Range(1u, 1024u));
     app.add_option("--pairs", options.pairs, "Interleaved pairs of convert and cp")->check(CLI::Range(1u, 1000u));
     app.add_option("--tensors", options.tensors, "Tensors to open and list");
     app.add_option("--pieces", options.pieces, "Pieces to open");
     app.add_option("--sparse-factor", options.sparseFactor, "Also convert a sparse source this many times as large (10: writes 10 GB)");
-    app.add_option("--only", options.only, "start, opening, growth, consolidation, resharding");
+    app.add_option("--only", options.only, "start, opening, growth, consolidation, resharding, tensor-parallel, pipeline");
     app.add_flag("--quick", quick, "Small sizes: does the benchmark work?");
     CLI11_PARSE(app, argc, argv);
     if (quick)
