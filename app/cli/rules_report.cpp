@@ -125,8 +125,12 @@ void printModelRules(Console& console, const RuleSet& rules)
         tied.push_back(fmt::format("{} is a copy of {}", printable(one.copy), printable(one.original)));
     printLabelled(console, "tied", tied);
     if (rules.gating)
-        printLabelled(console, "gating", {fmt::format("{} is told by the rows of {} and the columns of {}", printable(rules.gating->fact), printable(rules.gating->rows.pattern()),
-                                                      printable(rules.gating->columns))});
+        printLabelled(console, "gating", {fmt::format("{} is told by the {} of {} and the {} of {}", printable(rules.gating->fact), rules.gating->transposed ? "columns" : "rows",
+                                                      printable(rules.gating->rows.pattern()), rules.gating->transposed ? "rows" : "columns", printable(rules.gating->columns))});
+    std::vector<std::string> measured;
+    for (const MeasuredFact& one : rules.measured)
+        measured.push_back(fmt::format("{} is dimension {} of {}", printable(one.fact), one.dim, printable(one.pattern.pattern())));
+    printLabelled(console, "measured", measured);
     std::vector<std::string> orders;
     for (const HeadOrder& one : rules.headOrders)
         orders.push_back(fmt::format("{} has {}", printable(one.of.pattern()), plural(one.parts, "part a head", "parts a head")));
@@ -203,7 +207,10 @@ void addModelRules(const RuleSet& rules, Json& out)
     out["tied"] = Json::array();
     for (const TiedRule& one : rules.tied)
         out["tied"].push_back(Json{{"copy", one.copy}, {"original", one.original}});
-    out["gating"] = rules.gating ? Json{{"fact", rules.gating->fact}, {"rows", rules.gating->rows.pattern()}, {"columns", rules.gating->columns}} : Json();
+    out["gating"] = rules.gating ? Json{{"fact", rules.gating->fact}, {"rows", rules.gating->rows.pattern()}, {"columns", rules.gating->columns}, {"transposed", rules.gating->transposed}} : Json();
+    out["measured"] = Json::array();
+    for (const MeasuredFact& one : rules.measured)
+        out["measured"].push_back(Json{{"fact", one.fact}, {"pattern", one.pattern.pattern()}, {"dim", one.dim}});
     out["head_orders"] = Json::array();
     for (const HeadOrder& one : rules.headOrders)
         out["head_orders"].push_back(Json{{"pattern", one.of.pattern()}, {"parts", one.parts}});

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<Format, 6> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
-     .reads = "the JSON list of SDLoaderFactory (type Megatron) with its mp_rank files, or a folder with one",
+     .reads = "the JSON list of SDLoaderFactory (Megatron, or an inference set: bloom, ds_model) with its files, or a folder with one",
      .writes = "the rank files of another tensor-parallel size, with their list",
      .hasModuleKey = true,
      .hasRules = true,

@@ -194,13 +194,33 @@ Status readTied(const Json& value, RuleSet& set)
 
 Status readGating(const Json& value, RuleSet& set)
 {
-    if (!value.is_object() || value.size() != 3 || !value.contains("fact") || !value.contains("rows") || !value.contains("columns"))
+    const bool isTransposed = value.is_object() && value.contains("transposed");
+    if (!value.is_object() || value.size() != (isTransposed ? 4 : 3) || !value.contains("fact") || !value.contains("rows") || !value.contains("columns"))
         return Error{ErrorCode::Refused, "an object with fact, rows and columns is needed"};
     SHARDLENS_ASSIGN(std::string fact, textOf(value["fact"]));
     SHARDLENS_ASSIGN(const std::string rows, textOf(value["rows"]));
     SHARDLENS_ASSIGN(std::string columns, textOf(value["columns"]));
     SHARDLENS_ASSIGN(Regex pattern, Regex::compile(rows));
-    set.gating = GatingProof{std::move(fact), std::move(pattern), std::move(columns)};
+    bool transposed = false;
+    if (isTransposed) {
+        SHARDLENS_ASSIGN(transposed, flagOf(value["transposed"]));
+    }
+    set.gating = GatingProof{std::move(fact), std::move(pattern), std::move(columns), transposed};
+    return {};
+}
+
+Status readMeasured(const Json& value, RuleSet& set)
+{
+    if (!value.is_object())
+        return ruleTypeError("an object", value);
+    for (const auto& [fact, where] : value.items()) {
+        if (!where.is_object() || where.size() != 2 || !where.contains("pattern") || !where.contains("dim"))
+            return Error{ErrorCode::Refused, fmt::format("{}: an object with pattern and dim is needed", printable(fact))};
+        SHARDLENS_ASSIGN(const std::string text, textOf(where["pattern"]));
+        SHARDLENS_ASSIGN(Regex pattern, Regex::compile(text));
+        SHARDLENS_ASSIGN(const std::uint64_t dim, numberOf(where["dim"], kMostDimensions));
+        set.measured.push_back({fact, std::move(pattern), static_cast<std::size_t>(dim)});
+    }
     return {};
 }
 
@@ -259,6 +279,8 @@ Status readSetMember(const std::string& name, const Json& value, bool isAnchored
         return readTied(value, set);
     } else if (name == "gating") {
         return readGating(value, set);
+    } else if (name == "measured") {
+        return readMeasured(value, set);
     } else if (name == "head_orders") {
         return readHeadOrders(value, set);
     } else {

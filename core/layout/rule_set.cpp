@@ -141,11 +141,23 @@ std::optional<GatingFound> findGating(const GatingProof& proof, const std::map<s
         const auto other = partner ? shapes.find(*partner) : shapes.end();
         if (other == shapes.end() || other->second.size() != 2)
             continue;
-        const std::uint64_t columns = other->second[1];
-        if (shape[0] == columns || shape[0] == 2 * columns)
-            return GatingFound{shape[0] != columns, name, other->first, shape[0], columns};
+        const std::uint64_t rows = shape[proof.transposed ? 1 : 0];
+        const std::uint64_t columns = other->second[proof.transposed ? 0 : 1];
+        if (rows == columns || rows == 2 * columns)
+            return GatingFound{rows != columns, name, other->first, rows, columns};
     }
     return std::nullopt;
+}
+
+void addFactsOfShapes(const RuleSet& set, const std::map<std::string, Shape, std::less<>>& shapes, Facts& facts)
+{
+    for (const MeasuredFact& one : set.measured) {
+        const auto found = std::find_if(shapes.begin(), shapes.end(), [&](const auto& named) { return one.dim < named.second.size() && one.pattern.search(named.first); });
+        if (found != shapes.end())
+            facts[one.fact] = std::to_string(found->second[one.dim]);
+    }
+    if (const auto found = set.gating ? findGating(*set.gating, shapes) : std::nullopt)
+        facts[set.gating->fact] = found->isGated ? "true" : "false";
 }
 
 Result<Division> divisionOf(const ShardRule& rule, ShapeView whole, std::uint32_t ranks, const Facts& facts)

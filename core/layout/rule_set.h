@@ -55,6 +55,14 @@ struct GatingProof {
     std::string fact;
     Regex rows;
     std::string columns;
+    bool transposed = false; // matrices are stored [in, out]: columns of the first, rows of the second
+};
+
+// A size that a shape says: of the first parameter that the pattern matches, in a rank's part; so of a dimension that is not cut.
+struct MeasuredFact {
+    std::string fact;
+    Regex pattern;
+    std::size_t dim = 0;
 };
 
 // Fused matrices whose rows old versions keep in another order than [head, part, element] (formats/megatron.md §5.4).
@@ -78,6 +86,7 @@ struct RuleSet {
     std::vector<StageRule> stages;
     std::vector<TiedRule> tied;
     std::optional<GatingProof> gating;
+    std::vector<MeasuredFact> measured;
     std::vector<HeadOrder> headOrders;
 
     // The rule for a name; nothing where none matches and there is no rule for the rest. Refused where two match and the first does not win.
@@ -100,13 +109,15 @@ struct JoinedShape {
 // What the shapes of a rank's parts prove.
 struct GatingFound {
     bool isGated = false;
-    std::string first;  // the matrix whose rows were counted
-    std::string second; // the one whose columns were
+    std::string first;  // the matrix whose rows were counted (columns where transposed)
+    std::string second; // the one whose columns were (rows)
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
 };
 // Nothing where no pair of names matches, or the numbers prove neither.
 [[nodiscard]] std::optional<GatingFound> findGating(const GatingProof& proof, const std::map<std::string, Shape, std::less<>>& shapes);
+// Adds the set's measured facts, and the gating's where the shapes prove it. `shapes` are those of a rank's parts.
+void addFactsOfShapes(const RuleSet& set, const std::map<std::string, Shape, std::less<>>& shapes, Facts& facts);
 
 // A rule file (resources/rules/README.md). Unknown members, wrong types and patterns that do not compile are refused by name.
 [[nodiscard]] Result<RuleSet> parseRules(std::string_view json, std::string origin);

@@ -88,6 +88,9 @@ Result<FactoryList> parseList(std::string_view json)
         out.version = version.get<double>();
     else if (!version.is_null())
         return needs("version", "a number or null");
+    for (const char* member : {"tp_size", "mp_size"}) // the second wins
+        if (document.contains(member) && document[member].is_number_unsigned() && document[member].get<std::uint64_t>() > 0)
+            out.degree = document[member].get<std::uint64_t>();
     if (document.contains("parallelization") && document["parallelization"].is_string())
         out.parallelization = document["parallelization"].get<std::string>();
     if (document.contains("base_dir") && document["base_dir"].is_string())

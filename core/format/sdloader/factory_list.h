@@ -18,6 +18,7 @@ struct FactoryList {
     std::vector<std::string> checkpoints;   // as written, relative to the list's folder or to baseDir
     std::vector<std::string> notParallel;   // Inference: the files that every rank loads
     std::optional<double> version;          // nothing: null, the files say
+    std::optional<std::uint64_t> degree;    // mp_size, else tp_size: Inference only
     std::string parallelization = "pp";
     std::string baseDir;
 };

@@ -141,8 +141,7 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     set.listName = nameOfPath(path);
     SHARDLENS_ASSIGN(set.list, readList(path));
     if (set.list.type == FactoryList::Type::Inference)
-        return Error{ErrorCode::Unsupported, fmt::format("{}: a tensor-parallel inference set of type {} is recognised, and reading it follows in a later version",
-                                                         printable(set.listName), printable(set.list.typeName))};
+        return Error{ErrorCode::Refused, fmt::format("{} lists an inference set (type {}), whose files are not for the SDLoader", printable(set.listName), printable(set.list.typeName))};
     set.rules = builtInRules(kDefaultRules);
     if (options.rules) {
         SHARDLENS_ASSIGN(set.rules, findRules(*options.rules));

@@ -1,6 +1,7 @@
 #include "core/format/sdloader/sdloader_format.h"
 
 #include "core/base/text.h"
+#include "core/format/sdloader/inference_set.h"
 #include "core/format/sdloader/rank_set.h"
 #include "core/format/target_file.h"
 #include "core/layout/selection.h"
@@ -171,6 +172,10 @@ Match probe(const Candidate& candidate)
 
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
+    SHARDLENS_ASSIGN(const std::string path, listOf(candidate));
+    SHARDLENS_ASSIGN(const FactoryList list, readList(path));
+    if (list.type == FactoryList::Type::Inference)
+        return openInferenceSet(candidate, path, list, options, job);
     SHARDLENS_ASSIGN(auto set, readRankSet(candidate, options, job));
     return std::move(set->builder).finish();
 }

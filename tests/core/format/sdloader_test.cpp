@@ -270,12 +270,110 @@ TEST_F(SdloaderFiles, NamesOfAnotherFamilyAreSaid)
     EXPECT_EQ(floatsOf(*own, "model.q_proj.weight").size(), 8u);
 }
 
-TEST_F(SdloaderFiles, InferenceListsAreRecognised)
+// formats/deepspeed.md §18: two ranks, each in two files; attention of hidden size 2, an MLP of 4.
+class InferenceFiles : public testing::Test {
+protected:
+    void SetUp() override
+    {
+        for (const int rank : {0, 1}) {
+            const auto base = static_cast<float>(100 * rank);
+            part(rank, 0, {{"h.0.attention.attn_qkvw", {2, 3}, {base, base + 1, base + 2, base + 10, base + 11, base + 12}}, {"h.0.attention.attn_qkvb", {3}, {base, base + 1, base + 2}},
+                           {"h.0.attention.attn_ow", {1, 2}, {base, base + 1}}});
+            part(rank, 1, {{"h.0.mlp.inter_w", {2, 2}, {base, base + 1, base + 10, base + 11}}, {"h.0.mlp.output_w", {2, 2}, {base, base + 1, base + 2, base + 3}}, {"h.0.norm_w", {2}, {5, 6}}});
+        }
+        writeRankFile(m_folder.file("non-tp.pt"), "", {{"wte.weight", {3, 2}, {1, 2, 3, 4, 5, 6}}});
+    }
+    void part(int rank, int number, const std::vector<TestTensor>& tensors, std::vector<std::pair<std::string, Py>> extras = {}) const
+    {
+        writeRankFile(m_folder.file("tp_0" + std::to_string(rank) + "_0" + std::to_string(number) + ".pt"), "", tensors, std::move(extras));
+    }
+    [[nodiscard]] std::string list(const std::string& more = R"("tp_size": 2, "base_dir": "/where/it/was/saved")", const std::string& tp = R"("tp_00_00.pt", "tp_01_00.pt", "tp_00_01.pt", "tp_01_01.pt")") const
+    {
+        writeText(m_folder.file("ds_inference_config.json"),
+                  R"({"type": "ds_model", "version": 1.0, "parallelization": "tp", "checkpoints": {"non_tp": ["non-tp.pt"], "tp": [)" + tp + "]}, " + more + "}");
+        return m_folder.path().string();
+    }
+
+    TemporaryFolder m_folder;
+};
+
+TEST_F(InferenceFiles, AreOneModel)
 {
-    writeText(m_folder.file("list.json"), R"({"type": "ds_model", "version": 1.0, "checkpoints": {"tp": ["tp_00_00.pt"], "non_tp": ["non-tp.pt"]}})");
-    const auto opened = open(m_folder.file("list.json"));
+    const auto opened = openPath(list());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    EXPECT_EQ((*opened)->formatTitle(), "DeepSpeed inference set");
+    EXPECT_THAT(floatsOf(*opened, "h.0.attention.attn_qkvw"), ElementsAre(0, 100, 1, 101, 2, 102, 10, 110, 11, 111, 12, 112));
+    EXPECT_THAT(floatsOf(*opened, "h.0.attention.attn_qkvb"), ElementsAre(0, 100, 1, 101, 2, 102));
+    EXPECT_THAT(floatsOf(*opened, "h.0.attention.attn_ow"), ElementsAre(0, 1, 100, 101));
+    EXPECT_THAT(floatsOf(*opened, "h.0.mlp.inter_w"), ElementsAre(0, 1, 100, 101, 10, 11, 110, 111));
+    EXPECT_THAT(floatsOf(*opened, "h.0.mlp.output_w"), ElementsAre(0, 1, 2, 3, 100, 101, 102, 103));
+    EXPECT_THAT(floatsOf(*opened, "h.0.norm_w"), ElementsAre(5, 6));
+    EXPECT_THAT(floatsOf(*opened, "wte.weight"), ElementsAre(1, 2, 3, 4, 5, 6));
+    TargetOptions options;
+    JobContext job;
+    const auto target = formatById("sdloader")->layOut(*opened, options, job);
+    ASSERT_FALSE(target);
+    EXPECT_EQ(target.error().text(), "ds_inference_config.json lists an inference set (type ds_model), whose files are not for the SDLoader");
+}
+
+TEST_F(InferenceFiles, AGatedMlpIsCutHalfByHalf)
+{
+    for (const int rank : {0, 1}) {
+        const auto base = static_cast<float>(100 * rank);
+        part(rank, 1, {{"h.0.mlp.inter_w", {2, 2}, {base, base + 1, base + 10, base + 11}}, {"h.0.mlp.inter_b", {2}, {base, base + 1}}, {"h.0.mlp.output_w", {1, 2}, {base, base + 1}}});
+    }
+    const auto opened = openPath(list());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(floatsOf(*opened, "h.0.mlp.inter_w"), ElementsAre(0, 100, 1, 101, 10, 110, 11, 111));
+    EXPECT_THAT(floatsOf(*opened, "h.0.mlp.inter_b"), ElementsAre(0, 100, 1, 101));
+}
+
+TEST_F(InferenceFiles, WhatTheShapesDoNotSayIsLostByName)
+{
+    for (const int rank : {0, 1}) // fewer heads of k and v than of q: 2 + 2·1 columns of hidden size 2
+        part(rank, 0, {{"h.0.attention.attn_qkvw", {2, 2}, {1, 2, 3, 4}}, {"h.0.attention.attn_qw", {2, 2}, {1, 2, 3, 4}}});
+    const auto opened = openPath(list());
+    ASSERT_TRUE(opened) << opened.error().text();
+    ASSERT_EQ((*opened)->lostTensors().size(), 2u);
+    EXPECT_THAT((*opened)->lostTensors()[0].problem, HasSubstr("h.0.attention.attn_qkvw: "));
+    EXPECT_THAT((*opened)->lostTensors()[1].problem, HasSubstr("h.0.attention.attn_qw: no tensor-parallel rule of deepspeed-inference matches it"));
+}
+
+TEST_F(InferenceFiles, MissingFilesAreSaid)
+{
+    std::filesystem::remove(m_folder.file("tp_01_01.pt"));
+    std::filesystem::remove(m_folder.file("non-tp.pt"));
+    auto opened = openPath(list());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), ElementsAre("missing-file: tp_01_01.pt is not there, and ds_inference_config.json names it.",
+                                                  "missing-file: non-tp.pt is not there, and ds_inference_config.json names it."));
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "h.0.mlp.output_w")).shape, (Shape{4, 2}));
+    opened = openPath(list(R"("tp_size": 3)"));
     ASSERT_FALSE(opened);
-    EXPECT_THAT(opened.error().text(), HasSubstr("ds_model"));
+    EXPECT_THAT(opened.error().text(), HasSubstr("ds_inference_config.json names 4 files for 3 tensor-parallel ranks: each needs as many as the others"));
+    opened = openPath(list(R"("tp_size": 1)", R"("gone.pt")"));
+    ASSERT_FALSE(opened);
+    EXPECT_THAT(opened.error().text(), HasSubstr("none of the files that ds_inference_config.json names can be read"));
+}
+
+TEST_F(InferenceFiles, Int8WeightsAreRefusedByName)
+{
+    const Py pair{std::vector<Py>{Py{Py::Tensor{"CharStorage", 0, 2, 0, {2}, {1}}}, Py{Py::Tensor{"FloatStorage", 1, 1, 0, {1}, {1}}}}};
+    test::writeTorchFile(m_folder.file("tp_00_00.pt"), test::pyDict({{"h.0.attention.attn_ow", pair}}), {{2, [](std::uint64_t, std::span<std::byte>) {}}, {4, [](std::uint64_t, std::span<std::byte>) {}}});
+    const auto opened = openPath(list());
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code(), ErrorCode::Unsupported);
+    EXPECT_THAT(opened.error().text(), HasSubstr("tp_00_00.pt: h.0.attention.attn_ow is an int8 weight with scales of its own rank"));
+}
+
+TEST_F(InferenceFiles, FilesOfAWholeModelAreItsParts)
+{
+    writeText(m_folder.file("list.json"), R"({"type": "BLOOM", "version": null, "checkpoints": ["tp_00_00.pt", "non-tp.pt"]})");
+    const auto opened = openPath(m_folder.file("list.json"));
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(floatsOf(*opened, "h.0.attention.attn_ow"), ElementsAre(0, 1));
+    EXPECT_THAT(floatsOf(*opened, "wte.weight"), ElementsAre(1, 2, 3, 4, 5, 6));
 }
 
 } // namespace
