@@ -63,7 +63,7 @@ Status addOptimizer(Run& run, ModuleNames& names)
     switch (run.stage) {
     case Stage::None: {
         auto named = addStage0Optimizer(run, names);
-        const bool isInLayers = run.model.root().find("module").isNone() && !run.folder.layers.empty();
+        const bool isInLayers = run.module().isNone() && !run.folder.layers.empty();
         if (!named && isInLayers && named.error().code() != ErrorCode::Cancelled) { // its masters would be named by the module's copies
             run.find(Severity::Info, "optimizer-not-read", fmt::format("The optimizer in {} is not shown: {}.", run.builder.file(run.model.id).name, named.error().text()), run.model.id);
             return {};

@@ -1,5 +1,6 @@
 #include "core/format/deepspeed/folder.h"
 
+#include "core/base/checked.h"
 #include "core/base/text.h"
 #include "core/io/byte_source.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kMaxLatestBytes = 4096;
 constexpr std::size_t kMaxTagsLookedAt = 200;
+constexpr std::uint64_t kMaxModelRank = 1u << 14;
 
 std::string stripped(std::string text)
 {
@@ -91,12 +93,9 @@ Result<std::string> chooseTag(const Candidate& root, const OpenOptions& options)
                                                  plural(tags.size(), "checkpoint", "checkpoints"), choices(tags))};
 }
 
-// Layouts that are recognised and not read yet, in words.
+// Layouts that are recognised and not read, in words.
 Status refuseOtherLayouts(const Candidate& folder)
 {
-    const auto follows = [](const std::string& what) {
-        return Error{ErrorCode::Unsupported, what + ": recognised, and reading it follows in a later version"};
-    };
     for (const DirectoryEntry& entry : folder.entries) {
         if (entry.isFolder && entry.name == "offloaded_tensors")
             return Error{ErrorCode::Unsupported, "optimizer states offloaded to NVMe (offloaded_tensors/) are not in the rank files; "
@@ -105,7 +104,7 @@ Status refuseOtherLayouts(const Candidate& folder)
         if (!name)
             continue;
         switch (name->kind) {
-        case FileKind::Inference: return follows("a tensor-parallel inference set (ds_inference_config.json)");
+        case FileKind::Inference: return Error{ErrorCode::Corrupt, "ds_inference_config.json is no list of an inference set: JSON with type, checkpoints and version"};
         case FileKind::Fragment: return Error{ErrorCode::Unsupported, fmt::format("{} is a fragment of the parallel FastPersist writer, which is not read", printable(entry.name))};
         case FileKind::Model:
         case FileKind::ModelStage3:
@@ -159,6 +158,16 @@ Status addLayer(TagFolder& out, const std::string& entry, const FileName& name)
     return {};
 }
 
+// Tensor-parallel ranks that names by stage speak of; nothing where no model file is named so.
+std::optional<std::uint32_t> stageDegreeOf(const Candidate& folder)
+{
+    std::optional<std::uint32_t> out;
+    for (const DirectoryEntry& entry : folder.entries)
+        if (const auto name = entry.isFolder ? std::nullopt : classify(entry.name); name && name->pipe)
+            out = std::max(out.value_or(1), name->model.value_or(0) + 1);
+    return out;
+}
+
 Result<TagFolder> listTag(const Candidate& folder, std::uint32_t mpRank)
 {
     SHARDLENS_TRY(refuseOtherLayouts(folder));
@@ -168,11 +177,18 @@ Result<TagFolder> listTag(const Candidate& folder, std::uint32_t mpRank)
     out.root = folder.path;
     out.tag = folder.name();
     out.isUniversal = looksUniversal(folder.entries);
+    out.stageDegree = stageDegreeOf(folder);
     std::map<std::string, std::map<std::uint32_t, std::string>> optimizers;
     for (const DirectoryEntry& entry : folder.entries) {
-        const auto name = entry.isFolder ? std::nullopt : classify(entry.name);
+        auto name = entry.isFolder ? std::nullopt : classify(entry.name);
         if (!name)
             continue;
+        if (name->pipe) {
+            const auto number = checkedMul(std::uint64_t{*name->pipe}, std::uint64_t{*out.stageDegree});
+            if (!number || *number + name->model.value_or(0) > kMaxModelRank)
+                return Error{ErrorCode::LimitExceeded, fmt::format("{}: at most {} model-parallel ranks are read", printable(entry.name), groupedText(kMaxModelRank))};
+            name->mpRank = static_cast<std::uint32_t>(*number) + name->model.value_or(0);
+        }
         if (out.isUniversal && name->mpRank != 0) {
             const bool isModel = name->kind == FileKind::Model || (name->kind == FileKind::ModelStage3 && name->dpRank == 0);
             if (isModel)
@@ -204,6 +220,14 @@ Result<Candidate> parentOf(const Candidate& file)
 }
 
 } // namespace
+
+std::string modelRankName(const TagFolder& folder, std::uint32_t mpRank)
+{
+    if (!folder.stageDegree)
+        return fmt::format("mp_rank_{:02d}", mpRank);
+    const std::uint32_t tp = *folder.stageDegree;
+    return tp == 1 ? fmt::format("module-pipe_{:02d}", mpRank) : fmt::format("module-pipe_{:02d}-model_{:02d}", mpRank / tp, mpRank % tp);
+}
 
 bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries)
 {

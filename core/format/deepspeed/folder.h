@@ -25,6 +25,7 @@ struct TagFolder {
     std::set<std::uint32_t> mpRanks; // of all files
     std::map<std::uint32_t, std::map<std::uint32_t, std::string>> layers; // files of pipeline layers: by number, by tensor-parallel rank (0 without a model axis)
     bool hasModelAxis = false;       // their names say the tensor-parallel rank
+    std::optional<std::uint32_t> stageDegree; // model files are named by stage and tensor-parallel rank (module-pipe_XX): how many of the latter
     std::string path;
     std::string root;     // the folder with `latest`; the tag folder itself where it was opened directly
     std::string tag;
@@ -39,6 +40,9 @@ struct TagFolder {
     std::vector<std::string> otherModels;                // of such a folder: model files of the further model-parallel ranks
     std::vector<Finding> findings; // two saves overlaid, …
 };
+
+// What the names of a model-parallel rank's files say of it: "mp_rank_03", or "module-pipe_01-model_01".
+[[nodiscard]] std::string modelRankName(const TagFolder& folder, std::uint32_t mpRank);
 
 // Whether names in a listing are those of a tag folder.
 [[nodiscard]] bool looksLikeTagFolder(const std::vector<DirectoryEntry>& entries);

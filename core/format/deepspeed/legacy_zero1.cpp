@@ -51,7 +51,7 @@ void recoverLegacyShapes(Run& run)
     ParameterGroup all;
     std::set<std::pair<std::size_t, std::uint64_t>> seen;
     std::uint64_t total = 0;
-    const pickle::Value module = run.model.root().find("module");
+    const pickle::Value module = run.module();
     for (std::size_t i = 0; i < module.size(); ++i) {
         const std::string name(module.keyAt(i).asText().value_or(""));
         const auto tensor = TorchFile::isTensor(module.valueAt(i)) ? run.model.torch->tensorOf(module.valueAt(i)) : Result<TorchTensor>(Error{ErrorCode::Corrupt, ""});

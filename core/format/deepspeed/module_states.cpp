@@ -16,7 +16,7 @@ constexpr std::string_view kGateMarker = ".deepspeed_moe.gate.";
 // Names that lie on the same memory with the same shape: the later is an alias of the first (formats/deepspeed.md §8).
 void deriveAliases(Run& run, ModuleNames& names)
 {
-    const pickle::Value module = run.model.root().find("module");
+    const pickle::Value module = run.module();
     std::map<std::tuple<std::size_t, std::uint64_t, Shape>, std::string> firstAt;
     for (std::size_t i = 0; i < module.size(); ++i) {
         const std::string name(module.keyAt(i).asText().value_or(""));
@@ -81,7 +81,7 @@ ModuleNames moduleNames(Run& run)
 
 void registerParameters(Run& run, const ModuleNames& names)
 {
-    const pickle::Value module = run.model.root().find("module");
+    const pickle::Value module = run.module();
     for (std::size_t i = 0; i < module.size(); ++i) {
         const auto name = module.keyAt(i).asText();
         if (!name || names.aliases.contains(*name))
@@ -97,7 +97,7 @@ Status addModule(Run& run, const ModuleNames& names)
 {
     if (!run.model.torch)
         return {};
-    const pickle::Value module = run.model.root().find("module");
+    const pickle::Value module = run.module();
     if (module.isNone() && !run.folder.layers.empty())
         return {}; // in files of its layers
     if (module.isNone())

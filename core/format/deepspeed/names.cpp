@@ -54,6 +54,25 @@ std::optional<FileName> modelFile(std::string_view name)
     return std::nullopt;
 }
 
+// What PipelineModule.ckpt_prefix begins a name with: the coordinates without the data axis. It says nothing of how the name goes on.
+std::optional<FileName> stageFile(std::string_view name)
+{
+    NameScanner scan(name);
+    FileName out{FileKind::Model, "", 0, 0};
+    std::uint32_t number = 0;
+    if (!scan.literal("module-pipe_") || !scan.number(number, 2))
+        return std::nullopt;
+    out.pipe = number;
+    if (scan.literal("-model_")) {
+        if (!scan.number(number, 2))
+            return std::nullopt;
+        out.model = number;
+    }
+    if (!scan.literal("_model_states"))
+        (void)scan.literal("-model_states");
+    return scan.left() == ".pt" ? std::optional(out) : std::nullopt;
+}
+
 std::optional<FileName> zeroFile(std::string_view name)
 {
     NameScanner scan(name);
@@ -114,7 +133,7 @@ std::optional<FileName> classify(std::string_view name)
 {
     if (name == "ds_inference_config.json")
         return FileName{FileKind::Inference, "", 0, 0};
-    for (const auto& reader : {modelFile, zeroFile, expertFile, moeOptimizerFile, pipelineFile})
+    for (const auto& reader : {modelFile, stageFile, zeroFile, expertFile, moeOptimizerFile, pipelineFile})
         if (auto out = reader(name))
             return out;
     return std::nullopt;

@@ -16,11 +16,6 @@ using pickle::Value;
 
 constexpr std::uint32_t kMostModelRanks = 1u << 14;
 
-std::string modelFileName(std::uint32_t mpRank)
-{
-    return fmt::format("mp_rank_{:02d}_model_states.pt", mpRank);
-}
-
 // A universal checkpoint: one run of whole tensors, and degrees for its layer files.
 Status openUniversal(ParallelRun& run, const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
@@ -51,6 +46,8 @@ Status readDegrees(ParallelRun& run, std::uint32_t mpRanks)
     const auto tp = countOf(sizes.find("tp_degree"));
     if (tp && *tp > 0 && mpRanks % *tp == 0) {
         run.tp = static_cast<std::uint32_t>(*tp);
+    } else if (run.folder.stageDegree) {
+        run.tp = *run.folder.stageDegree;
     } else if (!run.folder.layers.empty()) {
         run.tp = 1;
         for (const auto& [index, files] : run.folder.layers)
@@ -76,13 +73,14 @@ std::uint32_t rankCount(const TagFolder& folder, const std::vector<ParallelRank>
 
 void addMissingRank(ParallelRun& run, ParallelRank& rank, std::uint32_t mpRank, const Error& error)
 {
-    File row = missingFile(run.folder.path + "/" + modelFileName(mpRank), modelFileName(mpRank));
+    const std::string name = modelRankName(run.folder, mpRank);
+    File row = missingFile(fmt::format("{}/{}_model_states.pt", run.folder.path, name), name + "_model_states.pt");
     const bool isMissing = error.code() == ErrorCode::NotFound;
     if (!isMissing)
         row.state = File::State::Unreadable;
     rank.missing = run.builder.addFile(std::move(row));
     run.builder.addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
-                            fmt::format("Model-parallel rank {} (mp_rank_{:02d}) cannot be read: {}. Its parameters are missing.", mpRank, mpRank, error.text()), kNoTensor, rank.missing,
+                            fmt::format("Model-parallel rank {} ({}) cannot be read: {}. Its parameters are missing.", mpRank, name, error.text()), kNoTensor, rank.missing,
                             std::nullopt});
 }
 
@@ -130,18 +128,18 @@ std::string layerFileName(const ParallelRun& run, std::uint32_t index, std::uint
     return run.folder.hasModelAxis ? fmt::format("layer_{:02d}-model_{:02d}-model_states.pt", index, model) : fmt::format("layer_{:02d}-model_states.pt", index);
 }
 
-// Layer numbers that some rank's param_shapes or buffer_names speak of: each has a file.
-std::set<std::uint32_t> namedLayers(const ParallelRun& run)
+// Layer numbers that some rank's param_shapes or buffer_names speak of, with the stages of these ranks: each has a file.
+std::map<std::uint32_t, std::set<std::uint32_t>> namedLayers(const ParallelRun& run)
 {
-    std::set<std::uint32_t> out;
-    const auto take = [&](std::string_view name) {
-        const std::size_t dot = name.find('.');
-        if (dot != std::string_view::npos && dot > 0 && dot < 9 && name.substr(0, dot).find_first_not_of("0123456789") == std::string_view::npos)
-            out.insert(static_cast<std::uint32_t>(std::stoul(std::string(name.substr(0, dot)))));
-    };
+    std::map<std::uint32_t, std::set<std::uint32_t>> out;
     for (const ParallelRank& rank : run.ranks) {
         if (!rank.opened.run)
             continue;
+        const auto take = [&](std::string_view name) {
+            const std::size_t dot = name.find('.');
+            if (dot != std::string_view::npos && dot > 0 && dot < 9 && name.substr(0, dot).find_first_not_of("0123456789") == std::string_view::npos)
+                out[static_cast<std::uint32_t>(std::stoul(std::string(name.substr(0, dot))))].insert(rank.pipe);
+        };
         for (const ParameterGroup& group : rank.opened.run->groups)
             for (const ParameterShape& parameter : group)
                 take(parameter.name);
@@ -184,7 +182,10 @@ Status openLayers(ParallelRun& run, JobContext& job)
 {
     if (run.folder.layers.empty())
         return {};
-    std::set<std::uint32_t> indices = run.isUniversal ? std::set<std::uint32_t>() : namedLayers(run); // DeepSpeed's converter copies none
+    std::set<std::uint32_t> indices;
+    if (!run.isUniversal) // DeepSpeed's converter copies none
+        for (const auto& [index, stages] : namedLayers(run))
+            indices.insert(index);
     for (const auto& [index, files] : run.folder.layers)
         indices.insert(index);
     for (const std::uint32_t index : indices)
@@ -276,11 +277,15 @@ void importAll(ParallelRun& run)
                 row.rank = (rank.pipe * run.dp + *row.rank) * run.tp + rank.model; // formats/deepspeed.md §11.2
         }
     }
+    const auto stagesOf = namedLayers(run);
     for (LayerFile& layer : run.layers) {
         if (!layer.content.checkpoint)
             continue;
         layer.id = idAt<FileId>(run.builder.fileCount());
-        layer.import = &run.imports.emplace_back(run.builder, *layer.content.checkpoint, std::vector<Holder::Coordinate>{{Axis::Tp, layer.model}});
+        std::vector<Holder::Coordinate> holders{{Axis::Tp, layer.model}};
+        if (const auto stages = stagesOf.find(layer.index); stages != stagesOf.end() && stages->second.size() == 1 && !run.isUniversal)
+            holders.push_back({Axis::Pp, *stages->second.begin()});
+        layer.import = &run.imports.emplace_back(run.builder, *layer.content.checkpoint, holders);
         run.builder.file(layer.id).holds = plural(layer.content.values.size(), "tensor", "tensors");
         layer.import->addFindings([](TensorId) { return kNoTensor; });
     }

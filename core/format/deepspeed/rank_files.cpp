@@ -82,6 +82,14 @@ Status openOptimizers(Run& run, JobContext& job)
     return {};
 }
 
+bool isStateDict(pickle::Value value)
+{
+    bool hasTensor = false;
+    for (std::size_t i = 0; i < value.size(); ++i)
+        hasTensor = hasTensor || (value.keyAt(i).asText() && TorchFile::isTensor(value.valueAt(i)));
+    return hasTensor;
+}
+
 void findLateFiles(Run& run)
 {
     std::vector<std::int64_t> times;
@@ -183,6 +191,7 @@ Status openRankFiles(Run& run, JobContext& job)
     SHARDLENS_TRY(openOptimizers(run, job));
     if (!run.folder.model.empty())
         run.model = openRankFile(run, run.folder.model, 0);
+    run.isModuleAlone = run.folder.stageDegree && run.model.root().isMapping() && !run.model.root().find("module") && isStateDict(run.model.root());
     const bool stage3 = run.folder.model.empty() && (!run.folder.stage3Models.empty() || run.firstOptimizer());
     run.world = worldOf(run, std::max(run.folder.optimizers.size(), run.folder.stage3Models.size()));
     const bool isZero3File = run.firstOptimizer() && run.optimizerState(*run.firstOptimizer()).find("fp32_flat_groups");
@@ -195,7 +204,7 @@ Status openRankFiles(Run& run, JobContext& job)
     }
     if (!run.model.torch) {
         const std::string name = stage3 && !run.folder.stage3Models.empty() ? fmt::format("zero_pp_rank_0_mp_rank_{:02d}_model_states.pt", run.folder.mpRank)
-                                                                                  : fmt::format("mp_rank_{:02d}_model_states.pt", run.folder.mpRank);
+                                                                                  : modelRankName(run.folder, run.folder.mpRank) + "_model_states.pt";
         const bool isThere = !run.folder.model.empty() || !run.folder.stage3Models.empty();
         return Error{isThere ? ErrorCode::Corrupt : ErrorCode::NotFound,
                      fmt::format("{} {}; the names and shapes of the parameters lie only there", name, isThere ? "cannot be read" : "is not in the folder")};

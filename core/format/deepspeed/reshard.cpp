@@ -127,6 +127,11 @@ Error nothingToResume(const std::string& why)
     return {ErrorCode::Refused, fmt::format("{}: there is nothing to resume from", why)};
 }
 
+Error moduleAlone(const Run& run)
+{
+    return nothingToResume(fmt::format("{} is a state dict of the module alone", printable(run.model.name)));
+}
+
 Result<Stage> targetStage(const Run& run, const TargetOptions& options)
 {
     const std::uint64_t number = options.zeroStage.value_or(static_cast<std::uint32_t>(numberOf(run.stage)));
@@ -182,6 +187,8 @@ Result<std::unique_ptr<ReshardSource>> readForResuming(const CheckpointPtr& sour
     auto out = std::make_unique<ReshardSource>();
     SHARDLENS_ASSIGN(out->read, readRun(candidate, {}, job));
     Run& run = *out->read.run;
+    if (run.isModuleAlone)
+        return moduleAlone(run);
     SHARDLENS_TRY(checkSource(run, options));
     SHARDLENS_TRY(checkOrder(run, *source));
     Reshard& reshard = out->reshard;

@@ -49,6 +49,8 @@ struct ReshardSource {
 [[nodiscard]] Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source, const TargetOptions& options, JobContext& job);
 
 [[nodiscard]] Error nothingToResume(const std::string& why);
+// … of a run whose model file is no more than the module (Run::isModuleAlone).
+[[nodiscard]] Error moduleAlone(const Run& run);
 // Refused: runs that are no ZeRO run of stages 1 to 3 with all optimizer files.
 Status checkSource(Run& run, const TargetOptions& options);
 [[nodiscard]] Result<Stage> targetStage(const Run& run, const TargetOptions& options);

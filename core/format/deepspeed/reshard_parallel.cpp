@@ -26,11 +26,13 @@ Status checkRanks(const ParallelRun& parallel, const TargetOptions& options)
     const Stage stage = parallel.firstRun()->stage;
     for (const ParallelRank& rank : parallel.ranks) {
         Run& run = *rank.opened.run;
+        if (run.isModuleAlone)
+            return moduleAlone(run);
         if (run.stage != stage || run.world != parallel.dp)
             return Error{ErrorCode::Corrupt, "its model-parallel ranks are not of one run: they differ in ZeRO stage or number of data-parallel ranks"};
         if (run.expertRanks)
             return Error{ErrorCode::Unsupported, "a mixture of experts on several model-parallel ranks, which is not cut anew"};
-        if (run.stage == Stage::None && run.model.root().find("module").isNone())
+        if (run.stage == Stage::None && run.module().isNone())
             continue; // a pipeline without ZeRO
         if (options.select == Select::Module)
             continue;
@@ -235,7 +237,7 @@ std::string degreesText(std::uint32_t pp, std::uint32_t dp, std::uint32_t tp)
     return fmt::format("pipeline {} x data {} x tensor {}", pp, dp, tp);
 }
 
-void addParallelNotes(const ReshardSource& prepared, const TargetOptions& options, const StageMap& stages, std::uint32_t pp, std::uint32_t tp, Target& out)
+void addParallelNotes(const ReshardSource& prepared, const Checkpoint& source, const TargetOptions& options, const StageMap& stages, std::uint32_t pp, std::uint32_t tp, Target& out)
 {
     using Kind = TargetNote::Kind;
     const ParallelRun& parallel = *prepared.parallel;
@@ -243,6 +245,10 @@ void addParallelNotes(const ReshardSource& prepared, const TargetOptions& option
                                                           parallel.tp > 1 || tp > 1 ? fmt::format(", by the rules {}", printable(parallel.rules.id)) : "")});
     for (const std::string& note : stages.notes())
         out.notes.push_back({Kind::Info, "Pipeline", note});
+    const auto isMean = [&](const Tensor& tensor) { return tensor.combine == Combine::Average; };
+    if (const auto means = std::count_if(source.tensors().begin(), source.tensors().end(), isMean); means > 0)
+        out.notes.push_back({Kind::Warning, "Averages", fmt::format("The rules say that {} of the tensor-parallel ranks are averaged: every rank of the result gets the mean, as universal loading gives it.",
+                                                                    plural(static_cast<std::uint64_t>(means), "tensor", "tensors"))});
     if (options.select == Select::Module)
         out.notes.push_back({Kind::Dropped, "Optimizer state", "Only the module's files are written: load them without optimizer states."});
     else if (prepared.reshard.stage == Stage::None)
@@ -331,7 +337,7 @@ Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source,
     SHARDLENS_TRY(writer.cut(job));
     SHARDLENS_TRY(writer.write(job, out));
     addParallelResults(prepared, source, options.select == Select::Module, out);
-    addParallelNotes(prepared, options, stages, pp, tp, out);
+    addParallelNotes(prepared, source, options, stages, pp, tp, out);
     using Kind = TargetNote::Kind;
     if (!writer.random().empty())
         out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joinedText(writer.random()))});

@@ -47,6 +47,7 @@ private:
     Status addModels();
     Status addOptimizer();
     Status addParameter(const TrainedGroup& group, const TrainedParameter& parameter, const UniversalRules& rules);
+    Result<Value> subParameterShape(FileMaker& maker, Value row, ShapeView shape);
     Status addVector(const std::string& file, TensorId tensor, const UniversalDivision& division);
     Status addScalar(const std::string& file, const TrainedState& state);
     Result<Value> scalarOf(FileMaker& maker, const TrainedState& state);
@@ -95,6 +96,30 @@ Status UniversalWriter::addModels()
     return {};
 }
 
+// SubparamShape, as loading takes it: the widths along the dimension that is cut, and its patterns (§14.1).
+Result<Value> UniversalWriter::subParameterShape(FileMaker& maker, Value row, ShapeView shape)
+{
+    SHARDLENS_ASSIGN(const SubParameterExtents extents, subParameterExtents(row, shape));
+    pickle::GraphBuilder& graph = maker.graph();
+    std::vector<Value> dims;
+    for (std::size_t i = 0; i < extents.other.size(); ++i) {
+        std::vector<Value> widths;
+        for (std::size_t k = 0; i == extents.dim && k < extents.widths.size(); ++k)
+            widths.push_back(graph.integer(static_cast<std::int64_t>(extents.widths[k])));
+        dims.push_back(i == extents.dim ? graph.tuple(widths) : graph.integer(extents.other[i]));
+    }
+    const Value patterns = graph.list();
+    for (std::size_t i = 0; i < row.find("patterns").size(); ++i)
+        graph.append(patterns, graph.text(row.find("patterns").at(i).asText().value_or("")));
+    const Value state = graph.dict();
+    graph.set(state, "patterns", patterns);
+    graph.set(state, "shape", graph.tuple(dims));
+    graph.set(state, "partition_dim", graph.integer(static_cast<std::int64_t>(extents.dim)));
+    const Value object = graph.newObject(graph.global("deepspeed.checkpoint.universal_checkpoint", "SubparamShape"), graph.tuple({}));
+    graph.build(object, state);
+    return object;
+}
+
 Status UniversalWriter::addVector(const std::string& file, TensorId tensor, const UniversalDivision& division)
 {
     FileMaker maker(m_reshard, place(file));
@@ -116,7 +141,12 @@ Status UniversalWriter::addVector(const std::string& file, TensorId tensor, cons
         root = maker.graph().dict();
         if (division.kind == Kind::CutInTwo)
             maker.graph().set(root, "param_n_sub_params", maker.graph().integer(2));
-        if (division.kind != Kind::Whole)
+        if (division.kind == Kind::CutByParts) {
+            auto parts = subParameterShape(maker, division.parts, shape);
+            if (!parts)
+                return parts.takeError().within(printable(m_reshard.payload->parameterOf(tensor)));
+            maker.graph().set(root, "sub_param_shape", *parts);
+        } else if (division.kind != Kind::Whole)
             maker.graph().set(root, "cat_dim", maker.graph().integer(division.dim));
         if (division.isVocabulary)
             maker.graph().set(root, "vocab_tensor", maker.graph().boolean(true));
@@ -150,7 +180,7 @@ Status UniversalWriter::addParameter(const TrainedGroup& group, const TrainedPar
 {
     SHARDLENS_TRY(m_job.poll());
     SHARDLENS_TRY(checkFolderName(parameter.name));
-    SHARDLENS_ASSIGN(const UniversalDivision division, rules.divisionOf(parameter.name));
+    const UniversalDivision division = rules.divisionOf(parameter.name);
     const std::string folder = fmt::format("zero/{}", parameter.name);
     SHARDLENS_TRY(addVector(fmt::format("{}/{}.pt", folder, kUniversalMaster), *parameter.tensors->master, division));
     for (const TrainedState& state : group.states) {
@@ -240,7 +270,9 @@ void UniversalWriter::addNotes()
     m_target.notes.push_back({Kind::Kept, "Training state",
                               fmt::format("{} with masters and optimizer states, a tensor a file; the optimizer's settings, the model files with scheduler and client state: {} on {} "
                                           "becomes a universal checkpoint.",
-                                          plural(parameters, "parameter", "parameters"), titleOf(m_run.stage), plural(m_run.world, "rank", "ranks"))});
+                                          plural(parameters, "parameter", "parameters"), titleOf(m_run.stage),
+                                          m_parallel == nullptr ? plural(m_run.world, "rank", "ranks")
+                                                                : fmt::format("pipeline {} x data {} x tensor {}", m_parallel->pp, m_parallel->dp, m_parallel->tp))});
     if (isRoundRobin(m_run, m_run.stage))
         m_target.notes.push_back({Kind::Warning, "Round robin",
                                   "This run used round_robin_gradients. Values are placed by param_shapes, which is right; resume without round_robin_gradients: with it DeepSpeed "

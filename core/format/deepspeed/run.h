@@ -56,6 +56,7 @@ struct Run {
     Stage stage = Stage::None;
     std::uint32_t world = 1; // data-parallel (partition) size W
     RankFile model;          // stages 0 to 2; of ZeRO-3 the lowest rank's
+    bool isModuleAlone = false; // the model file is a state dict of the module and nothing else (some files named module-pipe_XX)
     std::map<std::uint32_t, RankFile> stage3Models;
     std::map<std::uint32_t, RankFile> optimizers; // 0 … W−1, missing ones included
     std::vector<ParameterGroup> groups;           // param_shapes, in flattening order
@@ -77,6 +78,8 @@ struct Run {
     [[nodiscard]] std::vector<std::uint32_t> allRanks() const; // 0 … W−1
     [[nodiscard]] Topology topology() const;
     void find(Severity severity, std::string code, std::string text, FileId file = kNoFile, std::optional<std::uint32_t> rank = std::nullopt);
+    // The module's state dict in the model file; absent or None where layer files hold it.
+    [[nodiscard]] pickle::Value module() const { return isModuleAlone ? model.root() : model.root().find("module"); }
     // optimizer_state_dict of a rank, or what stands for it in a universal checkpoint; absent where the file is missing.
     [[nodiscard]] pickle::Value optimizerState(std::uint32_t rank) const;
     // The lowest rank whose optimizer file was read.

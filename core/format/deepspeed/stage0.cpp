@@ -44,7 +44,7 @@ public:
     // Candidates of the module itself.
     Matcher(Run& run, const RankFile& masters, const ModuleNames& names) : m_run(run), m_masters(masters)
     {
-        const pickle::Value module = run.model.root().find("module");
+        const pickle::Value module = run.module();
         for (std::size_t i = 0; i < module.size(); ++i) {
             const std::string name(module.keyAt(i).asText().value_or(""));
             if (!TorchFile::isTensor(module.valueAt(i)) || names.buffers.contains(name) || names.aliases.contains(name))

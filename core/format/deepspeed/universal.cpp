@@ -262,7 +262,7 @@ void UniversalReader::addUnread(const UniversalStates& states, const char* holds
 Status UniversalReader::readOthers()
 {
     std::set<std::string_view> inModule;
-    const pickle::Value module = m_run.model.root().find("module");
+    const pickle::Value module = m_run.module();
     for (std::size_t i = 0; m_owned.shapesAreWhole && i < module.size(); ++i)
         inModule.insert(module.keyAt(i).asText().value_or(""));
     for (const auto& [name, states] : m_listing) {
@@ -356,7 +356,7 @@ Status readUniversal(Run& run, ModuleNames& names)
         names.withMaster.insert(name);
     }
     names.buffers.insert(owned.buffers.begin(), owned.buffers.end());
-    const bool hasModule = owned.shapesAreWhole && run.model.root().find("module").isMapping();
+    const bool hasModule = owned.shapesAreWhole && run.module().isMapping();
     if (hasModule)
         registerParameters(run, names);
     for (const std::string& name : owned.inOrder)

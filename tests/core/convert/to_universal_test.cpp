@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 ZeroTestRun runToShare(int stage)
@@ -113,15 +114,59 @@ TEST_F(ToUniversal, EntriesSayHowTheyAreCut)
     EXPECT_EQ(word->root().find("vocab_tensor").asBool(), true);
 }
 
-TEST_F(ToUniversal, SubParametersAreRefusedByName)
+Py numberTuple(std::initializer_list<std::int64_t> values)
+{
+    Py::Tuple out;
+    for (const std::int64_t value : values)
+        out.items.push_back(Py{value});
+    return Py{std::move(out)};
+}
+
+TEST_F(ToUniversal, SubParametersKeepTheirWidths)
+{
+    ZeroTestRun run;
+    run.parameters = {{"1.qkv.weight", {8, 2}, 0}, {"1.old.weight", {6, 2}, 0}, {"1.bad.weight", {6, 2}, 0}};
+    const auto row = [](const char* pattern, Py extent, std::int64_t other) {
+        return pyDict({{"patterns", Py{std::vector<Py>{Py{std::string(pattern)}}}}, {"shape", Py{Py::Tuple{{std::move(extent), Py{other}}}}}, {"partition_dim", Py{std::int64_t{0}}}});
+    };
+    const auto info = [&](std::vector<Py> rows) { return pyDict({{"parameter_with_sub_params", Py{std::move(rows)}}}); };
+    run.clientState.emplace_back(Py{std::string("universal_checkpoint_info")}, info({row(R"(\d+.qkv)", numberTuple({4, 2, 2}), -1), row(R"(\d+.old)", Py{std::int64_t{3}}, 2)}));
+    run.write(path("from"), "t");
+    ASSERT_EQ(convertTo("from", "out", "universal"), "");
+    const auto widthsOf = [&](const std::string& parameter) {
+        std::vector<std::int64_t> out;
+        const auto file = torchAt(path("out/t/zero/" + parameter + "/exp_avg.pt"));
+        if (!file)
+            return out;
+        const pickle::Value object = file->root().find("sub_param_shape");
+        EXPECT_FALSE(file->root().find("cat_dim"));
+        EXPECT_EQ(object.attribute("partition_dim").asInt(), 0);
+        EXPECT_EQ(object.attribute("patterns").size(), 1u);
+        const pickle::Value shape = object.attribute("shape");
+        for (std::size_t i = 0; i < shape.at(0).size(); ++i)
+            out.push_back(shape.at(0).at(i).asInt().value_or(-7));
+        out.push_back(shape.at(1).asInt().value_or(-7));
+        return out;
+    };
+    EXPECT_THAT(widthsOf("1.qkv.weight"), ElementsAre(4, 2, 2, -1));
+    EXPECT_THAT(widthsOf("1.old.weight"), ElementsAre(2, 2, 2, 2)); // a number, before version 0.4: equal parts
+
+    const auto refusal = [&](std::vector<Py> rows) {
+        run.clientState.front().second = info(std::move(rows));
+        run.write(path("from"), "t");
+        return convertTo("from", "refused", "universal");
+    };
+    for (const Py& bad : {row(R"(\d+.bad)", numberTuple({4, 1}), -1), row(R"(\d+.bad)", Py{std::int64_t{4}}, -1), row(R"(\d+.bad)", numberTuple({3, 3}), 5),
+                          pyDict({{"patterns", Py{std::vector<Py>{Py{std::string(R"(\d+.bad)")}}}}})})
+        EXPECT_THAT(refusal({bad}), HasSubstr("1.bad.weight: its entry in parameter_with_sub_params does not describe the shape [6, 2]"));
+    EXPECT_FALSE(std::filesystem::exists(path("refused")));
+}
+
+TEST_F(ToUniversal, APatternThatDoesNotCompileIsRefused)
 {
     ZeroTestRun run;
     run.parameters = {{"1.qkv.weight", {6, 2}, 0}};
-    run.clientState.emplace_back(Py{std::string("universal_checkpoint_info")},
-                                 pyDict({{"parameter_with_sub_params", Py{std::vector<Py>{pyDict({{"patterns", Py{std::vector<Py>{Py{std::string(R"(\d+.qkv)")}}}}})}}}}));
-    run.write(path("from"), "t");
-    EXPECT_THAT(convertTo("from", "out", "universal"), AllOf(HasSubstr("1.qkv.weight"), HasSubstr("parameter_with_sub_params")));
-    run.clientState.front().second = pyDict({{"tp_replicated_parameter_patterns", Py{std::vector<Py>{Py{std::string("(")}}}}});
+    run.clientState.emplace_back(Py{std::string("universal_checkpoint_info")}, pyDict({{"tp_replicated_parameter_patterns", Py{std::vector<Py>{Py{std::string("(")}}}}}));
     run.write(path("from"), "t");
     EXPECT_THAT(convertTo("from", "out", "universal"), AllOf(HasSubstr("universal_checkpoint_info"), HasSubstr("pattern (")));
 }

@@ -231,18 +231,46 @@ TEST_F(PipelineRun, TensorParallelFilesAreJoinedByTheRunsOwnRules)
     }
     const auto opened = open();
     ASSERT_TRUE(opened) << opened.error().text();
-    EXPECT_EQ((*opened)->lostTensors().size(), 8u); // the means: master, module copy and two moments of each layer's
-    EXPECT_THAT(findingsOf(**opened), testing::Each(HasSubstr("mean.weight: its value is the mean of the ranks' values, which is not read")));
+    EXPECT_THAT((*opened)->lostTensors(), IsEmpty());
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
     for (const char* stage : {"0.", "1."})
         for (const char* what : {"", "/module"}) {
             const auto values = [&](const char* name) { return floatsOf(*opened, stage + std::string(name) + what); };
             EXPECT_THAT(values("norm.weight"), ElementsAre(1, 2));
+            EXPECT_THAT(values("mean.weight"), ElementsAre(50, 52));
             EXPECT_THAT(values("gated.weight"), ElementsAre(0, 100, 1, 101));
             EXPECT_THAT(values("row.weight"), ElementsAre(0, 100, 1, 101));
             EXPECT_THAT(values("qkv.weight"), ElementsAre(0, 1, 100, 101, 10, 110, 20, 120));
             EXPECT_THAT(values("plain.weight"), ElementsAre(0, 1, 100, 101));
         }
     EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "1.row.weight")).shape, (Shape{2, 2}));
+}
+
+// Version 0.4 records how wide each rank's share of each sub-parameter is: uneven ones too (formats/deepspeed.md §14.4).
+TEST_F(PipelineRun, RecordedWidthsOfSubParametersCount)
+{
+    const auto numbers = [](std::initializer_list<std::int64_t> values) {
+        std::vector<Py> out;
+        for (const std::int64_t value : values)
+            out.push_back(Py{value});
+        return Py{std::move(out)};
+    };
+    const Py widths = pyDict({{"\\d+.qkv.weight", Py{std::vector<Py>{numbers({4, 2}), numbers({2, 1}), numbers({2, 1})}}}});
+    const Py parts = pyDict({{"patterns", textsOf({"\\d+.qkv.weight"})},
+                             {"shape", Py{Py::Tuple{{Py{Py::Tuple{{Py{std::int64_t{6}}, Py{std::int64_t{3}}, Py{std::int64_t{3}}}}}}}}},
+                             {"partition_dim", Py{std::int64_t{0}}}});
+    const Py info = pyDict({{"universal_checkpoint_version", Py{0.4}}, {"parameter_with_sub_params", Py{std::vector<Py>{parts}}}, {"sub_param_shard_widths", widths}});
+    const std::vector<float> first{0, 1, 2, 3, 10, 11, 20, 21};
+    const std::vector<float> second{4, 5, 12, 22};
+    for (std::uint32_t tp = 0; tp < 2; ++tp) {
+        const std::vector<float>& own = tp == 0 ? first : second;
+        rank(tp, {{"0.qkv.weight", {own.size()}, own}}, 2, 2, {{"universal_checkpoint_info", info}});
+        layer(fmt::format("layer_00-model_{:02d}-model_states.pt", tp), {{"qkv.weight", {own.size()}, own}});
+    }
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    EXPECT_THAT(floatsOf(*opened, "0.qkv.weight"), ElementsAre(0, 1, 2, 3, 4, 5, 10, 11, 12, 20, 21, 22));
 }
 
 // formats/deepspeed.md §11.2: PP 2, DP 2, TP 2; global rank 5 is pipe 1, data 0, model 1, and its files are those of mp rank 3.
@@ -281,6 +309,50 @@ TEST_F(PipelineRun, AMissingModelParallelRankIsSaid)
     EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr("Model-parallel rank 3 (mp_rank_03) cannot be read")));
     EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "1.mlp.dense_h_to_4h.weight")).shape, (Shape{4, 1}));
     EXPECT_THAT(floatsOf(*opened, "0.mlp.dense_h_to_4h.weight"), ElementsAre(1, 2, 1, 2));
+}
+
+// PipelineModule.ckpt_prefix: the coordinates in the name, with or without a tensor-parallel rank, and whatever the client put behind.
+TEST_F(PipelineRun, FilesNamedByTheirStageAreOneModel)
+{
+    for (std::uint32_t pipe = 0; pipe < 2; ++pipe)
+        for (std::uint32_t model = 0; model < 2; ++model) {
+            const auto base = static_cast<float>(10 * model);
+            writeRankFile(file(fmt::format("module-pipe_{:02d}-model_{:02d}{}", pipe, model, pipe == 0 ? ".pt" : "_model_states.pt")), pipe == 0 ? "" : "module",
+                          {{fmt::format("{}.mlp.dense_h_to_4h.weight", pipe), {2, 1}, {base, base + 1}}});
+        }
+    auto opened = openPath(m_folder.file("step"));
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    EXPECT_EQ((*opened)->topology().text(), "pipeline parallel 2, data parallel 1, tensor parallel 2");
+    for (const char* name : {"0.mlp.dense_h_to_4h.weight", "1.mlp.dense_h_to_4h.weight"})
+        EXPECT_THAT(floatsOf(*opened, name), ElementsAre(0, 1, 10, 11));
+    TargetOptions options;
+    options.pp = 1;
+    JobContext job;
+    const auto target = formatById("deepspeed")->layOut(*opened, options, job);
+    ASSERT_FALSE(target);
+    EXPECT_EQ(target.error().text(), "module-pipe_00-model_00.pt is a state dict of the module alone: there is nothing to resume from");
+
+    std::filesystem::remove(file("module-pipe_01-model_00_model_states.pt"));
+    opened = openPath(m_folder.file("step"));
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr("Model-parallel rank 2 (module-pipe_01-model_00) cannot be read")));
+
+    writeRankFile(file("mp_rank_00_model_states.pt"), "module", {{"0.weight", {1}, {1}}});
+    EXPECT_THAT(openPath(m_folder.file("step")).error().text(), HasSubstr("two files of one rank"));
+}
+
+TEST_F(PipelineRun, OneStageByItselfIsOpened)
+{
+    writeRankFile(file("module-pipe_00.pt"), "", {{"0.weight", {2}, {1, 2}}});
+    const auto opened = openPath(m_folder.file("step"));
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(floatsOf(*opened, "0.weight"), ElementsAre(1, 2));
+    TargetOptions options;
+    JobContext job;
+    const auto target = formatById("deepspeed")->layOut(*opened, options, job);
+    ASSERT_FALSE(target);
+    EXPECT_THAT(target.error().text(), HasSubstr("is a state dict of the module alone"));
 }
 
 } // namespace
