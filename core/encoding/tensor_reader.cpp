@@ -18,6 +18,7 @@ struct Run {
     PieceId piece;
 };
 
+constexpr std::ptrdiff_t kManySegments = 8;
 constexpr std::uint64_t kMeanValues = 1u << 14; // at a time: three buffers of a thread stay in its cache
 
 std::vector<Run> presentRuns(const Checkpoint& checkpoint, std::span<const PieceId> ids, ShapeView units)
@@ -136,7 +137,9 @@ Status TensorReader::addSegments(std::span<const PieceId> pieces)
     const Checkpoint& checkpoint = m_streams->checkpoint();
     const std::size_t first = m_segments.size();
     std::uint64_t covered = 0;
+    std::uint64_t held = 0;
     for (const Run& run : presentRuns(checkpoint, pieces, m_units)) {
+        held += run.cells.size();
         if (run.cells.begin > covered)
             break;
         if (run.cells.end <= covered)
@@ -149,6 +152,7 @@ Status TensorReader::addSegments(std::span<const PieceId> pieces)
         covered = run.cells.end;
     }
     m_ends.push_back(m_segments.size());
+    m_overlaps = m_overlaps || held != covered;
     if (covered >= m_sizeBytes / m_cellBytes)
         return {};
     return Error{ErrorCode::Refused, holeText(checkpoint, m_tensor, coverageOf(checkpoint, m_tensor, 1).holes.front())};
@@ -171,12 +175,28 @@ Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) cons
 Status TensorReader::readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const
 {
     const std::span<const Segment> segments = summand(index);
-    auto segment = std::upper_bound(segments.begin(), segments.end(), wanted.begin, [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
-    for (; segment != segments.end() && segment->cells.begin < wanted.end; ++segment) {
+    const auto first = std::upper_bound(segments.begin(), segments.end(), wanted.begin, [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
+    const auto last = std::lower_bound(first, segments.end(), wanted.end, [](const Segment& one, std::uint64_t cell) { return one.cells.begin < cell; });
+    if (!m_overlaps && last - first >= kManySegments)
+        return readPieces({first, last}, wanted, out);
+    for (auto segment = first; segment != last; ++segment) {
         const FlatRange part = intersect(segment->cells, wanted);
         const std::span<std::byte> target = out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
         SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment->piece, part, target));
     }
+    return {};
+}
+
+// Pieces that take turns (columns side by side): each is read once, instead of a row at a time.
+Status TensorReader::readPieces(std::span<const Segment> segments, FlatRange wanted, std::span<std::byte> out) const
+{
+    std::vector<PieceId> pieces;
+    for (const Segment& segment : segments)
+        pieces.push_back(segment.piece);
+    std::sort(pieces.begin(), pieces.end());
+    pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
+    for (const PieceId piece : pieces)
+        SHARDLENS_TRY(readPiece(*m_streams, m_tensor, piece, wanted, out));
     return {};
 }
 

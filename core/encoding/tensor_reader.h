@@ -37,7 +37,7 @@ private:
     mutable std::array<std::mutex, 16> m_decoding; // by stream: one decodes a member, others wait
 };
 
-// Reads the cells of `part` from one piece, which must hold them all: plain little-endian values in row-major order.
+// Reads those cells of `part` that one piece holds, each into its place in `out`, which has room for all of `part`: plain little-endian values in row-major order.
 [[nodiscard]] Status readPiece(const StreamSet& streams, TensorId tensor, PieceId piece, FlatRange part, std::span<std::byte> out);
 // "NAME: elements 0 to 4 of [2, 3] are missing; rank 1 should hold them; FILE is not in the folder": a fragment.
 [[nodiscard]] std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const struct Hole& hole);
@@ -70,6 +70,7 @@ private:
 
     Status addSegments(std::span<const PieceId> pieces);
     [[nodiscard]] std::span<const Segment> summand(std::size_t index) const;
+    Status readPieces(std::span<const Segment> segments, FlatRange wanted, std::span<std::byte> out) const;
     Status readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const;
     Status readMean(FlatRange wanted, std::span<std::byte> out) const;
 
@@ -80,6 +81,7 @@ private:
     Shape m_units;
     std::vector<Segment> m_segments;
     std::vector<std::size_t> m_ends; // of the segments of each summand; one where it is no mean
+    bool m_overlaps = false;         // some cell is held twice, so that which piece counts matters
 };
 
 } // namespace shardlens

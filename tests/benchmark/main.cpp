@@ -66,7 +66,7 @@ int main(int argc, char** argv)
     bool quick = false;
     CLI::App app{"What Shardlens must reach, measured: ratios in one run, absolute times as goals."};
     app.add_option("--program", options.program, "The shardlens to be measured");
-    app.add_option("--folder", options.folder, "Where to write the big checkpoints (default: here); about nine times the output is needed");
+    app.add_option("--folder", options.folder, "Where to write the big checkpoints (default: here); about eleven times the output is needed");
     app.add_option("--output-bytes", options.outputBytes, "Bytes of the consolidated model");
     app.add_option("--ranks", options.ranks, "Ranks of the runs")->check(CLI::Range(1u, 1024u));
     app.add_option("--pairs", options.pairs, "Interleaved pairs of convert and cp")->check(CLI::Range(1u, 1000u));

@@ -43,6 +43,8 @@ std::string modelHolds(const Run& run)
         return "";
     if (run.stage == Stage::Zero3)
         return run.model.root().find("frozen_param_fragments").size() > 0 ? "buffers, frozen fragments, arguments" : "buffers, arguments";
+    if (run.isModuleAlone)
+        return "module";
     return run.stage == Stage::None && run.model.root().find("optimizer").isMapping() ? "module, optimizer, arguments" : "module, arguments";
 }
 

@@ -247,7 +247,7 @@ void addParallelNotes(const ReshardSource& prepared, const Checkpoint& source, c
         out.notes.push_back({Kind::Info, "Pipeline", note});
     const auto isMean = [&](const Tensor& tensor) { return tensor.combine == Combine::Average; };
     if (const auto means = std::count_if(source.tensors().begin(), source.tensors().end(), isMean); means > 0)
-        out.notes.push_back({Kind::Warning, "Averages", fmt::format("The rules say that {} of the tensor-parallel ranks are averaged: every rank of the result gets the mean, as universal loading gives it.",
+        out.notes.push_back({Kind::Warning, "Averages", fmt::format("The rules average {} over the tensor-parallel ranks: every rank of the result gets the mean, as universal loading gives it.",
                                                                     plural(static_cast<std::uint64_t>(means), "tensor", "tensors"))});
     if (options.select == Select::Module)
         out.notes.push_back({Kind::Dropped, "Optimizer state", "Only the module's files are written: load them without optimizer states."});

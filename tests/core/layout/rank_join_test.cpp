@@ -8,6 +8,7 @@
 
 #include "tests/core/layout/rank_parts.h"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <numeric>
@@ -173,6 +174,21 @@ Numbers partOf(const RandomCase& one, const Numbers& whole, std::uint32_t rank)
     return one.widths.empty() ? whole : taken(whole, one.dim, pickedBy(rank, one.widths));
 }
 
+// Any stretch of the whole by itself.
+void expectRanges(const CheckpointPtr& joined, const Numbers& whole, std::mt19937& random)
+{
+    const StreamSet streams(joined);
+    const auto reader = TensorReader::open(streams, TensorId{0});
+    ASSERT_TRUE(reader) << reader.error().text();
+    for (int round = 0; round < 4; ++round) {
+        const std::size_t begin = random() % (whole.values.size() + 1);
+        const std::size_t end = begin + random() % (whole.values.size() - begin + 1);
+        std::vector<float> values(end - begin);
+        ASSERT_TRUE(reader->readAt(begin * sizeof(float), std::as_writable_bytes(std::span(values))).ok());
+        ASSERT_TRUE(std::equal(values.begin(), values.end(), whole.values.begin() + static_cast<std::ptrdiff_t>(begin))) << begin << " to " << end;
+    }
+}
+
 TEST(RankJoin, WhatWasSplitIsJoinedAndSplitAgain)
 {
     for (std::uint32_t seed = 0; seed < 500; ++seed) {
@@ -185,6 +201,7 @@ TEST(RankJoin, WhatWasSplitIsJoinedAndSplitAgain)
         const CheckpointPtr joined = join.finish();
         ASSERT_THAT(lostOf(*joined), IsEmpty()) << "seed " << seed;
         ASSERT_EQ(numbersOf(joined, TensorId{0}), whole) << "seed " << seed;
+        expectRanges(joined, whole, random);
 
         // And cut again, for as many ranks, by the division that the rule gives the whole.
         const bool isUneven = one.widths.size() == 1 && one.rule.find("segments") == std::string::npos && !one.rule.empty();
