@@ -131,6 +131,7 @@ void printModelRules(Console& console, const RuleSet& rules)
     for (const HeadOrder& one : rules.headOrders)
         orders.push_back(fmt::format("{} has {}", printable(one.of.pattern()), plural(one.parts, "part a head", "parts a head")));
     printLabelled(console, "head order", orders);
+    printLabelled(console, "buffers", patternTexts(rules.buffers));
 }
 
 void printProblems(Console& console, const char* what, const std::vector<RulePreview::Problem>& problems)
@@ -207,6 +208,7 @@ void addModelRules(const RuleSet& rules, Json& out)
     out["head_orders"] = Json::array();
     for (const HeadOrder& one : rules.headOrders)
         out["head_orders"].push_back(Json{{"pattern", one.of.pattern()}, {"parts", one.parts}});
+    out["buffers"] = patterns(rules.buffers);
 }
 
 } // namespace

@@ -261,6 +261,8 @@ Status readSetMember(const std::string& name, const Json& value, bool isAnchored
         return readGating(value, set);
     } else if (name == "head_orders") {
         return readHeadOrders(value, set);
+    } else if (name == "buffers") {
+        SHARDLENS_ASSIGN(set.buffers, patternsOf(value));
     } else {
         return Error{ErrorCode::Refused, "no such member of a rule file"};
     }

@@ -79,6 +79,7 @@ struct RuleSet {
     std::vector<TiedRule> tied;
     std::optional<GatingProof> gating;
     std::vector<HeadOrder> headOrders;
+    std::vector<Regex> buffers;         // tensors of the model that are no parameters: optimizers have no states of them
 
     // The rule for a name; nothing where none matches and there is no rule for the rest. Refused where two match and the first does not win.
     [[nodiscard]] Result<const ShardRule*> ruleFor(std::string_view name, const Facts& facts) const;

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 namespace shardlens::megatron {
@@ -16,16 +15,6 @@ namespace {
 
 using pickle::Value;
 using Fate = pickle::GraphBuilder::Fate;
-
-std::optional<std::uint64_t> factNumber(const Facts& facts, const char* name)
-{
-    const auto at = facts.find(name);
-    std::uint64_t out = 0;
-    if (at == facts.end())
-        return std::nullopt;
-    const auto [end, problem] = std::from_chars(at->second.data(), at->second.data() + at->second.size(), out);
-    return problem == std::errc{} && end == at->second.data() + at->second.size() && out > 0 ? std::optional(out) : std::nullopt;
-}
 
 // The folder's own name, or what its iteration would be called where somebody has renamed it.
 std::string iterationName(const RankSet& set)
@@ -297,8 +286,9 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_ASSIGN(auto set, readRankSet(candidate, open, job));
     SHARDLENS_ASSIGN(const Sizes target, targetSizes(*set, options));
     const CheckpointPtr joined = std::move(set->builder).finish();
-    if (!joined->lostTensors().empty())
-        return Error{ErrorCode::Refused, joined->lostTensors().front().problem};
+    for (const LostTensor& lost : joined->lostTensors())
+        if (lost.role != RoleKind::OptimizerState)
+            return Error{ErrorCode::Refused, lost.problem};
     for (const Rank& rank : set->ranks)
         if (!rank.content.torch)
             return Error{ErrorCode::Refused, fmt::format("{} is missing or cannot be read", printable(rank.name))};

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -31,7 +32,8 @@ struct Rank {
     FileId id = kNoFile;
     RankFileContent content; // empty where the file is missing or cannot be read
     PieceImport* import = nullptr;
-    CheckpointPtr ordered;   // content.checkpoint, with fused rows in the order of version 2
+    CheckpointPtr ordered;   // content.checkpoint with the optimizer's states behind its tensors, and fused rows in the order of version 2
+    std::vector<LostTensor> lost; // states without a name: a sentence for each buffer or list, about the last file of `ordered`
 };
 
 // A tensor of a rank's model and what it is called in the whole model.
@@ -40,7 +42,19 @@ struct Entry {
     std::string global; // with the model's layer and expert numbers
     std::uint32_t chunk = 0;
     std::size_t tensor = 0; // of Rank::ordered
-    std::size_t value = 0;  // of RankFileContent::values
+    std::size_t value = 0;  // of RankFileContent::values; of the parameter where this is a state
+    bool isState = false;   // of the optimizer
+};
+
+// What the run's optimizer kept, as far as it was read.
+struct OptimizerKept {
+    enum class Kind : std::uint8_t { None, Distributed, Plain };
+    Kind kind = Kind::None;
+    bool isChained = false;      // parameters of experts have an optimizer of their own
+    std::uint64_t alignment = 64; // of flat buffers
+    std::string storedAs;        // Distributed: "coalesced buffers", "one vector a bucket" …
+    std::vector<std::pair<Role, DType>> states; // that a parameter has
+    std::set<DType> dtypes;      // of the parameters that have states
 };
 
 // Where the layers of each stage begin: by the name before the number ("decoder."), chunk and stage.
@@ -63,6 +77,8 @@ struct RankSet {
     RuleSet rules;
     Facts facts;             // args, "version", "swiglu"
     LayerNumbers layers;
+    OptimizerKept optimizer;
+    std::set<std::string> mastered; // parameters whose fp32 masters every rank has
     std::uint64_t localExperts = 0;
     bool isTied = false;
 
@@ -74,6 +90,8 @@ struct RankSet {
 
 // Reads what args, and the shapes, say (formats/megatron.md §4.3).
 void readFacts(RankSet& set);
+// A whole number above 0, of up to 12 digits, that the run says; nothing where it says none.
+[[nodiscard]] std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name);
 // Names: chunks, layers with the model's numbers, experts.
 Status nameEntries(RankSet& set);
 // The name with the number that a pattern's first group matched replaced.
