@@ -236,10 +236,14 @@ public:
         const bool isMissing = error.code() == ErrorCode::NotFound;
         row.state = isMissing ? File::State::Missing : File::State::Unreadable;
         m_file = m_builder.addFile(std::move(row));
-        m_builder.addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
-                              isMissing ? fmt::format("Other ranks have a {}, and {} is missing: the optimizer's states of this rank.", kFlatStatesFile, printable(m_name))
-                                        : fmt::format("{} cannot be read: {}.", printable(m_name), error.text()),
-                              kNoTensor, m_file, std::nullopt});
+        if (m_set.optimizer.states.empty()) { // of no rank it is known what it has
+            lose("", {error.code(), fmt::format("it cannot be read: {}", error.text())});
+        } else {
+            m_builder.addFinding({Severity::Warning, isMissing ? "missing-file" : "unreadable-file",
+                                  isMissing ? fmt::format("Other ranks have a {}, and {} is missing: the optimizer's states of this rank.", kFlatStatesFile, printable(m_name))
+                                            : fmt::format("{} cannot be read: {}.", printable(m_name), error.text()),
+                                  kNoTensor, m_file, std::nullopt});
+        }
         const StreamId stream = m_builder.streamOf(m_file);
         for (const Trained& one : m_trained) {
             const bool isElsewhere = m_set.optimizer.isChained && !one.isExpert && m_rank.ep > 0; // in the file of the first expert-parallel rank

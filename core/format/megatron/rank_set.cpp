@@ -130,7 +130,7 @@ Status openRanks(RankSet& set, JobContext& job)
                 rank.tp = tp;
                 rank.pp = pp;
                 rank.ep = ep;
-                rank.name = folderName(set.sizes, rank) + "/" + kModelFile;
+                rank.name = folderName(set.sizes, rank) + "/" + set.folder.modelFile;
             }
     for (Rank& rank : set.ranks) {
         SHARDLENS_TRY(job.poll());
@@ -305,6 +305,12 @@ void addRunFacts(RankSet& set)
     set.builder.addFact("rules", printable(set.rules.id));
     if (!set.folder.otherIterations.empty())
         set.builder.addFact("other iterations", fmt::format("{} (--tag opens them)", fmt::join(set.folder.otherIterations, ", ")));
+    if (!set.folder.optimizerShards.empty())
+        set.builder.addLost({set.folder.optimizerShards.front(), RoleKind::OptimizerState,
+                             fmt::format("{}{}: how the optimizer's shards of 2022 to 2023 lie is not known, so their states are not read; the model is.",
+                                         printable(set.folder.optimizerShards.front()),
+                                         set.folder.optimizerShards.size() > 1 ? fmt::format(" and {} more", set.folder.optimizerShards.size() - 1) : std::string())},
+                            "optimizer-not-read", kNoFile);
     if (set.optimizer.kind == OptimizerKept::Kind::Distributed)
         set.builder.addFact("optimizer", fmt::format("distributed, {}", set.optimizer.storedAs));
 }
@@ -329,7 +335,7 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     SHARDLENS_ASSIGN(IterationFolder folder, resolve(candidate, options));
     auto out = std::make_unique<RankSet>(candidate, std::move(folder));
     RankSet& set = *out;
-    const std::string firstName = set.folder.ranks.front().name + "/" + kModelFile;
+    const std::string firstName = set.folder.ranks.front().name + "/" + set.folder.modelFile;
     auto first = openRankStates(set.folder.path + "/" + firstName, firstName, modelOf, job); // says how many ranks there are
     if (!first)
         return first.takeError().within(printable(firstName));
