@@ -99,7 +99,7 @@ Status readOptimizers(RankSet& set, JobContext& job)
 {
     if (set.folder.hasDistributedOptimizer)
         return readFlatStates(set, job);
-    return {};
+    return readPlainStates(set, job);
 }
 
 } // namespace shardlens::megatron

@@ -38,6 +38,9 @@ Status readOptimizers(RankSet& set, JobContext& job);
 // distrib_optim.pt of every rank (§8).
 Status readFlatStates(RankSet& set, JobContext& job);
 
+// `optimizer` of every rank's model file, by shapes (§4.2).
+Status readPlainStates(RankSet& set, JobContext& job);
+
 // The entry of a state of a parameter of a rank.
 [[nodiscard]] Entry stateEntry(const Entry& parameter, TensorId state);
 [[nodiscard]] Role stateRole(std::string_view name, DType dtype);

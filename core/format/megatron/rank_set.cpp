@@ -313,6 +313,8 @@ void addRunFacts(RankSet& set)
                             "optimizer-not-read", kNoFile);
     if (set.optimizer.kind == OptimizerKept::Kind::Distributed)
         set.builder.addFact("optimizer", fmt::format("distributed, {}", set.optimizer.storedAs));
+    if (set.optimizer.kind == OptimizerKept::Kind::Plain)
+        set.builder.addFact("optimizer", "in the model files, states named by shape");
 }
 
 } // namespace
