@@ -35,7 +35,7 @@ std::vector<RuleToTry> rulesToTry(const BufferLengths& found, const BufferArgume
     std::vector<std::pair<std::optional<std::uint64_t>, bool>> sizes{{std::nullopt, !arguments.isFirst || !arguments.overlaps.value_or(false)}};
     if (found.kind != BufferLengths::Kind::Padded) { // which is older than buckets
         const bool mayHave = arguments.isFirst && arguments.overlaps.value_or(true);
-        const std::uint64_t usual = std::max(kLeastBucket, kBucketOfRank * std::min(arguments.dataParallel.value_or(1), kMostRanks));
+        const std::uint64_t usual = usualBucketSize(arguments.dataParallel.value_or(1));
         if (arguments.ddpBucketSize)
             sizes.emplace_back(arguments.ddpBucketSize, mayHave);
         sizes.emplace_back(usual, mayHave && !arguments.ddpBucketSize);
@@ -138,6 +138,11 @@ std::vector<std::uint64_t> BufferLayout::begins() const
     for (const Place& place : places)
         out.push_back(before[place.bucket] + place.begin);
     return out;
+}
+
+std::uint64_t usualBucketSize(std::uint64_t dataParallel)
+{
+    return std::max(kLeastBucket, kBucketOfRank * std::min(dataParallel, kMostRanks));
 }
 
 std::optional<BufferLayout> layOutBuffer(std::span<const BufferParameter> parameters, const BufferRule& rule)

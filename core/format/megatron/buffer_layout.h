@@ -40,6 +40,8 @@ struct BufferLayout {
     [[nodiscard]] std::vector<std::uint64_t> begins() const;
 };
 
+// The size of buckets where none is given by hand.
+[[nodiscard]] std::uint64_t usualBucketSize(std::uint64_t dataParallel);
 // Nothing where a number does not fit.
 [[nodiscard]] std::optional<BufferLayout> layOutBuffer(std::span<const BufferParameter> parameters, const BufferRule& rule);
 

@@ -19,7 +19,8 @@ constexpr std::size_t kMostBuffers = 1u << 16;
 struct FlatItem {
     std::int64_t index = 0;       // of the model chunk, or of the buffer
     std::optional<DType> dtype;   // of the parameters, or in old files of the gradients
-    bool isPair = false;          // the key has both
+    std::optional<DType> gradient; // where the key has both
+    bool isPair = false;
     std::string label;            // "buffer 0 (bfloat16, float32)"
     Value content;
 };
@@ -71,7 +72,7 @@ Result<std::vector<FlatItem>> itemsOf(Value optimizer)
         for (std::size_t k = 0; k < byDtype.size(); ++k) {
             const Value key = byDtype.keyAt(k);
             const bool isPair = key.kind() == pickle::Kind::Tuple && key.size() == 2;
-            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair, fmt::format("buffer {} ({})", *index, keyText(key)), byDtype.valueAt(k)});
+            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair ? dtypeOfKey(key.at(1)) : std::nullopt, isPair, fmt::format("buffer {} ({})", *index, keyText(key)), byDtype.valueAt(k)});
             if (out.size() > kMostBuffers)
                 return Error{ErrorCode::LimitExceeded, fmt::format("more than {} buffers", kMostBuffers)};
         }
@@ -324,6 +325,8 @@ private:
             parameters.push_back({one->count, one->isShared});
         SHARDLENS_ASSIGN(const BufferLayout layout, chooseBufferLayout(parameters, lengths, bufferArguments(m_set, ofExperts, m_rank.pp == 0 && group.chunk == 0)));
         note(lengths, layout, vectors, group);
+        if (item.gradient && item.dtype)
+            m_set.optimizer.gradients.insert_or_assign(*item.dtype, *item.gradient);
         for (const FlatVectors& one : vectors)
             SHARDLENS_TRY(addVectors(one, group, lengths, layout));
         return {};

@@ -54,6 +54,11 @@ bool isTrained(const RuleSet& rules, std::string_view name)
     return std::none_of(rules.buffers.begin(), rules.buffers.end(), [&](const Regex& buffer) { return buffer.search(name); });
 }
 
+bool isDecayed(std::size_t dimensions, std::string_view name)
+{
+    return dimensions > 1 && !name.ends_with(".bias");
+}
+
 Result<std::vector<Trained>> trainedOf(const RankSet& set, const Rank& rank)
 {
     std::vector<Trained> out;

@@ -24,19 +24,29 @@ bool isHalf(DType dtype)
     return dtype == DType::F16 || dtype == DType::BF16;
 }
 
+struct Group {
+    GroupClass sort;
+    Parameters members;
+};
+
 // The classes that have members, each in the order of the model (formats/megatron.md §4.2).
-std::vector<Parameters> classesOf(const Parameters& all, const std::vector<Entry>& entries, Sorting sorting)
+std::vector<Group> classesOf(const Parameters& all, const std::vector<Entry>& entries, Sorting sorting)
 {
-    std::array<Parameters, 4> classes;
-    for (const Trained* one : all) {
-        const bool decays = one->shape.size() > 1 && !entries[one->entry].local.ends_with(".bias");
-        const std::size_t number = (sorting == Sorting::None || decays ? 0u : 1u) + (sorting == Sorting::ByDecayAndExperts && one->isExpert ? 2u : 0u);
-        classes[number].push_back(one);
-    }
-    std::vector<Parameters> out;
-    for (Parameters& members : classes)
-        if (!members.empty())
-            out.push_back(std::move(members));
+    std::vector<Group> out;
+    for (const bool decays : {true, false})
+        for (const bool ofExperts : {false, true}) {
+            Group group;
+            if (sorting != Sorting::None)
+                group.sort.decays = decays;
+            if (sorting == Sorting::ByDecayAndExperts)
+                group.sort.ofExperts = ofExperts;
+            const bool isRepeated = (sorting == Sorting::None && !decays) || (sorting != Sorting::ByDecayAndExperts && ofExperts);
+            for (const Trained* one : all)
+                if (!isRepeated && group.sort.takes(isDecayed(one->shape.size(), entries[one->entry].local), one->isExpert))
+                    group.members.push_back(one);
+            if (!group.members.empty())
+                out.push_back(std::move(group));
+        }
     return out;
 }
 
@@ -70,17 +80,22 @@ public:
     }
 
     // The parameters of each group, where there is exactly one way; refused otherwise.
-    Result<std::vector<Parameters>> named(const Parameters& all, const std::vector<Entry>& entries) const
+    Result<std::vector<Group>> named(const Parameters& all, const std::vector<Entry>& entries) const
     {
-        std::vector<std::vector<Parameters>> ways;
-        for (const Sorting sorting : {Sorting::None, Sorting::ByDecay, Sorting::ByDecayAndExperts}) {
-            const std::vector<Parameters> classes = classesOf(all, entries, sorting);
+        std::vector<std::vector<Group>> ways;
+        const auto isKnown = [&](const std::vector<Group>& way) {
+            return std::any_of(ways.begin(), ways.end(), [&](const auto& other) {
+                return std::equal(way.begin(), way.end(), other.begin(), other.end(), [](const Group& a, const Group& b) { return a.members == b.members; });
+            });
+        };
+        for (const Sorting sorting : {Sorting::ByDecay, Sorting::ByDecayAndExperts, Sorting::None}) {
+            const std::vector<Group> classes = classesOf(all, entries, sorting);
             std::vector<std::size_t> order;
             for (std::size_t i = 0; i < classes.size(); ++i)
                 order.push_back(i);
             do {
                 auto way = assigned(classes, order);
-                if (way && matches(*way) && std::find(ways.begin(), ways.end(), *way) == ways.end())
+                if (way && matches(*way) && !isKnown(*way))
                     ways.push_back(std::move(*way));
             } while (std::next_permutation(order.begin(), order.end()));
         }
@@ -108,15 +123,15 @@ private:
     explicit PlainOptimizer(const TorchFile& file) : m_file(&file) {}
 
     // Classes in that order for the groups that have members.
-    std::optional<std::vector<Parameters>> assigned(const std::vector<Parameters>& classes, const std::vector<std::size_t>& order) const
+    std::optional<std::vector<Group>> assigned(const std::vector<Group>& classes, const std::vector<std::size_t>& order) const
     {
-        std::vector<Parameters> out;
+        std::vector<Group> out;
         std::size_t next = 0;
         for (const auto& group : m_groups) {
-            out.emplace_back();
+            out.push_back({{true, {}, {}}, {}});
             if (group.empty())
                 continue;
-            if (next == order.size() || classes[order[next]].size() != group.size())
+            if (next == order.size() || classes[order[next]].members.size() != group.size())
                 return std::nullopt;
             out.back() = classes[order[next++]];
         }
@@ -129,12 +144,12 @@ private:
         return held && held->shape == shape;
     }
 
-    bool matches(const std::vector<Parameters>& way) const
+    bool matches(const std::vector<Group>& way) const
     {
         for (std::size_t g = 0; g < way.size(); ++g) {
             std::size_t halves = 0;
-            for (std::size_t i = 0; i < way[g].size(); ++i) {
-                const Trained& one = *way[g][i];
+            for (std::size_t i = 0; i < way[g].members.size(); ++i) {
+                const Trained& one = *way[g].members[i];
                 const Value average = statesOf(m_groups[g][i]).find("exp_avg");
                 if (average && !hasShape(average, one.shape))
                     return false;
@@ -185,6 +200,9 @@ public:
                 continue;
             }
             m_set.optimizer.kind = OptimizerKept::Kind::Plain;
+            m_rank.groups.resize(i + 1);
+            for (const Group& group : *named)
+                m_rank.groups[i].push_back(group.sort);
             if (Status added = addAll(*optimizer, *named); !added)
                 lose(label, added.error());
         }
@@ -200,13 +218,13 @@ private:
         m_rank.lost.push_back({m_rank.name + ", " + label, RoleKind::OptimizerState, fmt::format("{}, {}: {}.", printable(m_rank.name), label, error.text())});
     }
 
-    Status addAll(const PlainOptimizer& optimizer, const std::vector<Parameters>& named)
+    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named)
     {
         for (std::size_t g = 0; g < named.size(); ++g) {
             const Value masters = optimizer.mastersOf(g);
             std::size_t halves = 0;
-            for (std::size_t i = 0; i < named[g].size(); ++i) {
-                const Trained& one = *named[g][i];
+            for (std::size_t i = 0; i < named[g].members.size(); ++i) {
+                const Trained& one = *named[g].members[i];
                 if (masters.size() != 0 && isHalf(one.dtype))
                     SHARDLENS_TRY(addTensor(one, "param", masters.at(halves++)));
                 const Value states = optimizer.statesOf(optimizer.groups()[g][i]);
@@ -229,6 +247,11 @@ private:
         else
             return {};
         const DType dtype = value.kind() == pickle::Kind::Int ? DType::I64 : DType::F64;
+        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
+        if (dtype == DType::I64)
+            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asInt().value_or(0));
+        else
+            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asFloat().value_or(0));
         const StreamId stream = m_builder.addInline(FileId{0}, bytes);
         return m_builder.addWhole(stateOf(parameter, name, dtype, {}), {stream, 0, m_builder.holder({}), {}});
     }

@@ -11,6 +11,8 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace shardlens::megatron {
@@ -23,6 +25,18 @@ struct Sizes {
     std::uint32_t chunks = 1; // virtual pipeline: model chunks a stage
 };
 
+// Which parameters a group of a plain optimizer has (formats/megatron.md §4.2).
+struct GroupClass {
+    bool isEmpty = false;
+    std::optional<bool> decays;   // matrices, or biases and vectors; nothing: both
+    std::optional<bool> ofExperts; // nothing: both
+
+    [[nodiscard]] bool takes(bool decaysToo, bool isExpert) const
+    {
+        return !isEmpty && decays.value_or(decaysToo) == decaysToo && ofExperts.value_or(isExpert) == isExpert;
+    }
+};
+
 // A model_optim_rng.pt.
 struct Rank {
     std::uint32_t tp = 0;
@@ -33,6 +47,7 @@ struct Rank {
     RankFileContent content; // empty where the file is missing or cannot be read
     PieceImport* import = nullptr;
     CheckpointPtr ordered;   // content.checkpoint with the optimizer's states behind its tensors, and fused rows in the order of version 2
+    std::vector<std::vector<GroupClass>> groups; // of each plain optimizer that was named
     std::vector<LostTensor> lost; // states without a name: a sentence for each buffer or list, about the last file of `ordered`
 };
 
@@ -55,6 +70,8 @@ struct OptimizerKept {
     std::string storedAs;        // Distributed: "coalesced buffers", "one vector a bucket" …
     std::vector<std::pair<Role, DType>> states; // that a parameter has
     std::set<DType> dtypes;      // of the parameters that have states
+    std::map<DType, DType> gradients; // by the dtype of the parameters, where the files say it
+    std::map<std::pair<std::string, std::string>, std::variant<std::int64_t, double>> numbers; // states that are plain numbers, by parameter and state
 };
 
 // Where the layers of each stage begin: by the name before the number ("decoder."), chunk and stage.
