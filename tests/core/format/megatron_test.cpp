@@ -198,6 +198,19 @@ TEST_F(Megatron, ExpertsTakeTheModelsNumbers)
     EXPECT_EQ(fullNamesOf(**opened).size(), 5u);
 }
 
+TEST_F(Megatron, ExpertsWithoutAFileAreNamed)
+{
+    track("7");
+    const Megatron::Arguments arguments{{"expert_model_parallel_size", 2}, {"num_experts", 4}, {"num_layers", 1}};
+    write("mp_rank_00_000", {{"decoder.layers.0.mlp.experts.local_experts.0.linear_fc2.weight", {1, 1}, {1}}, {"decoder.layers.0.mlp.experts.local_experts.1.linear_fc2.weight", {1, 1}, {2}}},
+          arguments);
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened),
+                ElementsAre(HasSubstr("missing-file: "), "lost-experts: mp_rank_00_001/model_optim_rng.pt had the experts 2 and 3 of pipeline stage 0, and no other file has them: 2 tensors are lost "
+                                                         "(decoder.layers.0.mlp.experts.local_experts.2.linear_fc2.weight, decoder.layers.0.mlp.experts.local_experts.3.linear_fc2.weight)."));
+}
+
 TEST_F(Megatron, FoldersThatAreNoRankAreSaid)
 {
     track("7");
