@@ -88,6 +88,9 @@ private:
         for (const char* name : {"virtual_pipeline_model_parallel_size", "num_layers_per_virtual_pipeline_stage", "decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers",
                                  "pipeline_model_parallel_layout"})
             replace(name, maker.graph().none());
+        for (const char* name : {"moe_grouped_gemm", "moe_use_legacy_grouped_gemm"})
+            if (m_set.hadGroupedExperts && m_set.facts.contains("moe_use_legacy_grouped_gemm"))
+                replace(name, maker.graph().boolean(false));
         if (m_parts.paddedRows() != 0)
             replace("padded_vocab_size", maker.graph().integer(static_cast<std::int64_t>(m_parts.paddedRows())));
         return maker.tree().import(file, args, [&](Value value) -> Fate {
@@ -236,6 +239,8 @@ void addTargetNotes(const RankSet& set, const Sizes& target, const RankWriter& w
 {
     using Kind = TargetNote::Kind;
     out.notes.push_back({Kind::Kept, "Model", fmt::format("{} become {}, by the rules {}.", sizesText(set.sizes), sizesText(target), printable(set.rules.id))});
+    if (set.hadGroupedExperts)
+        out.notes.push_back({Kind::Info, "Experts", "Tensors that held all experts of a rank are written as one of each expert, which Megatron-LM's other expert classes read."});
     if (target.pp > 1)
         out.notes.push_back({Kind::Info, "Pipeline", "Layers are divided evenly over the stages, and no chunks of a virtual pipeline are made."});
     for (const std::string& name : writer.leftOut())

@@ -97,36 +97,6 @@ std::string rangeText(std::uint64_t first, std::uint64_t count)
     return count == 1 ? std::to_string(first) : fmt::format("{} {} {}", first, count == 2 ? "and" : "to", first + count - 1);
 }
 
-// Experts that no file holds, because all ranks that had them are missing: what their tensors were called, by those of another expert-parallel rank (§11).
-void sayLostExperts(RankSet& set)
-{
-    std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
-    std::map<std::uint32_t, std::set<std::string>> ofStage; // names of experts, with the number of the first expert-parallel rank
-    for (const auto& [rank, entries] : set.entries)
-        for (const Entry& entry : entries)
-            if (const auto expert = expertOf(set.rules, entry.global)) {
-                seen.emplace(rank->pp, rank->ep);
-                ofStage[rank->pp].insert(withNumber(entry.global, expert->number, expert->index % set.localExperts));
-            }
-    for (const Rank& rank : set.ranks) {
-        if (rank.content.checkpoint || !ofStage.contains(rank.pp) || !seen.emplace(rank.pp, rank.ep).second)
-            continue;
-        const std::uint64_t first = rank.ep * set.localExperts;
-        std::string names;
-        for (const std::string& name : ofStage[rank.pp]) {
-            const auto expert = expertOf(set.rules, name);
-            if (names.size() < 200)
-                names += (names.empty() ? "" : ", ") + printable(withNumber(name, expert->number, first + expert->index));
-            else if (!names.ends_with("…"))
-                names += ", …";
-        }
-        set.builder.addFinding({Severity::Error, "lost-experts",
-                                fmt::format("{} had {} {} of pipeline stage {}, and no other file has them: {} lost ({}).", printable(rank.name), set.localExperts == 1 ? "expert" : "the experts",
-                                            rangeText(first, set.localExperts), rank.pp, plural(ofStage[rank.pp].size(), "tensor is", "tensors are"), names),
-                                kNoTensor, rank.id, std::nullopt});
-    }
-}
-
 } // namespace
 
 std::string withNumber(std::string_view name, std::string_view number, std::uint64_t with)
@@ -177,8 +147,36 @@ Status nameEntries(RankSet& set)
             if (const auto layer = layerOf(set.rules, entry.global))
                 entry.global = withNumber(entry.global, layer->number, set.layers.offsets.at({layer->prefix, entry.chunk, rank->pp}) + layer->index);
         }
-    sayLostExperts(set);
     return {};
+}
+
+void sayLostExperts(RankSet& set)
+{
+    std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
+    std::map<std::uint32_t, std::set<std::string>> ofStage; // names of experts, with the number of the first expert-parallel rank
+    for (const auto& [rank, entries] : set.entries)
+        for (const Entry& entry : entries)
+            if (const auto expert = expertOf(set.rules, entry.global)) {
+                seen.emplace(rank->pp, rank->ep);
+                ofStage[rank->pp].insert(withNumber(entry.global, expert->number, expert->index % set.localExperts));
+            }
+    for (const Rank& rank : set.ranks) {
+        if (rank.content.checkpoint || !ofStage.contains(rank.pp) || !seen.emplace(rank.pp, rank.ep).second)
+            continue;
+        const std::uint64_t first = rank.ep * set.localExperts;
+        std::string names;
+        for (const std::string& name : ofStage[rank.pp]) {
+            const auto expert = expertOf(set.rules, name);
+            if (names.size() < 200)
+                names += (names.empty() ? "" : ", ") + printable(withNumber(name, expert->number, first + expert->index));
+            else if (!names.ends_with("…"))
+                names += ", …";
+        }
+        set.builder.addFinding({Severity::Error, "lost-experts",
+                                fmt::format("{} had {} {} of pipeline stage {}, and no other file has them: {} lost ({}).", printable(rank.name), set.localExperts == 1 ? "expert" : "the experts",
+                                            rangeText(first, set.localExperts), rank.pp, plural(ofStage[rank.pp].size(), "tensor is", "tensors are"), names),
+                                kNoTensor, rank.id, std::nullopt});
+    }
 }
 
 } // namespace shardlens::megatron

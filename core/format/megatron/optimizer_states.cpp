@@ -41,7 +41,8 @@ std::optional<bool> flagFact(const Facts& facts, const char* name)
 
 bool isExpertParameter(const RuleSet& rules, std::string_view name)
 {
-    return expertOf(rules, name).has_value();
+    const auto isGrouped = [&](const GroupedExperts& grouped) { return grouped.of.search(name); };
+    return expertOf(rules, name).has_value() || std::any_of(rules.groupedExperts.begin(), rules.groupedExperts.end(), isGrouped);
 }
 
 bool isSharedParameter(const RuleSet& rules, std::uint32_t stages, std::string_view name)

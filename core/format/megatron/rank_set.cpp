@@ -187,7 +187,7 @@ void importRanks(RankSet& set)
         if (last != id)
             set.builder.file(last).holds = "optimizer states";
         for (LostTensor& lost : rank.lost)
-            set.builder.addLost(std::move(lost), "optimizer-not-read", last);
+            set.builder.addLost(std::move(lost), lost.role == RoleKind::OptimizerState ? "optimizer-not-read" : "grouped-experts", last);
     }
 }
 
@@ -353,6 +353,8 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     readFacts(set);
     SHARDLENS_TRY(nameEntries(set));
     SHARDLENS_TRY(readOptimizers(set, job));
+    SHARDLENS_TRY(takeExpertsApart(set));
+    sayLostExperts(set);
     for (Rank& rank : set.ranks)
         if (rank.content.checkpoint) {
             SHARDLENS_ASSIGN(rank.ordered, inHeadOrder(set, rank));

@@ -98,10 +98,19 @@ struct RankSet {
     std::set<std::string> mastered; // parameters whose fp32 masters every rank has
     std::uint64_t localExperts = 0;
     bool isTied = false;
+    bool hadGroupedExperts = false; // that were taken apart
 
     [[nodiscard]] const Rank* firstRead() const;
     [[nodiscard]] const Rank* at(std::uint32_t tp, std::uint32_t pp, std::uint32_t ep) const;
 };
+
+// Takes tensors of all experts of a rank apart, states too, as the rules say (formats/megatron.md §5.6). What cannot be is left as it is where there is
+// one expert-parallel rank, and is lost otherwise: the ranks' buffers would pass for copies.
+Status takeExpertsApart(RankSet& set);
+
+// Experts that no file holds, because all ranks that had them are missing: a finding with what their tensors were called, by those of another
+// expert-parallel rank (§11).
+void sayLostExperts(RankSet& set);
 
 [[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job);
 
