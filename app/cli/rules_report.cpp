@@ -112,6 +112,16 @@ const char* placeName(StageRule::Place place)
     return place == StageRule::Place::First ? "first" : "last";
 }
 
+const char* alongName(GroupedExperts::Along along)
+{
+    switch (along) {
+    case GroupedExperts::Along::Columns: return "columns";
+    case GroupedExperts::Along::Rows: return "rows";
+    case GroupedExperts::Along::Stack: return "stack";
+    }
+    return "";
+}
+
 void printModelRules(Console& console, const RuleSet& rules)
 {
     printLabelled(console, "layers", patternTexts(rules.layers));
@@ -135,6 +145,11 @@ void printModelRules(Console& console, const RuleSet& rules)
     for (const HeadOrder& one : rules.headOrders)
         orders.push_back(fmt::format("{} has {}", printable(one.of.pattern()), plural(one.parts, "part a head", "parts a head")));
     printLabelled(console, "head order", orders);
+    std::vector<std::string> grouped;
+    for (const GroupedExperts& one : rules.groupedExperts)
+        grouped.push_back(fmt::format("{} is {} ({})", printable(one.of.pattern()), printable(one.name), alongName(one.along)));
+    printLabelled(console, "grouped experts", grouped);
+    printLabelled(console, "buffers", patternTexts(rules.buffers));
 }
 
 void printProblems(Console& console, const char* what, const std::vector<RulePreview::Problem>& problems)
@@ -214,6 +229,10 @@ void addModelRules(const RuleSet& rules, Json& out)
     out["head_orders"] = Json::array();
     for (const HeadOrder& one : rules.headOrders)
         out["head_orders"].push_back(Json{{"pattern", one.of.pattern()}, {"parts", one.parts}});
+    out["grouped_experts"] = Json::array();
+    for (const GroupedExperts& one : rules.groupedExperts)
+        out["grouped_experts"].push_back(Json{{"pattern", one.of.pattern()}, {"name", one.name}, {"along", alongName(one.along)}});
+    out["buffers"] = patterns(rules.buffers);
 }
 
 } // namespace

@@ -26,8 +26,12 @@ Status compileAll(const std::vector<std::string>& patterns, const char* option, 
     return {};
 }
 
-Error nothingSelected(const Checkpoint& source, const ConvertRequest& request)
+Error nothingSelected(const Checkpoint& source, const ConvertRequest& request, const SelectionOptions& options)
 {
+    if (const auto lost = selectLost(source, options); !lost.empty()) {
+        const std::string& problem = source.lostTensors()[lost.front()].problem;
+        return {ErrorCode::Refused, "nothing is selected: " + problem.substr(0, problem.find_last_not_of('.') + 1)};
+    }
     std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
     if (source.tensors().size() != 1)
         text = fmt::format("nothing is selected: of {} none is {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
@@ -89,7 +93,7 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
     SHARDLENS_ASSIGN(const SelectionOptions options, selectionOf(request));
     const std::vector<SelectedTensor> selection = selectTensors(*source, options);
     if (selection.empty())
-        return nothingSelected(*source, request);
+        return nothingSelected(*source, request, options);
     SHARDLENS_TRY(checkNames(selection));
     const StreamSet streams(source);
     OutputTensors out;

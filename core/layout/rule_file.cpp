@@ -238,6 +238,27 @@ Status readHeadOrders(const Json& value, RuleSet& set)
     return {};
 }
 
+Status readGroupedExperts(const Json& value, RuleSet& set)
+{
+    if (!value.is_array())
+        return ruleTypeError("a list", value);
+    for (const Json& one : value) {
+        if (!one.is_object() || one.size() != 3 || !one.contains("pattern") || !one.contains("name") || !one.contains("along"))
+            return Error{ErrorCode::Refused, "an object with pattern, name and along is needed"};
+        SHARDLENS_ASSIGN(const std::string pattern, textOf(one["pattern"]));
+        SHARDLENS_ASSIGN(Regex of, Regex::compile(pattern));
+        SHARDLENS_ASSIGN(std::string name, textOf(one["name"]));
+        SHARDLENS_ASSIGN(const std::string along, textOf(one["along"]));
+        if (name.find("{}") == std::string::npos)
+            return Error{ErrorCode::Refused, "name has no {} for the number of the expert"};
+        if (along != "columns" && along != "rows" && along != "stack")
+            return Error{ErrorCode::Refused, fmt::format("{} is no way to hold experts; columns, rows and stack are", printable(along))};
+        using Along = GroupedExperts::Along;
+        set.groupedExperts.push_back({std::move(of), std::move(name), along == "columns" ? Along::Columns : along == "rows" ? Along::Rows : Along::Stack});
+    }
+    return {};
+}
+
 Status readRules(const Json& value, bool isAnchored, RuleSet& set)
 {
     if (!value.is_array())
@@ -283,6 +304,10 @@ Status readSetMember(const std::string& name, const Json& value, bool isAnchored
         return readMeasured(value, set);
     } else if (name == "head_orders") {
         return readHeadOrders(value, set);
+    } else if (name == "grouped_experts") {
+        return readGroupedExperts(value, set);
+    } else if (name == "buffers") {
+        SHARDLENS_ASSIGN(set.buffers, patternsOf(value));
     } else {
         return Error{ErrorCode::Refused, "no such member of a rule file"};
     }

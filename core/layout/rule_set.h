@@ -71,6 +71,16 @@ struct HeadOrder {
     std::uint64_t parts = 3;
 };
 
+// Tensors that hold the same matrix of all experts of a rank, and what each expert's is called (formats/megatron.md §5.6).
+struct GroupedExperts {
+    // Columns, Rows: a matrix that is to be read as a stack of [in, out], one an expert; its columns (weight1) or rows (weight2) are the experts' together.
+    // Stack: [experts, out, in].
+    enum class Along : std::uint8_t { Columns, Rows, Stack };
+    Regex of;
+    std::string name; // $1 and so on: what a group of `of` matched; {}: the number of the expert
+    Along along = Along::Stack;
+};
+
 // The rules of a family of models. Immutable.
 struct RuleSet {
     std::string id;        // "deepspeed-megatron"
@@ -88,6 +98,8 @@ struct RuleSet {
     std::optional<GatingProof> gating;
     std::vector<MeasuredFact> measured;
     std::vector<HeadOrder> headOrders;
+    std::vector<GroupedExperts> groupedExperts;
+    std::vector<Regex> buffers;         // tensors of the model that are no parameters: optimizers have no states of them
 
     // The rule for a name; nothing where none matches and there is no rule for the rest. Refused where two match and the first does not win.
     [[nodiscard]] Result<const ShardRule*> ruleFor(std::string_view name, const Facts& facts) const;

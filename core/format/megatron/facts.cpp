@@ -24,14 +24,6 @@ std::optional<std::string> factText(Value value)
     return std::nullopt;
 }
 
-std::optional<std::uint64_t> numberOf(const Facts& facts, const char* name)
-{
-    const auto at = facts.find(name);
-    if (at == facts.end() || at->second.empty() || at->second.find_first_not_of("0123456789") != std::string::npos || at->second.size() > 12)
-        return std::nullopt;
-    return std::stoull(at->second);
-}
-
 void readArguments(RankSet& set, Value args)
 {
     const Value state = args.state().isMapping() ? args.state() : args;
@@ -50,8 +42,8 @@ void deriveFacts(RankSet& set)
         return at != facts.end() && at->second == "true";
     };
     facts["swiglu"] = isTrue("swiglu") || isTrue("gated_linear_unit") || isTrue("quick_geglu") ? "true" : "false";
-    const auto heads = numberOf(facts, "mamba_num_heads");
-    const auto headDim = numberOf(facts, "mamba_head_dim");
+    const auto heads = factNumber(facts, "mamba_num_heads");
+    const auto headDim = factNumber(facts, "mamba_head_dim");
     if (heads && headDim)
         facts["mamba_d_inner"] = std::to_string(*heads * *headDim);
     set.isTied = !isTrue("untie_embeddings_and_output_weights");
@@ -80,6 +72,15 @@ void proveGating(RankSet& set, const Rank& rank)
 }
 
 } // namespace
+
+std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name)
+{
+    const auto at = facts.find(name);
+    if (at == facts.end() || at->second.empty() || at->second.find_first_not_of("0123456789") != std::string::npos || at->second.size() > 12)
+        return std::nullopt;
+    const std::uint64_t number = std::stoull(at->second);
+    return number == 0 ? std::nullopt : std::optional(number);
+}
 
 void readFacts(RankSet& set)
 {

@@ -18,7 +18,7 @@ constexpr std::size_t kIterationsLookedAt = 200;
 bool holdsModel(const Candidate& iteration, const std::string& rank)
 {
     const auto inside = lookAt(iteration.path + "/" + rank);
-    return inside && inside->entry(kModelFile) != nullptr;
+    return inside && (inside->entry(kModelFile) != nullptr || inside->entry(kModelFileWithoutOptimizer) != nullptr);
 }
 
 std::vector<std::string> iterationsOf(const Candidate& root)
@@ -88,8 +88,18 @@ Result<IterationFolder> listIteration(const Candidate& folder)
         if (!rank)
             continue;
         const auto inside = lookAt(folder.path + "/" + entry.name);
-        if (!inside || inside->entry(kModelFile) == nullptr)
+        if (!inside)
             continue;
+        const bool isNew = inside->entry(kModelFile) != nullptr;
+        if (!isNew && inside->entry("optim.pt") != nullptr)
+            out.optimizerShards.push_back(entry.name + "/optim.pt");
+        if (!isNew && inside->entry(kModelFileWithoutOptimizer) == nullptr)
+            continue;
+        if (isNew && out.modelFile == std::string_view(kModelFileWithoutOptimizer))
+            out.ranks.clear(); // ranks of both kinds: the newer count
+        if (!isNew && out.modelFile == std::string_view(kModelFile))
+            continue;
+        out.modelFile = isNew ? kModelFile : kModelFileWithoutOptimizer;
         out.hasDistributedOptimizer = out.hasDistributedOptimizer || inside->entry("distrib_optim.pt") != nullptr;
         out.ranks.push_back(std::move(*rank));
         if (out.ranks.size() > kMostRankFolders)

@@ -22,15 +22,18 @@ struct IterationFolder {
     std::string path;
     std::string root;     // the folder with latest_checkpointed_iteration.txt; the iteration's own where it was opened directly
     std::string name;     // "iter_0000003" or "release"
-    std::vector<RankFolder> ranks; // natural order, those with a model file
+    std::vector<RankFolder> ranks; // natural order, those with the model file
     std::vector<std::string> otherIterations;
+    const char* modelFile = "";
     bool hasDistributedOptimizer = false; // distrib_optim.pt beside the model files
+    std::vector<std::string> optimizerShards; // optim.pt of data-parallel ranks in folders of their own, 2022 to 2023 (§8.3, F0)
 };
 
 // "iter_0000003", "release".
 [[nodiscard]] bool isIterationName(std::string_view name);
 
 constexpr const char* kModelFile = "model_optim_rng.pt";
+constexpr const char* kModelFileWithoutOptimizer = "model_rng.pt"; // of runs whose optimizer lies in optim.pt
 constexpr const char* kTrackerFile = "latest_checkpointed_iteration.txt";
 
 // Whether a folder is an iteration, or a root with one. Looks into at most a few sub-folders' listings.

@@ -1,6 +1,8 @@
 #include "core/format/megatron/megatron_format.h"
 
 #include "core/base/text.h"
+#include "core/format/megatron/local_tensors.h"
+#include "core/format/megatron/optimizer_writer.h"
 #include "core/format/megatron/placement.h"
 #include "core/format/target_file.h"
 #include "core/layout/selection.h"
@@ -8,7 +10,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 namespace shardlens::megatron {
@@ -16,16 +17,6 @@ namespace {
 
 using pickle::Value;
 using Fate = pickle::GraphBuilder::Fate;
-
-std::optional<std::uint64_t> factNumber(const Facts& facts, const char* name)
-{
-    const auto at = facts.find(name);
-    std::uint64_t out = 0;
-    if (at == facts.end())
-        return std::nullopt;
-    const auto [end, problem] = std::from_chars(at->second.data(), at->second.data() + at->second.size(), out);
-    return problem == std::errc{} && end == at->second.data() + at->second.size() && out > 0 ? std::optional(out) : std::nullopt;
-}
 
 // The folder's own name, or what its iteration would be called where somebody has renamed it.
 std::string iterationName(const RankSet& set)
@@ -39,8 +30,9 @@ std::string iterationName(const RankSet& set)
 // Makes the files of the target's ranks.
 class RankWriter {
 public:
-    RankWriter(RankSet& set, const CheckpointPtr& joined, const TargetOptions& options, const Sizes& target)
-        : m_set(set), m_joined(joined), m_options(options), m_target(target), m_builder(*joined), m_import(PieceImport::within(m_builder, *joined)), m_extras(modulesWithExtras())
+    // Without `optimizer` its states are left out.
+    RankWriter(RankSet& set, LocalTensors& parts, OptimizerWriter* optimizer, const TargetOptions& options, const Sizes& target)
+        : m_set(set), m_parts(parts), m_optimizer(optimizer), m_options(options), m_target(target), m_extras(modulesWithExtras())
     {
     }
 
@@ -56,81 +48,27 @@ public:
                     SHARDLENS_ASSIGN(TargetTorchFile file, rankFile(placement, tp, pp, ep));
                     file.rank = number;
                     out.torchFiles.push_back(std::move(file));
+                    if (m_optimizer == nullptr || m_set.optimizer.kind != OptimizerKept::Kind::Distributed)
+                        continue;
+                    TargetFileMaker maker(m_storages, m_options.keepObjects, nameOf(tp, pp, ep, kFlatStatesFile));
+                    SHARDLENS_ASSIGN(const Value buffers, m_optimizer->buffers(maker, placement.onRank(pp, ep), tp, pp, ep));
+                    SHARDLENS_ASSIGN(TargetTorchFile states, std::move(maker).finish(buffers, m_leftOut));
+                    states.rank = number;
+                    out.torchFiles.push_back(std::move(states));
                 }
         return {};
     }
     [[nodiscard]] const std::set<std::string>& leftOut() const { return m_leftOut; }
-    // Embeddings whose rows of padding are others than the source's: how many the target has.
-    [[nodiscard]] const std::map<TensorId, std::uint64_t>& repadded() const { return m_repadded; }
-    [[nodiscard]] CheckpointPtr finish() && { return std::move(m_builder).finish(); }
 
 private:
-    std::string nameOf(std::uint32_t tp, std::uint32_t pp, std::uint32_t ep) const
+    std::string nameOf(std::uint32_t tp, std::uint32_t pp, std::uint32_t ep, const char* file) const
     {
         std::string folder = fmt::format("mp_rank_{:02d}", tp);
         if (m_target.pp > 1)
             folder += fmt::format("_{:03d}", pp);
         if (m_target.ep > 1)
             folder += fmt::format("_{:03d}", ep);
-        return fmt::format("{}/{}/{}", iterationName(m_set), folder, kModelFile);
-    }
-
-    // Rows that the vocabulary takes on the target (§5.11): filled up anew where its size is known, else as it is.
-    std::uint64_t vocabularyRows(std::uint64_t rows) const
-    {
-        const auto words = factNumber(m_set.facts, "vocab_size");
-        if (!words || *words > rows)
-            return rows;
-        const std::uint64_t multiple = factNumber(m_set.facts, "make_vocab_size_divisible_by").value_or(128) * m_target.tp;
-        return (*words + multiple - 1) / multiple * multiple;
-    }
-
-    Result<TensorId> localTensor(const Placed& placed, std::uint32_t tp)
-    {
-        const Tensor& tensor = m_joined->tensor(placed.tensor);
-        if (tensor.shape.empty())
-            return placed.tensor;
-        SHARDLENS_ASSIGN(const ShardRule* rule, m_set.rules.ruleFor(placed.global, m_set.facts));
-        if (rule == nullptr && m_target.tp == 1)
-            return placed.tensor;
-        if (rule == nullptr)
-            return Error{ErrorCode::Refused, fmt::format("no tensor-parallel rule of {} matches it; --rules names a file with one", printable(m_set.rules.id))};
-        if (rule->kind != Division::Kind::Split)
-            return placed.tensor;
-        Shape whole = tensor.shape;
-        const bool isPadded = rule->vocabulary && rule->dim == 0 && vocabularyRows(whole[0]) != whole[0];
-        if (rule->vocabulary && rule->dim == 0)
-            m_paddedRows = whole[0] = vocabularyRows(whole[0]);
-        if (isPadded)
-            m_repadded[placed.tensor] = whole[0];
-        SHARDLENS_ASSIGN(const Division division, divisionOf(*rule, whole, m_target.tp, m_set.facts));
-        Tensor local = tensor;
-        local.shape = partShape(division, whole, tp);
-        const TensorId id = m_builder.addTensor(local);
-        for (const Slab& slab : slabsInto(division, whole, tp))
-            SHARDLENS_TRY(isPadded ? addPadded(id, placed.tensor, slab) : m_import.addThrough(id, placed.tensor, slab));
-        return id;
-    }
-
-    // A slab of rows of the padded embedding, which is no tensor of the joined model: what it keeps, and copies of the last row.
-    Status addPadded(TensorId target, TensorId whole, const Slab& slab)
-    {
-        const std::uint64_t had = m_joined->tensor(whole).shape[0];
-        Slab kept = slab;
-        const std::uint64_t begin = slab.from.offset[0];
-        const std::uint64_t end = begin + slab.from.extent[0];
-        if (begin < had) {
-            kept.from.extent[0] = kept.to.extent[0] = std::min(end, had) - begin;
-            SHARDLENS_TRY(m_import.addThrough(target, whole, kept));
-        }
-        for (std::uint64_t row = std::max(begin, had); row < end; ++row) {
-            Slab last = slab;
-            last.from.offset[0] = had - 1;
-            last.to.offset[0] = slab.to.offset[0] + (row - begin);
-            last.from.extent[0] = last.to.extent[0] = 1;
-            SHARDLENS_TRY(m_import.addThrough(target, whole, last));
-        }
-        return {};
+        return fmt::format("{}/{}/{}", iterationName(m_set), folder, file);
     }
 
     // args with the target's sizes; objects stay what they are, only the numbers are new.
@@ -150,8 +88,11 @@ private:
         for (const char* name : {"virtual_pipeline_model_parallel_size", "num_layers_per_virtual_pipeline_stage", "decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers",
                                  "pipeline_model_parallel_layout"})
             replace(name, maker.graph().none());
-        if (m_paddedRows != 0)
-            replace("padded_vocab_size", maker.graph().integer(static_cast<std::int64_t>(m_paddedRows)));
+        for (const char* name : {"moe_grouped_gemm", "moe_use_legacy_grouped_gemm"})
+            if (m_set.hadGroupedExperts && m_set.facts.contains("moe_use_legacy_grouped_gemm"))
+                replace(name, maker.graph().boolean(false));
+        if (m_parts.paddedRows() != 0)
+            replace("padded_vocab_size", maker.graph().integer(static_cast<std::int64_t>(m_parts.paddedRows())));
         return maker.tree().import(file, args, [&](Value value) -> Fate {
             const auto known = changed.find(value.index());
             return known == changed.end() ? Fate{} : Fate{Fate::Kind::Replace, known->second};
@@ -191,10 +132,10 @@ private:
         const Value model = maker.graph().orderedDict();
         std::set<std::string> modules;
         for (const Placed& one : placed) {
-            auto local = localTensor(one, tp);
+            auto local = m_parts.part(one.global, one.tensor, tp);
             if (!local)
                 return local.takeError().within(printable(one.global));
-            SHARDLENS_ASSIGN(const Value tensor, maker.whole(m_builder.tensor(*local), *local));
+            SHARDLENS_ASSIGN(const Value tensor, maker.whole(m_parts.builder().tensor(local->tensor), local->tensor));
             maker.graph().set(model, one.local, tensor);
             modules.insert(one.local.substr(0, one.local.find_last_of('.')));
         }
@@ -209,9 +150,10 @@ private:
         const Rank& from = sourceOf(tp, pp, ep);
         const auto& file = from.content.torch;
         if (m_withStorages.insert(file.get()).second)
-            SHARDLENS_TRY(addStorageTensors(m_builder, from.id, *file, m_storages));
-        TargetFileMaker maker(m_storages, m_options.keepObjects, nameOf(tp, pp, ep));
-        SHARDLENS_ASSIGN(const Value model, modelDict(maker, placement.onRank(pp, ep), tp));
+            SHARDLENS_TRY(addStorageTensors(m_parts.builder(), from.id, *file, m_storages));
+        TargetFileMaker maker(m_storages, m_options.keepObjects, nameOf(tp, pp, ep, kModelFile));
+        const std::vector<Placed> placed = placement.onRank(pp, ep);
+        SHARDLENS_ASSIGN(const Value model, modelDict(maker, placed, tp));
         const Value root = file->root();
         const Value made = maker.graph().dict();
         for (std::size_t i = 0; i < root.size(); ++i) {
@@ -232,21 +174,22 @@ private:
         if (!root.find("checkpoint_version"))
             maker.graph().set(made, "checkpoint_version", maker.graph().real(3.0));
         maker.graph().set(made, "model", model);
+        if (m_optimizer != nullptr && root.find("optimizer")) {
+            SHARDLENS_ASSIGN(const Value optimizer, m_optimizer->dictionary(maker, from, placed, tp));
+            maker.graph().set(made, "optimizer", optimizer);
+        }
         return std::move(maker).finish(made, m_leftOut);
     }
 
     RankSet& m_set;
-    const CheckpointPtr& m_joined;
+    LocalTensors& m_parts;
+    OptimizerWriter* m_optimizer;
     const TargetOptions& m_options;
     Sizes m_target;
-    CheckpointBuilder m_builder;
-    PieceImport m_import;
     std::set<std::string> m_extras; // modules, in any layer
     StorageTensors m_storages;
     std::set<const TorchFile*> m_withStorages;
     std::set<std::string> m_leftOut;
-    std::uint64_t m_paddedRows = 0;
-    std::map<TensorId, std::uint64_t> m_repadded;
 };
 
 Result<Sizes> targetSizes(const RankSet& set, const TargetOptions& options)
@@ -270,19 +213,48 @@ std::string sizesText(const Sizes& sizes)
     return sizes.ep > 1 ? out + fmt::format(" x expert {}", sizes.ep) : out;
 }
 
+// `why` the optimizer's states are left out; empty where they are not.
+TargetNote optimizerNote(const RankSet& set, const OptimizerWriter& optimizer, const std::string& why)
+{
+    using Kind = TargetNote::Kind;
+    if (!why.empty())
+        return {Kind::Dropped, "Optimizer state", fmt::format("It is not carried over; start the job with --no-load-optim. {}", why)};
+    if (set.optimizer.kind == OptimizerKept::Kind::Plain)
+        return {Kind::Kept, "Optimizer state", "Masters and states are cut like their parameters and numbered anew in the groups of the source."};
+    return {Kind::Kept, "Optimizer state", fmt::format("{}: the {} of the source become coalesced buffers, as Megatron-LM has them since April 2024; {}.", kFlatStatesFile,
+                                                      set.optimizer.storedAs, optimizer.layoutText())};
+}
+
+void addVocabularyNotes(const LocalTensors& parts, const Placement& placement, const Sizes& target, Target& out)
+{
+    for (const auto& [parameter, tensor] : placement.modelTensors())
+        if (const auto rows = parts.repadded().find(tensor); rows != parts.repadded().end())
+            out.notes.push_back({TargetNote::Kind::Info, "Vocabulary",
+                                 fmt::format("{} has {} rows and gets {}, the multiple that tensor parallel {} wants: rows too many are cut off, rows too few are copies of the last{}.",
+                                             printable(parameter), groupedText(parts.joined().tensor(tensor).shape[0]), groupedText(rows->second), target.tp,
+                                             parts.repadded().size() > 2 ? ", and zeros in the optimizer's states" : "")});
+}
+
 void addTargetNotes(const RankSet& set, const Sizes& target, const RankWriter& writer, Target& out)
 {
     using Kind = TargetNote::Kind;
     out.notes.push_back({Kind::Kept, "Model", fmt::format("{} become {}, by the rules {}.", sizesText(set.sizes), sizesText(target), printable(set.rules.id))});
-    const Value root = set.firstRead()->content.torch->root();
-    if (root.find("optimizer") || set.folder.hasDistributedOptimizer)
-        out.notes.push_back({Kind::Dropped, "Optimizer state", "It is not carried over; start the job with --no-load-optim."});
+    if (set.hadGroupedExperts)
+        out.notes.push_back({Kind::Info, "Experts", "Tensors that held all experts of a rank are written as one of each expert, which Megatron-LM's other expert classes read."});
     if (target.pp > 1)
         out.notes.push_back({Kind::Info, "Pipeline", "Layers are divided evenly over the stages, and no chunks of a virtual pipeline are made."});
     for (const std::string& name : writer.leftOut())
         out.leftOut += (out.leftOut.empty() ? "" : ", ") + printable(name);
     if (!out.leftOut.empty())
         out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
+}
+
+// What the result must hold: everything, or what the model itself held where the optimizer's states are left out.
+void addResults(const Checkpoint& source, const LocalTensors& parts, const Sizes& target, bool hasStates, Target& out)
+{
+    for (const SelectedTensor& selected : selectTensors(source, SelectionOptions{hasStates ? Select::All : Select::Module, {}, {}}))
+        if ((!selected.isAlias || target.pp > 1) && !parts.repadded().contains(selected.tensor)) // which is no longer equal
+            out.results.push_back({selected.name, selected.tensor, source.tensor(selected.tensor).dtype});
 }
 
 } // namespace
@@ -297,31 +269,33 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_ASSIGN(auto set, readRankSet(candidate, open, job));
     SHARDLENS_ASSIGN(const Sizes target, targetSizes(*set, options));
     const CheckpointPtr joined = std::move(set->builder).finish();
-    if (!joined->lostTensors().empty())
-        return Error{ErrorCode::Refused, joined->lostTensors().front().problem};
+    for (const LostTensor& lost : joined->lostTensors())
+        if (lost.role != RoleKind::OptimizerState)
+            return Error{ErrorCode::Refused, lost.problem};
     for (const Rank& rank : set->ranks)
         if (!rank.content.torch)
             return Error{ErrorCode::Refused, fmt::format("{} is missing or cannot be read", printable(rank.name))};
     SHARDLENS_ASSIGN(const Placement placement, Placement::of(*set, *joined, target));
     Target out;
-    RankWriter writer(*set, joined, options, target);
+    LocalTensors parts(*set, joined, target);
+    OptimizerWriter optimizer(*set, parts, target);
+    const bool hasOptimizer = set->firstRead()->content.torch->root().find("optimizer") || set->folder.hasDistributedOptimizer || !joined->lostTensors().empty();
+    const std::string why = optimizer.whyNot(placement);
+    RankWriter writer(*set, parts, why.empty() ? &optimizer : nullptr, options, target);
     SHARDLENS_TRY(writer.add(placement, job, out));
     if (!options.rank) {
         const std::string iteration = iterationName(*set);
         const std::string digits = iteration.substr(std::min(iteration.find_first_not_of("iter_0"), iteration.size() - 1));
         out.textFiles.push_back({kTrackerFile, iteration == "release" ? iteration : digits});
-        for (const SelectedTensor& selected : selectTensors(*source, SelectionOptions{Select::All, {}, {}}))
-            if ((!selected.isAlias || target.pp > 1) && !writer.repadded().contains(selected.tensor)) // which is no longer equal
-                out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
+        addResults(*source, parts, target, why.empty(), out);
     }
-    for (const auto& [tensor, rows] : writer.repadded())
-        out.notes.push_back({TargetNote::Kind::Info, "Vocabulary",
-                             fmt::format("{} has {} rows and gets {}, the multiple that tensor parallel {} wants: rows too many are cut off, rows too few are copies of the last.",
-                                         printable(joined->parameterOf(tensor)), groupedText(joined->tensor(tensor).shape[0]), groupedText(rows), target.tp)});
+    addVocabularyNotes(parts, placement, target, out);
     addTargetNotes(*set, target, writer, out);
+    if (hasOptimizer)
+        out.notes.push_back(optimizerNote(*set, optimizer, why));
     out.before = TargetLayout{source->formatTitle(), set->sizes.tp * set->sizes.pp * set->sizes.ep};
     out.after = TargetLayout{source->formatTitle(), target.tp * target.pp * target.ep};
-    out.payload = std::move(writer).finish();
+    out.payload = std::move(parts).finish();
     return out;
 }
 

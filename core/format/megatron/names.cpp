@@ -91,6 +91,12 @@ void checkLayerCount(RankSet& set)
                                 std::nullopt});
 }
 
+// "0 and 1", "2 to 5"
+std::string rangeText(std::uint64_t first, std::uint64_t count)
+{
+    return count == 1 ? std::to_string(first) : fmt::format("{} {} {}", first, count == 2 ? "and" : "to", first + count - 1);
+}
+
 } // namespace
 
 std::string withNumber(std::string_view name, std::string_view number, std::uint64_t with)
@@ -142,6 +148,35 @@ Status nameEntries(RankSet& set)
                 entry.global = withNumber(entry.global, layer->number, set.layers.offsets.at({layer->prefix, entry.chunk, rank->pp}) + layer->index);
         }
     return {};
+}
+
+void sayLostExperts(RankSet& set)
+{
+    std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
+    std::map<std::uint32_t, std::set<std::string>> ofStage; // names of experts, with the number of the first expert-parallel rank
+    for (const auto& [rank, entries] : set.entries)
+        for (const Entry& entry : entries)
+            if (const auto expert = expertOf(set.rules, entry.global)) {
+                seen.emplace(rank->pp, rank->ep);
+                ofStage[rank->pp].insert(withNumber(entry.global, expert->number, expert->index % set.localExperts));
+            }
+    for (const Rank& rank : set.ranks) {
+        if (rank.content.checkpoint || !ofStage.contains(rank.pp) || !seen.emplace(rank.pp, rank.ep).second)
+            continue;
+        const std::uint64_t first = rank.ep * set.localExperts;
+        std::string names;
+        for (const std::string& name : ofStage[rank.pp]) {
+            const auto expert = expertOf(set.rules, name);
+            if (names.size() < 200)
+                names += (names.empty() ? "" : ", ") + printable(withNumber(name, expert->number, first + expert->index));
+            else if (!names.ends_with("…"))
+                names += ", …";
+        }
+        set.builder.addFinding({Severity::Error, "lost-experts",
+                                fmt::format("{} had {} {} of pipeline stage {}, and no other file has them: {} lost ({}).", printable(rank.name), set.localExperts == 1 ? "expert" : "the experts",
+                                            rangeText(first, set.localExperts), rank.pp, plural(ofStage[rank.pp].size(), "tensor is", "tensors are"), names),
+                                kNoTensor, rank.id, std::nullopt});
+    }
 }
 
 } // namespace shardlens::megatron

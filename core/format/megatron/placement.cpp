@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <unordered_map>
 
 namespace shardlens::megatron {
 namespace {
@@ -34,6 +36,50 @@ std::uint32_t fixedStage(std::optional<StageRule::Place> place, std::uint32_t so
     return isFirst ? 0 : stages - 1;
 }
 
+// Orders names as a model registers its modules: of what a module holds first what comes first in `names`, numbers of layers and experts by number.
+class RegistrationOrder {
+public:
+    RegistrationOrder(const RankSet& source, const std::vector<std::string>& names) : m_source(source)
+    {
+        for (const std::string& name : names)
+            keyOf(name);
+    }
+    using Key = std::vector<std::pair<std::size_t, std::uint64_t>>;
+
+    Key keyOf(const std::string& name)
+    {
+        Key out;
+        const auto expert = expertOf(m_source.rules, name);
+        for (std::size_t begin = 0; begin <= name.size();) {
+            const std::size_t end = std::min(name.find('.', begin), name.size());
+            std::string_view stem = std::string_view(name).substr(begin, end - begin);
+            std::uint64_t number = 0;
+            if (!stem.empty() && stem.size() < 12 && stem.find_first_not_of("0123456789") == std::string_view::npos) {
+                number = std::stoull(std::string(stem));
+                stem = {};
+            } else if (expert && expert->number.data() + expert->number.size() == name.data() + end) { // "weight3"
+                number = expert->index;
+                stem.remove_suffix(expert->number.size());
+            }
+            auto& siblings = m_stems[name.substr(0, begin)];
+            out.emplace_back(siblings.try_emplace(std::string(stem), siblings.size()).first->second, number);
+            begin = end + 1;
+        }
+        return out;
+    }
+
+private:
+    const RankSet& m_source;
+    std::unordered_map<std::string, std::map<std::string, std::size_t, std::less<>>> m_stems; // by what stands before
+};
+
+// The model's own copy: what is neither a state nor a master.
+bool isModelTensor(const RankSet& source, const Checkpoint& joined, TensorId id)
+{
+    const RoleKind kind = joined.roleOf(id).kind;
+    return kind != RoleKind::OptimizerState && (kind != RoleKind::Weight || !source.mastered.contains(joined.parameterOf(id)));
+}
+
 } // namespace
 
 Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined, const Sizes& target)
@@ -50,6 +96,8 @@ Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined,
         for (const Entry& entry : entries)
             stageInSource.try_emplace(entry.global, rank->pp);
     for (std::size_t i = 0; i < joined.tensors().size(); ++i) {
+        if (!isModelTensor(source, joined, idAt<TensorId>(i)))
+            continue;
         Place held{joined.parameterOf(idAt<TensorId>(i)), idAt<TensorId>(i), 0, {}, {}};
         if (const auto expert = expertOf(source.rules, held.name))
             held.expert = expert->index;
@@ -70,6 +118,20 @@ Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined,
         }
         out.m_places.push_back(std::move(held));
     }
+    RegistrationOrder order(source, joined.parameters());
+    std::vector<std::pair<RegistrationOrder::Key, Place>> keyed;
+    for (Place& place : out.m_places)
+        keyed.emplace_back(order.keyOf(place.name), std::move(place));
+    std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::transform(keyed.begin(), keyed.end(), out.m_places.begin(), [](auto& one) { return std::move(one.second); });
+    return out;
+}
+
+std::vector<std::pair<std::string, TensorId>> Placement::modelTensors() const
+{
+    std::vector<std::pair<std::string, TensorId>> out;
+    for (const Place& place : m_places)
+        out.emplace_back(place.name, place.tensor);
     return out;
 }
 

@@ -12,7 +12,7 @@ namespace shardlens::megatron {
 struct Placed {
     std::string global;
     std::string local;       // with the stage's layer numbers and the rank's expert numbers
-    TensorId tensor{};       // of the joined model
+    TensorId tensor{};       // of the joined model: its own copy, not the master
 };
 
 // Which parameters each stage and expert-parallel rank of the target holds, in the model's order.
@@ -21,7 +21,10 @@ public:
     // Refused: layers or experts that the sizes do not divide (with the sizes that do).
     [[nodiscard]] static Result<Placement> of(const RankSet& source, const Checkpoint& joined, const Sizes& target);
 
+    // In the order in which the model of that rank registers them.
     [[nodiscard]] std::vector<Placed> onRank(std::uint32_t stage, std::uint32_t ep) const;
+    // Every parameter once: its name in the whole model and the tensor of the model's own copy.
+    [[nodiscard]] std::vector<std::pair<std::string, TensorId>> modelTensors() const;
 
 private:
     struct Place {
@@ -34,7 +37,7 @@ private:
     const RankSet* m_source = nullptr;
     Sizes m_target;
     std::uint64_t m_expertsOfRank = 1;
-    std::vector<Place> m_places;
+    std::vector<Place> m_places; // in registration order
 };
 
 } // namespace shardlens::megatron

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/format/megatron/head_order.h"
+#include "core/format/megatron/optimizer_states.h"
 #include "core/layout/rank_join.h"
 #include "core/layout/rule_library.h"
 
@@ -129,7 +130,7 @@ Status openRanks(RankSet& set, JobContext& job)
                 rank.tp = tp;
                 rank.pp = pp;
                 rank.ep = ep;
-                rank.name = folderName(set.sizes, rank) + "/" + kModelFile;
+                rank.name = folderName(set.sizes, rank) + "/" + set.folder.modelFile;
             }
     for (Rank& rank : set.ranks) {
         SHARDLENS_TRY(job.poll());
@@ -179,9 +180,14 @@ void importRanks(RankSet& set)
         rank.import = &set.imports.emplace_back(set.builder, *rank.ordered, coordinatesOf(set.sizes, rank));
         rank.import->addFindings([](TensorId) { return kNoTensor; });
         rank.id = id;
-        File& row = set.builder.file(id);
-        row.rank = rankNumber(set.sizes, rank);
-        row.holds = plural(rank.content.values.size(), "tensor", "tensors");
+        for (std::size_t i = indexOf(id); i < set.builder.fileCount(); ++i)
+            set.builder.file(idAt<FileId>(i)).rank = rankNumber(set.sizes, rank);
+        set.builder.file(id).holds = plural(rank.content.values.size(), "tensor", "tensors");
+        const FileId last = idAt<FileId>(set.builder.fileCount() - 1);
+        if (last != id)
+            set.builder.file(last).holds = "optimizer states";
+        for (LostTensor& lost : rank.lost)
+            set.builder.addLost(std::move(lost), lost.role == RoleKind::OptimizerState ? "optimizer-not-read" : "grouped-experts", last);
     }
 }
 
@@ -194,6 +200,55 @@ const TiedRule* tiedRuleOf(const RankSet& set, const Rank& rank, const Entry& en
         if (rule.copy == entry.global)
             return &rule;
     return nullptr;
+}
+
+// The name of a parameter whichever of its tied copies an entry is.
+const std::string& nameOfEntry(const RankSet& set, const Rank& rank, const Entry& entry)
+{
+    const TiedRule* tied = tiedRuleOf(set, rank, entry);
+    return tied != nullptr ? tied->original : entry.global;
+}
+
+// States that not all tensor-parallel ranks of a parameter have are left out, and its weight stays the most precise copy.
+void keepWholeStates(RankSet& set)
+{
+    using Ranks = std::set<std::uint32_t>;
+    std::map<std::string, Ranks> weights;
+    std::map<std::tuple<std::string, RoleKind, std::string>, Ranks> states;
+    const auto keyOf = [&](const Rank& rank, const Entry& entry) {
+        const Role& role = rank.ordered->roleOf(idAt<TensorId>(entry.tensor));
+        return std::tuple{nameOfEntry(set, rank, entry), role.kind, role.name};
+    };
+    for (const auto& [rank, entries] : set.entries)
+        for (const Entry& entry : entries) {
+            if (entry.isState)
+                states[keyOf(*rank, entry)].insert(rank->tp);
+            else
+                weights[nameOfEntry(set, *rank, entry)].insert(rank->tp);
+        }
+    std::set<std::string> partial;
+    for (auto& [rank, entries] : set.entries)
+        std::erase_if(entries, [&](const Entry& entry) {
+            if (!entry.isState || states.at(keyOf(*rank, entry)) == weights.at(nameOfEntry(set, *rank, entry)))
+                return false;
+            partial.insert(nameOfEntry(set, *rank, entry));
+            return true;
+        });
+    for (const auto& [key, ranks] : states)
+        if (std::get<RoleKind>(key) == RoleKind::Weight && ranks == weights.at(std::get<0>(key)))
+            set.mastered.insert(std::get<0>(key));
+    if (!partial.empty())
+        set.builder.addFinding({Severity::Warning, "partial-states",
+                                fmt::format("Optimizer states of {} are not shown, because some tensor-parallel ranks have none that could be named: {}{}.",
+                                            plural(partial.size(), "parameter", "parameters"), printable(*partial.begin()), partial.size() > 1 ? " and others" : ""),
+                                kNoTensor, kNoFile, std::nullopt});
+}
+
+Role roleInModel(const RankSet& set, const Rank& rank, const Entry& entry, const std::string& name)
+{
+    if (!entry.isState && set.mastered.contains(name))
+        return {RoleKind::Module, "module copy"};
+    return rank.ordered->roleOf(idAt<TensorId>(entry.tensor));
 }
 
 // One join a chunk and stage: a rank that is missing leaves holes in its own stage's tensors only. In the model's order: all stages of chunk 0 first.
@@ -214,12 +269,11 @@ Status joinRanks(RankSet& set)
                 for (const Entry& entry : set.entries.at(&rank)) {
                     if (entry.chunk != chunk)
                         continue;
-                    if (const TiedRule* tied = tiedRuleOf(set, rank, entry)) {
-                        joins.front().add(tied->original, rank.tp, *rank.import, idAt<TensorId>(entry.tensor));
+                    const TiedRule* tied = tiedRuleOf(set, rank, entry);
+                    const std::string& name = nameOfEntry(set, rank, entry);
+                    (tied != nullptr ? joins.front() : join).add(name, roleInModel(set, rank, entry, name), rank.tp, *rank.import, idAt<TensorId>(entry.tensor));
+                    if (tied != nullptr)
                         aliases.emplace(tied->copy, tied->original);
-                        continue;
-                    }
-                    join.add(entry.global, rank.tp, *rank.import, idAt<TensorId>(entry.tensor));
                 }
             }
         }
@@ -251,9 +305,16 @@ void addRunFacts(RankSet& set)
     set.builder.addFact("rules", printable(set.rules.id));
     if (!set.folder.otherIterations.empty())
         set.builder.addFact("other iterations", fmt::format("{} (--tag opens them)", fmt::join(set.folder.otherIterations, ", ")));
-    if (set.folder.hasDistributedOptimizer)
-        set.builder.addFinding({Severity::Info, "optimizer-not-read", "The state of the distributed optimizer (distrib_optim.pt) lies beside the model files and is not shown.", kNoTensor,
-                                kNoFile, std::nullopt});
+    if (!set.folder.optimizerShards.empty())
+        set.builder.addLost({set.folder.optimizerShards.front(), RoleKind::OptimizerState,
+                             fmt::format("{}{}: how the optimizer's shards of 2022 to 2023 lie is not known, so their states are not read; the model is.",
+                                         printable(set.folder.optimizerShards.front()),
+                                         set.folder.optimizerShards.size() > 1 ? fmt::format(" and {} more", set.folder.optimizerShards.size() - 1) : std::string())},
+                            "optimizer-not-read", kNoFile);
+    if (set.optimizer.kind == OptimizerKept::Kind::Distributed)
+        set.builder.addFact("optimizer", fmt::format("distributed, {}", set.optimizer.storedAs));
+    if (set.optimizer.kind == OptimizerKept::Kind::Plain)
+        set.builder.addFact("optimizer", "in the model files, states named by shape");
 }
 
 } // namespace
@@ -276,7 +337,7 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     SHARDLENS_ASSIGN(IterationFolder folder, resolve(candidate, options));
     auto out = std::make_unique<RankSet>(candidate, std::move(folder));
     RankSet& set = *out;
-    const std::string firstName = set.folder.ranks.front().name + "/" + kModelFile;
+    const std::string firstName = set.folder.ranks.front().name + "/" + set.folder.modelFile;
     auto first = openRankStates(set.folder.path + "/" + firstName, firstName, modelOf, job); // says how many ranks there are
     if (!first)
         return first.takeError().within(printable(firstName));
@@ -291,10 +352,14 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     }
     readFacts(set);
     SHARDLENS_TRY(nameEntries(set));
+    SHARDLENS_TRY(readOptimizers(set, job));
+    SHARDLENS_TRY(takeExpertsApart(set));
+    sayLostExperts(set);
     for (Rank& rank : set.ranks)
         if (rank.content.checkpoint) {
             SHARDLENS_ASSIGN(rank.ordered, inHeadOrder(set, rank));
         }
+    keepWholeStates(set);
     importRanks(set);
     SHARDLENS_TRY(joinRanks(set));
     addRunFacts(set);

@@ -8,8 +8,11 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace shardlens::megatron {
@@ -22,6 +25,18 @@ struct Sizes {
     std::uint32_t chunks = 1; // virtual pipeline: model chunks a stage
 };
 
+// Which parameters a group of a plain optimizer has (formats/megatron.md §4.2).
+struct GroupClass {
+    bool isEmpty = false;
+    std::optional<bool> decays;   // matrices, or biases and vectors; nothing: both
+    std::optional<bool> ofExperts; // nothing: both
+
+    [[nodiscard]] bool takes(bool decaysToo, bool isExpert) const
+    {
+        return !isEmpty && decays.value_or(decaysToo) == decaysToo && ofExperts.value_or(isExpert) == isExpert;
+    }
+};
+
 // A model_optim_rng.pt.
 struct Rank {
     std::uint32_t tp = 0;
@@ -31,7 +46,9 @@ struct Rank {
     FileId id = kNoFile;
     RankFileContent content; // empty where the file is missing or cannot be read
     PieceImport* import = nullptr;
-    CheckpointPtr ordered;   // content.checkpoint, with fused rows in the order of version 2
+    CheckpointPtr ordered;   // content.checkpoint with the optimizer's states behind its tensors, and fused rows in the order of version 2
+    std::vector<std::vector<GroupClass>> groups; // of each plain optimizer that was named
+    std::vector<LostTensor> lost; // states without a name: a sentence for each buffer or list, about the last file of `ordered`
 };
 
 // A tensor of a rank's model and what it is called in the whole model.
@@ -40,7 +57,21 @@ struct Entry {
     std::string global; // with the model's layer and expert numbers
     std::uint32_t chunk = 0;
     std::size_t tensor = 0; // of Rank::ordered
-    std::size_t value = 0;  // of RankFileContent::values
+    std::size_t value = 0;  // of RankFileContent::values; of the parameter where this is a state
+    bool isState = false;   // of the optimizer
+};
+
+// What the run's optimizer kept, as far as it was read.
+struct OptimizerKept {
+    enum class Kind : std::uint8_t { None, Distributed, Plain };
+    Kind kind = Kind::None;
+    bool isChained = false;      // parameters of experts have an optimizer of their own
+    std::uint64_t alignment = 64; // of flat buffers
+    std::string storedAs;        // Distributed: "coalesced buffers", "one vector a bucket" …
+    std::vector<std::pair<Role, DType>> states; // that a parameter has
+    std::set<DType> dtypes;      // of the parameters that have states
+    std::map<DType, DType> gradients; // by the dtype of the parameters, where the files say it
+    std::map<std::pair<std::string, std::string>, std::variant<std::int64_t, double>> numbers; // states that are plain numbers, by parameter and state
 };
 
 // Where the layers of each stage begin: by the name before the number ("decoder."), chunk and stage.
@@ -63,17 +94,30 @@ struct RankSet {
     RuleSet rules;
     Facts facts;             // args, "version", "swiglu"
     LayerNumbers layers;
+    OptimizerKept optimizer;
+    std::set<std::string> mastered; // parameters whose fp32 masters every rank has
     std::uint64_t localExperts = 0;
     bool isTied = false;
+    bool hadGroupedExperts = false; // that were taken apart
 
     [[nodiscard]] const Rank* firstRead() const;
     [[nodiscard]] const Rank* at(std::uint32_t tp, std::uint32_t pp, std::uint32_t ep) const;
 };
 
+// Takes tensors of all experts of a rank apart, states too, as the rules say (formats/megatron.md §5.6). What cannot be is left as it is where there is
+// one expert-parallel rank, and is lost otherwise: the ranks' buffers would pass for copies.
+Status takeExpertsApart(RankSet& set);
+
+// Experts that no file holds, because all ranks that had them are missing: a finding with what their tensors were called, by those of another
+// expert-parallel rank (§11).
+void sayLostExperts(RankSet& set);
+
 [[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job);
 
 // Reads what args, and the shapes, say (formats/megatron.md §4.3).
 void readFacts(RankSet& set);
+// A whole number above 0, of up to 12 digits, that the run says; nothing where it says none.
+[[nodiscard]] std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name);
 // Names: chunks, layers with the model's numbers, experts.
 Status nameEntries(RankSet& set);
 // The name with the number that a pattern's first group matched replaced.

@@ -198,6 +198,70 @@ TEST_F(Megatron, ExpertsTakeTheModelsNumbers)
     EXPECT_EQ(fullNamesOf(**opened).size(), 5u);
 }
 
+TEST_F(Megatron, ExpertsWithoutAFileAreNamed)
+{
+    track("7");
+    const Megatron::Arguments arguments{{"expert_model_parallel_size", 2}, {"num_experts", 4}, {"num_layers", 1}};
+    write("mp_rank_00_000", {{"decoder.layers.0.mlp.experts.local_experts.0.linear_fc2.weight", {1, 1}, {1}}, {"decoder.layers.0.mlp.experts.local_experts.1.linear_fc2.weight", {1, 1}, {2}}},
+          arguments);
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened),
+                ElementsAre(HasSubstr("missing-file: "), "lost-experts: mp_rank_00_001/model_optim_rng.pt had the experts 2 and 3 of pipeline stage 0, and no other file has them: 2 tensors are lost "
+                                                         "(decoder.layers.0.mlp.experts.local_experts.2.linear_fc2.weight, decoder.layers.0.mlp.experts.local_experts.3.linear_fc2.weight)."));
+}
+
+// formats/megatron.md §5.6, the example: one buffer of two experts, each [in, out] in memory.
+TEST_F(Megatron, GroupedExpertsAreTakenApart)
+{
+    track("7");
+    const Megatron::Arguments arguments{{"expert_model_parallel_size", 2}, {"num_experts", 4}, {"num_layers", 1}, {"swiglu", 1}};
+    for (const int rank : {0, 1}) {
+        const auto base = static_cast<float>(10 * rank);
+        write(fmt::format("mp_rank_00_00{}", rank), {{"decoder.layers.0.mlp.experts.weight1", {2, 4}, counting(8, base)}, {"decoder.layers.0.mlp.experts.weight2", {2, 2}, counting(4, base)}},
+              arguments);
+    }
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    const std::string experts = "decoder.layers.0.mlp.experts.local_experts.";
+    EXPECT_THAT(floatsOf(*opened, experts + "0.linear_fc1.weight"), ElementsAre(0, 2, 1, 3));
+    EXPECT_THAT(floatsOf(*opened, experts + "1.linear_fc1.weight"), ElementsAre(4, 6, 5, 7));
+    EXPECT_THAT(floatsOf(*opened, experts + "2.linear_fc1.weight"), ElementsAre(10, 12, 11, 13));
+    EXPECT_THAT(floatsOf(*opened, experts + "3.linear_fc2.weight"), ElementsAre(12, 13)); // [out, in] = [2, 1]
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, experts + "3.linear_fc2.weight")).shape, (Shape{2, 1}));
+    EXPECT_EQ(fullNamesOf(**opened).size(), 8u);
+}
+
+TEST_F(Megatron, StackedExpertsAreTakenApart)
+{
+    track("7");
+    write("mp_rank_00", {{"decoder.layers.0.mlp.experts.linear_fc2.weight", {2, 1, 3}, counting(6, 0)}}, {{"num_layers", 1}});
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(floatsOf(*opened, "decoder.layers.0.mlp.experts.linear_fc2.weight1"), ElementsAre(3, 4, 5));
+}
+
+TEST_F(Megatron, GroupedExpertsThatCannotBeTakenApartAreSaid)
+{
+    track("7");
+    const std::vector<TestTensor> grouped{{"decoder.layers.0.mlp.experts.weight1", {2, 4}, counting(8, 0)}};
+    write("mp_rank_00", grouped, {{"num_layers", 1}});
+    const auto whole = open();
+    ASSERT_TRUE(whole) << whole.error().text();
+    EXPECT_THAT(findingsOf(**whole), ElementsAre("grouped-experts: decoder.layers.0.mlp.experts.weight1 of mp_rank_00/model_optim_rng.pt is one tensor of all experts and is shown as it is: the "
+                                                 "arguments do not say how many experts a rank has."));
+    EXPECT_EQ(floatsOf(*whole, "decoder.layers.0.mlp.experts.weight1"), counting(8, 0));
+    std::filesystem::remove_all(m_folder.file("iter_0000007"));
+    for (const char* rank : {"mp_rank_00_000", "mp_rank_00_001"})
+        write(rank, grouped, {{"num_layers", 1}, {"expert_model_parallel_size", 2}, {"num_experts", 6}});
+    const auto parted = open();
+    ASSERT_TRUE(parted) << parted.error().text();
+    ASSERT_EQ((*parted)->lostTensors().size(), 2u);
+    EXPECT_THAT((*parted)->lostTensors().front().problem, HasSubstr("is one tensor of all experts of a rank: [2, 4] cannot be divided into 3 experts."));
+    EXPECT_THAT(fullNamesOf(**parted), IsEmpty());
+}
+
 TEST_F(Megatron, FoldersThatAreNoRankAreSaid)
 {
     track("7");

@@ -108,6 +108,11 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"StageIsNone", R"({"shardlens_rules": 1, "id": "a", "stages": {"middle": []}})", "stages: middle is no stage; first and last are"},
         Refused{"TiedIsNoObject", R"({"shardlens_rules": 1, "id": "a", "tied": []})", "tied: an object is needed, and this is array"},
         Refused{"GatingIsIncomplete", R"({"shardlens_rules": 1, "id": "a", "gating": {"fact": "x"}})", "gating: an object with fact, rows and columns is needed"},
+        Refused{"GroupedExpertsWithoutNumber", R"({"shardlens_rules": 1, "id": "a", "grouped_experts": [{"pattern": "x", "name": "y", "along": "rows"}]})",
+                "grouped_experts: name has no {} for the number of the expert"},
+        Refused{"GroupedExpertsAlongNothing", R"({"shardlens_rules": 1, "id": "a", "grouped_experts": [{"pattern": "x", "name": "{}", "along": "up"}]})",
+                "grouped_experts: up is no way to hold experts; columns, rows and stack are"},
+        Refused{"GroupedExpertsHalf", R"({"shardlens_rules": 1, "id": "a", "grouped_experts": [{"pattern": "x"}]})", "grouped_experts: an object with pattern, name and along is needed"},
         Refused{"HeadOrderWithoutParts", R"({"shardlens_rules": 1, "id": "a", "head_orders": {"x": 0}})", "head_orders: at least one part is needed"},
         Refused{"LayersAreNoList", R"({"shardlens_rules": 1, "id": "a", "layers": "x"})", "layers: a list is needed, and this is string"}),
     [](const auto& row) { return row.param.name; });

@@ -1,0 +1,301 @@
+#include "core/format/megatron/optimizer_states.h"
+
+#include "core/base/endian.h"
+#include "core/base/text.h"
+#include "core/encoding/torch_pieces.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+namespace shardlens::megatron {
+namespace {
+
+using pickle::Value;
+using Parameters = std::vector<const Trained*>;
+
+// Sorts of parameters that a training job keeps in groups of their own.
+enum class Sorting : std::uint8_t { None, ByDecay, ByDecayAndExperts };
+
+bool isHalf(DType dtype)
+{
+    return dtype == DType::F16 || dtype == DType::BF16;
+}
+
+struct Group {
+    GroupClass sort;
+    Parameters members;
+};
+
+// The classes that have members, each in the order of the model (formats/megatron.md §4.2).
+std::vector<Group> classesOf(const Parameters& all, const std::vector<Entry>& entries, Sorting sorting)
+{
+    std::vector<Group> out;
+    for (const bool decays : {true, false})
+        for (const bool ofExperts : {false, true}) {
+            Group group;
+            if (sorting != Sorting::None)
+                group.sort.decays = decays;
+            if (sorting == Sorting::ByDecayAndExperts)
+                group.sort.ofExperts = ofExperts;
+            const bool isRepeated = (sorting == Sorting::None && !decays) || (sorting != Sorting::ByDecayAndExperts && ofExperts);
+            for (const Trained* one : all)
+                if (!isRepeated && group.sort.takes(isDecayed(one->shape.size(), entries[one->entry].local), one->isExpert))
+                    group.members.push_back(one);
+            if (!group.members.empty())
+                out.push_back(std::move(group));
+        }
+    return out;
+}
+
+// One optimizer of a rank: what torch's own dictionary says, and the fp32 copies of half-precision parameters.
+class PlainOptimizer {
+public:
+    // Nothing where the value holds no states: a run without them, or with the distributed optimizer.
+    static std::optional<PlainOptimizer> of(const TorchFile& file, Value value)
+    {
+        PlainOptimizer out(file);
+        Value torchs = value.find("optimizer");
+        if (!torchs.isMapping())
+            torchs = value.find("optimizer_state_dict"); // v1.0
+        if (!torchs.isMapping()) // fp32 training
+            torchs = value;
+        out.m_masters = value.find("fp32_from_fp16_params");
+        if (!out.m_masters)
+            out.m_masters = value.find("fp32_from_fp16");
+        const Value states = torchs.find("state");
+        for (std::size_t i = 0; i < states.size(); ++i)
+            if (const auto number = states.keyAt(i).asInt())
+                out.m_states.insert_or_assign(*number, states.valueAt(i));
+        const Value groups = torchs.find("param_groups");
+        for (std::size_t g = 0; g < groups.size(); ++g) {
+            const Value members = groups.at(g).find("params");
+            auto& numbers = out.m_groups.emplace_back();
+            for (std::size_t i = 0; i < members.size(); ++i)
+                numbers.push_back(members.at(i).asInt().value_or(-1));
+        }
+        return out.m_states.empty() && out.m_masters.size() == 0 ? std::nullopt : std::optional(std::move(out));
+    }
+
+    // The parameters of each group, where there is exactly one way; refused otherwise.
+    Result<std::vector<Group>> named(const Parameters& all, const std::vector<Entry>& entries) const
+    {
+        std::vector<std::vector<Group>> ways;
+        const auto isKnown = [&](const std::vector<Group>& way) {
+            return std::any_of(ways.begin(), ways.end(), [&](const auto& other) {
+                return std::equal(way.begin(), way.end(), other.begin(), other.end(), [](const Group& a, const Group& b) { return a.members == b.members; });
+            });
+        };
+        for (const Sorting sorting : {Sorting::ByDecay, Sorting::ByDecayAndExperts, Sorting::None}) {
+            const std::vector<Group> classes = classesOf(all, entries, sorting);
+            std::vector<std::size_t> order;
+            for (std::size_t i = 0; i < classes.size(); ++i)
+                order.push_back(i);
+            do {
+                auto way = assigned(classes, order);
+                if (way && matches(*way) && !isKnown(*way))
+                    ways.push_back(std::move(*way));
+            } while (std::next_permutation(order.begin(), order.end()));
+        }
+        if (ways.size() == 1)
+            return ways.front();
+        std::string sizes;
+        for (const auto& group : m_groups)
+            sizes += (sizes.empty() ? "" : " + ") + std::to_string(group.size());
+        if (ways.empty())
+            return Error{ErrorCode::Unsupported, fmt::format("its groups of {} tensors do not have the shapes of the model's {}, in the order of the model and sorted by weight decay, "
+                                                             "so its states have no names",
+                                                             sizes.empty() ? "0" : sizes, plural(all.size(), "parameter", "parameters"))};
+        return Error{ErrorCode::Unsupported, fmt::format("its groups of {} tensors fit the model's parameters in {} ways, so its states have no names", sizes, ways.size())};
+    }
+
+    [[nodiscard]] const std::vector<std::vector<std::int64_t>>& groups() const { return m_groups; }
+    [[nodiscard]] Value statesOf(std::int64_t number) const
+    {
+        const auto known = m_states.find(number);
+        return known == m_states.end() ? Value{} : known->second;
+    }
+    [[nodiscard]] Value mastersOf(std::size_t group) const { return m_masters.at(group); }
+
+private:
+    explicit PlainOptimizer(const TorchFile& file) : m_file(&file) {}
+
+    // Classes in that order for the groups that have members.
+    std::optional<std::vector<Group>> assigned(const std::vector<Group>& classes, const std::vector<std::size_t>& order) const
+    {
+        std::vector<Group> out;
+        std::size_t next = 0;
+        for (const auto& group : m_groups) {
+            out.push_back({{true, {}, {}}, {}});
+            if (group.empty())
+                continue;
+            if (next == order.size() || classes[order[next]].members.size() != group.size())
+                return std::nullopt;
+            out.back() = classes[order[next++]];
+        }
+        return next == order.size() ? std::optional(std::move(out)) : std::nullopt;
+    }
+
+    bool hasShape(Value tensor, const Shape& shape) const
+    {
+        const auto held = TorchFile::isTensor(tensor) ? m_file->tensorOf(tensor) : Result<TorchTensor>(Error{ErrorCode::Corrupt, ""});
+        return held && held->shape == shape;
+    }
+
+    bool matches(const std::vector<Group>& way) const
+    {
+        for (std::size_t g = 0; g < way.size(); ++g) {
+            std::size_t halves = 0;
+            for (std::size_t i = 0; i < way[g].members.size(); ++i) {
+                const Trained& one = *way[g].members[i];
+                const Value average = statesOf(m_groups[g][i]).find("exp_avg");
+                if (average && !hasShape(average, one.shape))
+                    return false;
+                if (m_masters.size() != 0 && isHalf(one.dtype) && !hasShape(m_masters.at(g).at(halves++), one.shape))
+                    return false;
+            }
+            if (m_masters.size() != 0 && halves != m_masters.at(g).size())
+                return false;
+        }
+        return true;
+    }
+
+    const TorchFile* m_file;
+    std::vector<std::vector<std::int64_t>> m_groups;
+    std::unordered_map<std::int64_t, Value> m_states;
+    Value m_masters;
+};
+
+// Puts the states of one rank behind the tensors of its model.
+class PlainStates {
+public:
+    PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained)
+        : m_set(set), m_rank(rank), m_trained(trained), m_builder(*rank.content.checkpoint), m_pieces(m_builder, FileId{0}, *rank.content.torch)
+    {
+    }
+
+    Status read(Value held)
+    {
+        const bool isChain = held.isSequence();
+        const std::size_t count = isChain ? held.size() : 1;
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto optimizer = PlainOptimizer::of(*m_rank.content.torch, isChain ? held.at(i) : held);
+            if (!optimizer)
+                continue;
+            const std::string label = isChain ? fmt::format("optimizer {}", i) : "optimizer";
+            if (count > 2) {
+                lose(label, {ErrorCode::Unsupported, fmt::format("it is one of {}, and those of dense and of expert parameters are known", count)});
+                continue;
+            }
+            Parameters own;
+            for (const Trained& one : m_trained)
+                if (count == 1 || one.isExpert == (i == 1))
+                    own.push_back(&one);
+            m_set.optimizer.isChained = m_set.optimizer.isChained || count == 2;
+            const auto named = optimizer->named(own, m_set.entries.at(&m_rank));
+            if (!named) {
+                lose(label, named.error());
+                continue;
+            }
+            m_set.optimizer.kind = OptimizerKept::Kind::Plain;
+            m_rank.groups.resize(i + 1);
+            for (const Group& group : *named)
+                m_rank.groups[i].push_back(group.sort);
+            if (Status added = addAll(*optimizer, *named); !added)
+                lose(label, added.error());
+        }
+        m_rank.content.checkpoint = std::move(m_builder).finish();
+        auto& entries = m_set.entries.at(&m_rank);
+        entries.insert(entries.end(), m_entries.begin(), m_entries.end());
+        return {};
+    }
+
+private:
+    void lose(const std::string& label, const Error& error)
+    {
+        m_rank.lost.push_back({m_rank.name + ", " + label, RoleKind::OptimizerState, fmt::format("{}, {}: {}.", printable(m_rank.name), label, error.text())});
+    }
+
+    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named)
+    {
+        for (std::size_t g = 0; g < named.size(); ++g) {
+            const Value masters = optimizer.mastersOf(g);
+            std::size_t halves = 0;
+            for (std::size_t i = 0; i < named[g].members.size(); ++i) {
+                const Trained& one = *named[g].members[i];
+                if (masters.size() != 0 && isHalf(one.dtype))
+                    SHARDLENS_TRY(addTensor(one, "param", masters.at(halves++)));
+                const Value states = optimizer.statesOf(optimizer.groups()[g][i]);
+                for (std::size_t s = 0; s < states.size(); ++s)
+                    SHARDLENS_TRY(addState(one, std::string(states.keyAt(s).asText().value_or("")), states.valueAt(s)));
+            }
+        }
+        return {};
+    }
+
+    Status addState(const Trained& parameter, const std::string& name, Value value)
+    {
+        if (TorchFile::isTensor(value))
+            return addTensor(parameter, name, value);
+        std::array<std::byte, 8> bytes{};
+        if (value.kind() == pickle::Kind::Int)
+            storeLe(bytes.data(), value.asInt().value_or(0));
+        else if (value.kind() == pickle::Kind::Float)
+            storeLe(bytes.data(), value.asFloat().value_or(0));
+        else
+            return {};
+        const DType dtype = value.kind() == pickle::Kind::Int ? DType::I64 : DType::F64;
+        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
+        if (dtype == DType::I64)
+            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asInt().value_or(0));
+        else
+            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asFloat().value_or(0));
+        const StreamId stream = m_builder.addInline(FileId{0}, bytes);
+        return m_builder.addWhole(stateOf(parameter, name, dtype, {}), {stream, 0, m_builder.holder({}), {}});
+    }
+
+    // One in the parameter's shape, or a single number.
+    Status addTensor(const Trained& parameter, const std::string& name, Value value)
+    {
+        SHARDLENS_ASSIGN(const TorchTensor tensor, m_rank.content.torch->tensorOf(value));
+        if (tensor.shape != parameter.shape && !tensor.shape.empty())
+            return {};
+        return m_pieces.addWhole(stateOf(parameter, name, tensor.dtype, tensor.shape), tensor, m_builder.holder({}));
+    }
+
+    TensorId stateOf(const Trained& parameter, const std::string& name, DType dtype, const Shape& shape)
+    {
+        const Entry& entry = m_set.entries.at(&m_rank)[parameter.entry];
+        const Role role = stateRole(name, dtype);
+        const ParameterId owner = m_builder.tensor(idAt<TensorId>(entry.tensor)).parameter;
+        const TensorId id = m_builder.addTensor({owner, m_builder.role(role.kind, role.name), dtype, Combine::Exclusive, false, shape});
+        m_entries.push_back(stateEntry(entry, id));
+        return id;
+    }
+
+    RankSet& m_set;
+    Rank& m_rank;
+    const std::vector<Trained>& m_trained;
+    CheckpointBuilder m_builder;
+    TorchPieces m_pieces;
+    std::vector<Entry> m_entries;
+};
+
+} // namespace
+
+Status readPlainStates(RankSet& set, JobContext& job)
+{
+    for (Rank& rank : set.ranks) {
+        const Value held = rank.content.torch ? rank.content.torch->root().find("optimizer") : Value{};
+        if (held.size() == 0)
+            continue;
+        SHARDLENS_TRY(job.poll());
+        SHARDLENS_ASSIGN(const auto trained, trainedOf(set, rank));
+        SHARDLENS_TRY(PlainStates(set, rank, trained).read(held));
+    }
+    return {};
+}
+
+} // namespace shardlens::megatron

@@ -1,0 +1,213 @@
+#include "core/encoding/tensor_reader.h"
+#include "core/encoding/torch_file.h"
+#include "core/io/byte_source.h"
+#include "tests/core/convert/convert_fixture.h"
+#include "tests/support/megatron_test_run.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <map>
+#include <random>
+
+namespace shardlens {
+namespace {
+
+using test::MegatronTestRun;
+using test::Py;
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+using Wrote = MegatronTestRun::Optimizer;
+
+// Every tensor of a checkpoint with its values, states under NAME/STATE.
+std::map<std::string, std::vector<std::byte>> everythingOf(const CheckpointPtr& checkpoint)
+{
+    std::map<std::string, std::vector<std::byte>> out;
+    const StreamSet streams(checkpoint);
+    for (std::size_t i = 0; i < checkpoint->tensors().size(); ++i) {
+        const auto reader = TensorReader::open(streams, idAt<TensorId>(i));
+        EXPECT_TRUE(reader.ok()) << reader.error().text();
+        if (!reader)
+            continue;
+        std::vector<std::byte>& bytes = out[checkpoint->fullName(idAt<TensorId>(i))];
+        bytes.resize(reader->sizeBytes());
+        const Status read = reader->readAt(0, bytes);
+        EXPECT_TRUE(read.ok()) << read.error().text();
+    }
+    return out;
+}
+
+// Runs with an optimizer, written at other sizes and opened again.
+class MegatronStatesTest : public test::ConvertTest {
+protected:
+    CheckpointPtr runAt(const std::string& name)
+    {
+        JobContext job;
+        auto checkpoint = openCheckpoint(path(name), {}, job);
+        EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().text();
+        return checkpoint ? *checkpoint : nullptr;
+    }
+
+    std::string cutRun(const std::string& from, const std::string& to, std::uint32_t tp, std::uint32_t pp, std::uint32_t ep)
+    {
+        ConvertRequest wanted = request(to, "megatron");
+        wanted.tp = tp;
+        wanted.pp = pp;
+        wanted.ep = ep;
+        wanted.verify = true;
+        return convert(runAt(from), wanted);
+    }
+
+    void writeRun(const MegatronTestRun& run)
+    {
+        std::filesystem::create_directories(path("run"));
+        run.write(path("run"));
+    }
+
+    std::vector<std::string> planOf(std::uint32_t tp, std::uint32_t pp)
+    {
+        ConvertRequest wanted = request("planned", "megatron");
+        wanted.tp = tp;
+        wanted.pp = pp;
+        return planLinesOf(runAt("run"), wanted);
+    }
+};
+
+TEST_F(MegatronStatesTest, ThereAndBackEveryStateIsWhatItWas)
+{
+    std::mt19937 random(11);
+    const auto oneOf = [&](std::initializer_list<std::uint32_t> of) { return *(of.begin() + random() % of.size()); };
+    for (int round = 0; round < 24; ++round) {
+        MegatronTestRun run;
+        const bool isPlain = round % 4 == 3;
+        run.optimizer = isPlain ? Wrote::Plain : round % 4 == 2 ? Wrote::Buckets : Wrote::Coalesced;
+        run.aligned = run.optimizer == Wrote::Coalesced && round % 8 != 0;
+        run.tp = oneOf({1, 2, 4});
+        run.pp = oneOf({1, 2});
+        run.hidden = 4 * oneOf({1, 2, 3});
+        run.ffn = 4 * oneOf({1, 2, 5});
+        run.vocabulary = 4 * oneOf({3, 5});
+        run.layers = 4;
+        run.tied = round % 3 == 0;
+        run.dp = 4;
+        run.experts = round % 5 == 1 ? 4 : 0;
+        run.ep = run.experts != 0 ? oneOf({1, 2}) : 1;
+        if (round % 2 == 0)
+            run.bucketSize = oneOf({50, 130});
+        SCOPED_TRACE(testing::Message() << "round " << round << ", tp " << run.tp << ", pp " << run.pp << ", ep " << run.ep);
+        std::filesystem::remove_all(path("run"));
+        writeRun(run);
+        const std::uint32_t ep = run.experts != 0 ? oneOf({1, 2, 4}) : 1;
+        ASSERT_EQ(cutRun("run", "there", oneOf({1, 2, 4}), oneOf({1, 2, 4}), ep), "");
+        EXPECT_TRUE(everythingOf(runAt("there")).contains("decoder.final_layernorm.weight/exp_avg_sq"));
+        ASSERT_EQ(cutRun("there", "back", run.tp, run.pp, run.ep), "");
+        EXPECT_EQ(everythingOf(runAt("back")), everythingOf(runAt("run")));
+        for (const char* name : {"there", "back"})
+            std::filesystem::remove_all(path(name));
+    }
+}
+
+// The writer's buffers are those that the reference lays out: gaps are zero, everything else is where it belongs.
+TEST_F(MegatronStatesTest, BuffersAreLaidOutForTheTarget)
+{
+    MegatronTestRun run;
+    run.bucketSize = 150;
+    run.tied = true;
+    writeRun(run);
+    ASSERT_EQ(cutRun("run", "tp2", 2, 2, 1), "");
+    MegatronTestRun same = run;
+    same.tp = 2;
+    same.pp = 2;
+    std::filesystem::create_directories(path("same"));
+    same.write(path("same"));
+    for (const char* rank : {"mp_rank_00_000", "mp_rank_01_000", "mp_rank_00_001", "mp_rank_01_001"}) {
+        JobContext job;
+        std::vector<std::uint64_t> lengths;
+        for (const char* of : {"tp2", "same"}) {
+            auto source = FileSource::open(path(std::string(of) + "/iter_0000003/" + rank + "/distrib_optim.pt"));
+            ASSERT_TRUE(source) << source.error().text();
+            auto file = TorchFile::open(*source, job);
+            ASSERT_TRUE(file) << file.error().text();
+            const pickle::Value root = file->root();
+            ASSERT_EQ(root.find("buckets_coalesced").asBool(), true);
+            const pickle::Value buffer = root.valueAt(1).valueAt(0);
+            lengths.push_back(static_cast<std::uint64_t>(buffer.find("numel_unpadded").asInt().value_or(0)));
+            const auto vector = file->tensorOf(buffer.find("exp_avg"));
+            ASSERT_TRUE(vector) << vector.error().text();
+            EXPECT_EQ(vector->shape, (Shape{lengths.back()}));
+        }
+        EXPECT_EQ(lengths[0], lengths[1]) << rank;
+    }
+    EXPECT_EQ(everythingOf(runAt("tp2")), everythingOf(runAt("same")));
+}
+
+TEST_F(MegatronStatesTest, ThePlanSaysWhatBecomesOfTheStates)
+{
+    MegatronTestRun run;
+    run.optimizer = Wrote::Padded;
+    run.aligned = false;
+    writeRun(run);
+    EXPECT_THAT(planOf(2, 1), Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("distrib_optim.pt: the padded buffers of the source become coalesced buffers"))));
+    std::filesystem::remove_all(path("run"));
+    run.optimizer = Wrote::Plain;
+    writeRun(run);
+    EXPECT_THAT(planOf(2, 1), Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("numbered anew in the groups of the source"))));
+    std::filesystem::remove_all(path("run"));
+    run.optimizer = Wrote::None;
+    writeRun(run);
+    EXPECT_THAT(planOf(2, 1), Not(Contains(HasSubstr("Optimizer state"))));
+}
+
+TEST_F(MegatronStatesTest, StatesWithoutNamesAreDroppedAndTheModelIsWritten)
+{
+    MegatronTestRun run;
+    run.change = [](const std::string& file, Py& root) {
+        if (file.ends_with("distrib_optim.pt"))
+            root = Py{std::int64_t{1}};
+    };
+    writeRun(run);
+    EXPECT_THAT(planOf(2, 1), Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("It is not carried over; start the job with --no-load-optim."))));
+    ASSERT_EQ(cutRun("run", "tp2", 2, 1, 1), "");
+    EXPECT_FALSE(std::filesystem::exists(path("tp2/iter_0000003/mp_rank_00/distrib_optim.pt")));
+    EXPECT_EQ(everythingOf(runAt("tp2")), everythingOf(runAt("run")));
+}
+
+TEST_F(MegatronStatesTest, ExpertsThatShareAnOptimizerDoNotGetOneOfTheirOwn)
+{
+    MegatronTestRun run;
+    run.experts = 2;
+    run.chained = false;
+    writeRun(run);
+    ASSERT_EQ(cutRun("run", "tp2", 2, 1, 1), "");
+    EXPECT_EQ(everythingOf(runAt("tp2")), everythingOf(runAt("run")));
+    ASSERT_EQ(cutRun("run", "ep2", 1, 1, 2), "");
+    EXPECT_FALSE(std::filesystem::exists(path("ep2/iter_0000003/mp_rank_00_000/distrib_optim.pt")));
+}
+
+// formats/megatron.md §5.11: rows of padding are copies of the last in the model and its masters, and zero in the states.
+TEST_F(MegatronStatesTest, NewRowsOfTheVocabularyHaveNoMoments)
+{
+    MegatronTestRun run;
+    run.vocabulary = 12;
+    run.arguments = {{"vocab_size", Py{std::int64_t{10}}}, {"make_vocab_size_divisible_by", Py{std::int64_t{4}}}};
+    writeRun(run);
+    ASSERT_EQ(cutRun("run", "tp2", 2, 1, 1), "");
+    const auto embedding = run.parameters().front();
+    const auto rowsOf = [&](const std::string& state, bool lastRepeats) {
+        std::vector<float> out = MegatronTestRun::whole(embedding, state);
+        const std::vector<float> last(out.end() - static_cast<std::ptrdiff_t>(run.hidden), out.end());
+        for (int row = 0; row < 4; ++row)
+            for (const float value : last)
+                out.push_back(lastRepeats ? value : 0);
+        return out;
+    };
+    const auto written = everythingOf(runAt("tp2"));
+    EXPECT_EQ(written.at(embedding.name), test::bytesOfFloats(rowsOf("param", true)));
+    EXPECT_EQ(written.at(embedding.name + "/module"), test::bytesOfFloats(rowsOf("module", true)));
+    EXPECT_EQ(written.at(embedding.name + "/exp_avg"), test::bytesOfFloats(rowsOf("exp_avg", false)));
+}
+
+} // namespace
+} // namespace shardlens
