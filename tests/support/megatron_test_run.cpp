@@ -115,7 +115,8 @@ std::vector<LocalParameter> chunkOf(const MegatronTestRun& run, const Place& pla
 }
 
 // What one buffer keeps of a state, over its whole padded length; gaps are not zero, so that nobody takes them for values.
-std::vector<float> filled(const std::vector<LocalParameter>& parameters, const FlatReference& reference, const MegatronTestRun& run, std::uint32_t rank, const std::string& state)
+std::vector<float> filled(const std::vector<LocalParameter>& parameters, const FlatReference& reference, const MegatronTestRun& run, std::uint32_t rank,
+                          const std::string& state)
 {
     std::vector<float> out(reference.buckets.empty() ? 0 : reference.buckets.back().paddedEnd, -99.F);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -131,7 +132,8 @@ Py floatKey(bool isPair)
     return isPair ? Py{Py::Tuple{{Py{f32}, Py{f32}}}} : Py{f32};
 }
 
-Py bufferDict(const MegatronTestRun& run, RankFileParts& file, const std::vector<LocalParameter>& parameters, const Place& place, std::uint64_t dp, bool isFirst, std::vector<Py>& perBucket)
+Py bufferDict(const MegatronTestRun& run, RankFileParts& file, const std::vector<LocalParameter>& parameters, const Place& place, std::uint64_t dp,
+              bool isFirst, std::vector<Py>& perBucket)
 {
     std::vector<std::uint64_t> sizes;
     std::optional<std::size_t> shared;
@@ -148,7 +150,9 @@ Py bufferDict(const MegatronTestRun& run, RankFileParts& file, const std::vector
         std::vector<float> coalesced;
         for (const FlatBucket& bucket : reference.buckets) {
             const auto begin = all.begin() + static_cast<std::ptrdiff_t>(bucket.begin);
-            byBucket.push_back(run.optimizer == Optimizer::Buckets ? file.tensor({begin, all.begin() + static_cast<std::ptrdiff_t>(bucket.paddedEnd)}, {bucket.paddedEnd - bucket.begin}) : Py{});
+            byBucket.push_back(run.optimizer == Optimizer::Buckets
+                                   ? file.tensor({begin, all.begin() + static_cast<std::ptrdiff_t>(bucket.paddedEnd)}, {bucket.paddedEnd - bucket.begin})
+                                   : Py{});
             coalesced.insert(coalesced.end(), begin, begin + static_cast<std::ptrdiff_t>(bucket.unpadded));
         }
         if (run.optimizer == Optimizer::Buckets)
@@ -165,7 +169,8 @@ Py bufferDict(const MegatronTestRun& run, RankFileParts& file, const std::vector
     return Py{Py::Dict{{{floatKey(run.optimizer != Optimizer::Padded), Py{out}}}}};
 }
 
-Py flatOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vector<std::vector<LocalParameter>>& chunks, const Place& place, std::optional<bool> ofExperts)
+Py flatOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vector<std::vector<LocalParameter>>& chunks, const Place& place,
+                 std::optional<bool> ofExperts)
 {
     Py::Dict out;
     if (run.optimizer == Optimizer::Coalesced)
@@ -186,7 +191,8 @@ Py flatOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vec
 }
 
 // fp32 training: torch's own dictionary, matrices first.
-Py plainOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vector<std::vector<LocalParameter>>& chunks, const Place& place, std::optional<bool> ofExperts)
+Py plainOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vector<std::vector<LocalParameter>>& chunks, const Place& place,
+                  std::optional<bool> ofExperts)
 {
     Py::Dict states;
     std::vector<Py> groups;
@@ -210,9 +216,14 @@ Py plainOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::ve
 
 Py argumentsOf(const MegatronTestRun& run)
 {
-    std::vector<std::pair<std::string, Py>> out{{"num_layers", wholeNumber(run.layers)}, {"hidden_size", wholeNumber(run.hidden)}, {"tensor_model_parallel_size", wholeNumber(run.tp)},
-                                                {"pipeline_model_parallel_size", wholeNumber(run.pp)}, {"expert_model_parallel_size", wholeNumber(run.ep)}, {"swiglu", Py{true}},
-                                                {"untie_embeddings_and_output_weights", Py{!run.tied}}, {"overlap_grad_reduce", Py{run.bucketSize.has_value()}}};
+    std::vector<std::pair<std::string, Py>> out{{"num_layers", wholeNumber(run.layers)},
+                                                {"hidden_size", wholeNumber(run.hidden)},
+                                                {"tensor_model_parallel_size", wholeNumber(run.tp)},
+                                                {"pipeline_model_parallel_size", wholeNumber(run.pp)},
+                                                {"expert_model_parallel_size", wholeNumber(run.ep)},
+                                                {"swiglu", Py{true}},
+                                                {"untie_embeddings_and_output_weights", Py{!run.tied}},
+                                                {"overlap_grad_reduce", Py{run.bucketSize.has_value()}}};
     if (run.saysRanks)
         out.emplace_back("data_parallel_size", wholeNumber(run.dp));
     if (run.bucketSize)
@@ -223,7 +234,8 @@ Py argumentsOf(const MegatronTestRun& run)
 
 } // namespace
 
-FlatReference flatReference(const std::vector<std::uint64_t>& sizes, std::optional<std::size_t> shared, std::uint64_t dp, std::optional<std::uint64_t> bucketSize, bool aligned)
+FlatReference flatReference(const std::vector<std::uint64_t>& sizes, std::optional<std::size_t> shared, std::uint64_t dp,
+                            std::optional<std::uint64_t> bucketSize, bool aligned)
 {
     const auto roundUp = [](std::uint64_t value, std::uint64_t to) { return (value + to - 1) / to * to; };
     const std::uint64_t pad = aligned ? std::lcm(dp, std::uint64_t{128}) : dp;
@@ -312,7 +324,9 @@ void MegatronTestRun::write(const std::string& root) const
                 tensors.emplace_back(one.name, model.tensor(cut(one.whole, whole(one.whole, "module"), tp, place.tp), one.shape));
             out.emplace_back(chunks == 1 ? "model" : "model" + std::to_string(chunk), pyDict(std::move(tensors), true));
         }
-        const auto optimizers = [&](const auto& make) { return experts == 0 || !chained ? make(std::optional<bool>{}) : Py{std::vector<Py>{make(std::optional(false)), make(std::optional(true))}}; };
+        const auto optimizers = [&](const auto& make) {
+            return experts == 0 || !chained ? make(std::optional<bool>{}) : Py{std::vector<Py>{make(std::optional(false)), make(std::optional(true))}};
+        };
         if (optimizer == Optimizer::Plain)
             out.emplace_back("optimizer", optimizers([&](std::optional<bool> ofExperts) { return plainOptimizer(*this, model, parts, place, ofExperts); }));
         else if (optimizer != Optimizer::None)

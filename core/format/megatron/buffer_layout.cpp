@@ -104,7 +104,8 @@ std::string lengthsText(const std::vector<std::uint64_t>& lengths)
 std::string ruleText(const BufferRule& rule)
 {
     return fmt::format("{}, {}", rule.alignment == 1 ? "end to end" : fmt::format("every {} elements", rule.alignment),
-                       rule.bucketSize ? fmt::format("buckets of {}{}", groupedText(*rule.bucketSize), rule.needsTwo ? " and two parameters" : "") : std::string("one bucket"));
+                       rule.bucketSize ? fmt::format("buckets of {}{}", groupedText(*rule.bucketSize), rule.needsTwo ? " and two parameters" : "")
+                                       : std::string("one bucket"));
 }
 
 Error noneAgrees(std::span<const BufferParameter> parameters, const BufferLengths& found, const std::vector<std::pair<RuleToTry, BufferLayout>>& tried)
@@ -118,9 +119,10 @@ Error noneAgrees(std::span<const BufferParameter> parameters, const BufferLength
         said.push_back(lengths);
         expected += fmt::format("{}{} ({})", expected.empty() ? "" : ", ", lengthsText(lengths), ruleText(rule.rule));
     }
-    return {ErrorCode::Corrupt, fmt::format("it holds {} elements, and {} need {}{}; parameters that do not train, or another order, would explain it", lengthsText(found.lengths),
-                                            plural(parameters.size(), "parameter", "parameters"), expected.empty() ? "more than 2^64" : expected,
-                                            found.kind == BufferLengths::Kind::Coalesced ? "" : " before padding")};
+    return {ErrorCode::Corrupt,
+            fmt::format("it holds {} elements, and {} need {}{}; parameters that do not train, or another order, would explain it", lengthsText(found.lengths),
+                        plural(parameters.size(), "parameter", "parameters"), expected.empty() ? "more than 2^64" : expected,
+                        found.kind == BufferLengths::Kind::Coalesced ? "" : " before padding")};
 }
 
 } // namespace
@@ -206,8 +208,10 @@ Result<BufferLayout> chooseBufferLayout(std::span<const BufferParameter> paramet
     };
     for (const auto* other : agreeing)
         if (!samePlaces(other->second))
-            return Error{ErrorCode::Unsupported, fmt::format("two layouts agree with its {} elements and place the parameters differently ({}; {}), so which bytes are whose cannot be told",
-                                                             lengthsText(found.lengths), ruleText(agreeing.front()->first.rule), ruleText(other->first.rule))};
+            return Error{
+                ErrorCode::Unsupported,
+                fmt::format("two layouts agree with its {} elements and place the parameters differently ({}; {}), so which bytes are whose cannot be told",
+                            lengthsText(found.lengths), ruleText(agreeing.front()->first.rule), ruleText(other->first.rule))};
     return chosen;
 }
 

@@ -72,7 +72,8 @@ Result<std::vector<FlatItem>> itemsOf(Value optimizer)
         for (std::size_t k = 0; k < byDtype.size(); ++k) {
             const Value key = byDtype.keyAt(k);
             const bool isPair = key.kind() == pickle::Kind::Tuple && key.size() == 2;
-            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair ? dtypeOfKey(key.at(1)) : std::nullopt, isPair, fmt::format("buffer {} ({})", *index, keyText(key)), byDtype.valueAt(k)});
+            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair ? dtypeOfKey(key.at(1)) : std::nullopt, isPair,
+                           fmt::format("buffer {} ({})", *index, keyText(key)), byDtype.valueAt(k)});
             if (out.size() > kMostBuffers)
                 return Error{ErrorCode::LimitExceeded, fmt::format("more than {} buffers", kMostBuffers)};
         }
@@ -111,7 +112,8 @@ Result<FlatGroup> groupOfItem(const std::vector<FlatItem>& items, std::size_t at
     }
     const auto ofChunk = std::count_if(items.begin(), items.end(), [&](const FlatItem& other) { return other.index == item.index; });
     if (item.isPair || ofChunk != 1 || all.parameters.empty())
-        return Error{ErrorCode::Corrupt, fmt::format("the model has no parameters for it; it has {}", plural(groups.size(), "group of one dtype", "groups of one dtype"))};
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("the model has no parameters for it; it has {}", plural(groups.size(), "group of one dtype", "groups of one dtype"))};
     std::sort(all.parameters.begin(), all.parameters.end(), [](const Trained* a, const Trained* b) { return a->entry < b->entry; });
     return all;
 }
@@ -120,7 +122,8 @@ Result<TorchTensor> flatTensor(const TorchFile& file, Value value)
 {
     SHARDLENS_ASSIGN(auto tensor, file.tensorOf(value));
     if (tensor.shape.size() != 1 || !tensor.contiguous || tensor.noData || info(tensor.dtype).valuesPerBlock != 1)
-        return Error{ErrorCode::Corrupt, fmt::format("a dense one-dimensional tensor is expected, and it is {} {}", nameOf(tensor.dtype), shapeText(tensor.shape))};
+        return Error{ErrorCode::Corrupt,
+                     fmt::format("a dense one-dimensional tensor is expected, and it is {} {}", nameOf(tensor.dtype), shapeText(tensor.shape))};
     return tensor;
 }
 
@@ -139,7 +142,8 @@ Result<std::vector<FlatVectors>> vectorsOf(const TorchFile& file, Value content)
             if (!tensor)
                 return tensor.takeError().within(printable(name));
             if (k != 0 && tensor->dtype != made.dtype)
-                return Error{ErrorCode::Corrupt, fmt::format("{}: bucket {} is {}, those before it {}", printable(name), k, nameOf(tensor->dtype), nameOf(made.dtype))};
+                return Error{ErrorCode::Corrupt,
+                             fmt::format("{}: bucket {} is {}, those before it {}", printable(name), k, nameOf(tensor->dtype), nameOf(made.dtype))};
             made.dtype = tensor->dtype;
             made.buckets.push_back(tensor.take());
         }
@@ -167,10 +171,10 @@ std::vector<std::uint64_t> numbersFor(Value table, const FlatItem& item)
         if (table.keyAt(i).asInt() == item.index)
             held = table.valueAt(i);
     if (held.isMapping()) {
-        Value ofDtype = held.size() == 1 ? held.valueAt(0) : Value{};
+        Value ofDtype;
         for (std::size_t i = 0; i < held.size(); ++i) {
             const Value key = held.keyAt(i);
-            if (item.dtype && dtypeOfKey(key.kind() == pickle::Kind::Tuple ? key.at(0) : key) == item.dtype)
+            if (dtypeOfKey(key.kind() == pickle::Kind::Tuple ? key.at(0) : key) == item.dtype)
                 ofDtype = held.valueAt(i);
         }
         held = ofDtype;
@@ -196,8 +200,9 @@ Result<BufferLengths> bufferLengths(Value optimizer, const FlatItem& item, const
     const auto coalesced = unpadded.asInt();
     if (coalesced || optimizer.find("buckets_coalesced").asBool().value_or(false)) {
         if (out.lengths.size() != 1 || (coalesced && (*coalesced < 0 || static_cast<std::uint64_t>(*coalesced) != out.lengths[0])))
-            return Error{ErrorCode::Corrupt, fmt::format("numel_unpadded says {} elements, and its vectors hold {}", coalesced ? std::to_string(*coalesced) : "nothing",
-                                                         out.lengths.size() == 1 ? groupedText(out.lengths[0]) : fmt::format("{} buckets", out.lengths.size()))};
+            return Error{ErrorCode::Corrupt,
+                         fmt::format("numel_unpadded says {} elements, and its vectors hold {}", coalesced ? std::to_string(*coalesced) : "nothing",
+                                     out.lengths.size() == 1 ? groupedText(out.lengths[0]) : fmt::format("{} buckets", out.lengths.size()))};
         return out;
     }
     const bool isList = item.content.find("param").kind() == pickle::Kind::List || out.lengths.size() > 1;
@@ -205,8 +210,8 @@ Result<BufferLengths> bufferLengths(Value optimizer, const FlatItem& item, const
     out.unpadded = numbersFor(optimizer.find("per_bucket_numel_unpadded"), item);
     const auto said = numbersFor(optimizer.find("per_bucket_numel"), item);
     if (!said.empty() && said != out.lengths && out.unpadded != out.lengths)
-        return Error{ErrorCode::Corrupt, fmt::format("per_bucket_numel says {} for {}, and its vectors are of {}", fmt::join(said, " + "), plural(said.size(), "bucket", "buckets"),
-                                                     fmt::join(out.lengths, " + "))};
+        return Error{ErrorCode::Corrupt, fmt::format("per_bucket_numel says {} for {}, and its vectors are of {}", fmt::join(said, " + "),
+                                                     plural(said.size(), "bucket", "buckets"), fmt::join(out.lengths, " + "))};
     return out;
 }
 
@@ -240,10 +245,11 @@ public:
         if (m_set.optimizer.states.empty()) { // of no rank it is known what it has
             lose("", {error.code(), fmt::format("it cannot be read: {}", error.text())});
         } else {
-            m_builder.addFinding({Severity::Warning, isMissing ? "missing-file" : "unreadable-file",
-                                  isMissing ? fmt::format("Other ranks have a {}, and {} is missing: the optimizer's states of this rank.", kFlatStatesFile, printable(m_name))
-                                            : fmt::format("{} cannot be read: {}.", printable(m_name), error.text()),
-                                  kNoTensor, m_file, std::nullopt});
+            m_builder.addFinding(
+                {Severity::Warning, isMissing ? "missing-file" : "unreadable-file",
+                 isMissing ? fmt::format("Other ranks have a {}, and {} is missing: the optimizer's states of this rank.", kFlatStatesFile, printable(m_name))
+                           : fmt::format("{} cannot be read: {}.", printable(m_name), error.text()),
+                 kNoTensor, m_file, std::nullopt});
         }
         const StreamId stream = m_builder.streamOf(m_file);
         for (const Trained& one : m_trained) {
@@ -280,10 +286,12 @@ private:
             optimizers.push_back(root.at(i));
         if (!isChain)
             optimizers.push_back(root);
-        const auto held = std::count_if(optimizers.begin() + std::min<std::ptrdiff_t>(2, std::ssize(optimizers)), optimizers.end(), [](Value one) { return !one.isNone(); });
+        const auto held =
+            std::count_if(optimizers.begin() + std::min<std::ptrdiff_t>(2, std::ssize(optimizers)), optimizers.end(), [](Value one) { return !one.isNone(); });
         if (held > 0 || (!isChain && !root.isMapping())) {
-            lose("", {ErrorCode::Unsupported, isChain ? fmt::format("it is a list of {} optimizers, and those of dense and of expert parameters are known", optimizers.size())
-                                                      : std::string("it is neither a dictionary of buffers nor a list of them")});
+            lose("", {ErrorCode::Unsupported,
+                      isChain ? fmt::format("it is a list of {} optimizers, and those of dense and of expert parameters are known", optimizers.size())
+                              : std::string("it is neither a dictionary of buffers nor a list of them")});
             return {};
         }
         const bool splitsExperts = optimizers.size() > 1;
@@ -308,22 +316,41 @@ private:
             return {};
         }
         const std::vector<FlatGroup> groups = groupsOf(parameters);
+        if (items->empty() && !groups.empty())
+            lose(ofExperts ? "experts" : "", {ErrorCode::Unsupported, "it has no buffers under numbers"});
+        std::set<const Trained*> covered;
         for (std::size_t i = 0; i < items->size(); ++i)
-            if (Status added = addItem(optimizer, *items, i, groups, ofExperts); !added)
+            if (Status added = addItem(optimizer, *items, i, groups, ofExperts, covered); !added)
                 lose(who + (*items)[i].label, added.error());
+        if (!items->empty() && covered.size() < parameters.size())
+            sayUncovered(parameters, covered);
         return {};
     }
 
-    Status addItem(Value optimizer, const std::vector<FlatItem>& items, std::size_t at, const std::vector<FlatGroup>& groups, bool ofExperts)
+    // Parameters that no buffer is for; those of a buffer that is lost count as covered.
+    void sayUncovered(const std::vector<const Trained*>& parameters, const std::set<const Trained*>& covered)
+    {
+        const auto first = std::find_if(parameters.begin(), parameters.end(), [&](const Trained* one) { return !covered.contains(one); });
+        m_builder.addFinding(
+            {Severity::Info, "no-states",
+             fmt::format("{} has no buffer for {}: {}.", printable(m_name), plural(parameters.size() - covered.size(), "parameter", "parameters"),
+                         printable(m_set.entries.at(&m_rank)[(*first)->entry].global)),
+             kNoTensor, m_file, std::nullopt});
+    }
+
+    Status addItem(Value optimizer, const std::vector<FlatItem>& items, std::size_t at, const std::vector<FlatGroup>& groups, bool ofExperts,
+                   std::set<const Trained*>& covered)
     {
         const FlatItem& item = items[at];
         SHARDLENS_ASSIGN(const FlatGroup group, groupOfItem(items, at, groups));
+        covered.insert(group.parameters.begin(), group.parameters.end());
         SHARDLENS_ASSIGN(const auto vectors, vectorsOf(*m_torch, item.content));
         SHARDLENS_ASSIGN(const BufferLengths lengths, bufferLengths(optimizer, item, vectors));
         std::vector<BufferParameter> parameters;
         for (const Trained* one : group.parameters)
             parameters.push_back({one->count, one->isShared});
-        SHARDLENS_ASSIGN(const BufferLayout layout, chooseBufferLayout(parameters, lengths, bufferArguments(m_set, ofExperts, m_rank.pp == 0 && group.chunk == 0)));
+        SHARDLENS_ASSIGN(const BufferLayout layout,
+                         chooseBufferLayout(parameters, lengths, bufferArguments(m_set, ofExperts, m_rank.pp == 0 && group.chunk == 0)));
         note(lengths, layout, vectors, group);
         if (item.gradient && item.dtype)
             m_set.optimizer.gradients.insert_or_assign(*item.dtype, *item.gradient);

@@ -91,13 +91,15 @@ public:
                 continue;
             entries.resize(before);
             if (m_set.sizes.ep > 1) {
-                m_rank.lost.push_back({entry.global, RoleKind::Weight, fmt::format("{} of {} is one tensor of all experts of a rank: {}.", printable(entry.local), printable(m_rank.name),
-                                                                                  done.error().text())});
+                m_rank.lost.push_back(
+                    {entry.global, RoleKind::Weight,
+                     fmt::format("{} of {} is one tensor of all experts of a rank: {}.", printable(entry.local), printable(m_rank.name), done.error().text())});
                 continue;
             }
             if (!entry.isState)
-                m_builder.addFinding({Severity::Info, "grouped-experts", fmt::format("{} of {} is one tensor of all experts and is shown as it is: {}.", printable(entry.local), printable(m_rank.name),
-                                                                                     done.error().text()),
+                m_builder.addFinding({Severity::Info, "grouped-experts",
+                                      fmt::format("{} of {} is one tensor of all experts and is shown as it is: {}.", printable(entry.local),
+                                                  printable(m_rank.name), done.error().text()),
                                       kNoTensor, FileId{0}, std::nullopt});
             entries.push_back(std::move(entry));
         }
@@ -132,7 +134,8 @@ private:
             tensor.parameter = m_builder.parameter(made.local);
             tensor.shape = isNumber ? Shape{} : matrix.shape;
             const TensorId id = m_builder.addTensor(tensor);
-            const CheckpointBuilder::Placement placement{piece.source.stream, piece.source.offset + (isNumber ? 0 : expert * each * cell), piece.holder, piece.source.flags};
+            const CheckpointBuilder::Placement placement{piece.source.stream, piece.source.offset + (isNumber ? 0 : expert * each * cell), piece.holder,
+                                                         piece.source.flags};
             if (isNumber || !matrix.isTransposed)
                 SHARDLENS_TRY(m_builder.addWhole(id, placement));
             else

@@ -73,7 +73,8 @@ Result<std::vector<Trained>> trainedOf(const RankSet& set, const Rank& rank)
         const std::uint64_t count = elementCount(tensor.shape).value_or(0);
         if (count != 0 && !places.emplace(tensor.storage, tensor.offsetBytes, count).second)
             continue;
-        out.push_back({i, entry.chunk, tensor.dtype, tensor.shape, count, isExpertParameter(set.rules, entry.local), isSharedParameter(set.rules, set.sizes.pp, entry.local)});
+        out.push_back({i, entry.chunk, tensor.dtype, tensor.shape, count, isExpertParameter(set.rules, entry.local),
+                       isSharedParameter(set.rules, set.sizes.pp, entry.local)});
     }
     std::stable_sort(out.begin(), out.end(), [](const Trained& a, const Trained& b) { return a.chunk < b.chunk; });
     return out;

@@ -94,7 +94,8 @@ std::string OptimizerWriter::whyNoGroup() const
 {
     std::map<std::pair<bool, bool>, std::string> sorts; // decays, of experts: one of them
     for (const auto& [parameter, states] : m_states)
-        sorts.try_emplace({isDecayed(m_parts.joined().tensor(modelShaped(states)).shape.size(), parameter), isExpertParameter(m_set.rules, parameter)}, parameter);
+        sorts.try_emplace({isDecayed(m_parts.joined().tensor(modelShaped(states)).shape.size(), parameter), isExpertParameter(m_set.rules, parameter)},
+                          parameter);
     for (const Rank& rank : m_set.ranks)
         for (const auto& [sort, parameter] : sorts) {
             const std::size_t optimizer = m_set.optimizer.isChained && sort.second ? 1 : 0;
@@ -141,12 +142,14 @@ BufferRule OptimizerWriter::ruleOf(bool ofExperts, bool isFirstStage) const
 std::string OptimizerWriter::layoutText() const
 {
     const BufferRule first = ruleOf(false, true);
-    std::string out = first.alignment == 1 ? "parameters end to end, as the source's" : fmt::format("parameters begin every {} elements, as Megatron-LM has them since July 2024", first.alignment);
+    std::string out = first.alignment == 1 ? "parameters end to end, as the source's"
+                                           : fmt::format("parameters begin every {} elements, as Megatron-LM has them since July 2024", first.alignment);
     out += first.bucketSize ? fmt::format(", buckets of {} on the first stage", groupedText(*first.bucketSize)) : ", one bucket";
     return out;
 }
 
-Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const std::vector<const Member*>& members, const BufferLayout& layout, const Role& role, DType dtype, std::uint32_t tp)
+Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const std::vector<const Member*>& members, const BufferLayout& layout, const Role& role,
+                                        DType dtype, std::uint32_t tp)
 {
     const std::uint64_t cell = info(dtype).bytesPerBlock;
     const std::vector<std::uint64_t> begins = layout.begins();
@@ -190,7 +193,8 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
         }
         maker.graph().set(buffer, "numel_unpadded", maker.graph().integer(static_cast<std::int64_t>(layout->length())));
         const auto gradients = m_set.optimizer.gradients.find(dtype);
-        const Value key = maker.graph().tuple({dtypeValue(maker, dtype), dtypeValue(maker, gradients == m_set.optimizer.gradients.end() ? DType::F32 : gradients->second)});
+        const Value key =
+            maker.graph().tuple({dtypeValue(maker, dtype), dtypeValue(maker, gradients == m_set.optimizer.gradients.end() ? DType::F32 : gradients->second)});
         const Value byDtype = maker.graph().dict();
         maker.graph().set(byDtype, key, buffer);
         maker.graph().set(made, maker.graph().integer(static_cast<std::int64_t>(i)), byDtype);

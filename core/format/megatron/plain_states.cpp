@@ -105,10 +105,12 @@ public:
         for (const auto& group : m_groups)
             sizes += (sizes.empty() ? "" : " + ") + std::to_string(group.size());
         if (ways.empty())
-            return Error{ErrorCode::Unsupported, fmt::format("its groups of {} tensors do not have the shapes of the model's {}, in the order of the model and sorted by weight decay, "
-                                                             "so its states have no names",
-                                                             sizes.empty() ? "0" : sizes, plural(all.size(), "parameter", "parameters"))};
-        return Error{ErrorCode::Unsupported, fmt::format("its groups of {} tensors fit the model's parameters in {} ways, so its states have no names", sizes, ways.size())};
+            return Error{ErrorCode::Unsupported,
+                         fmt::format("its groups of {} tensors do not have the shapes of the model's {}, in the order of the model and sorted by weight decay, "
+                                     "so its states have no names",
+                                     sizes.empty() ? "0" : sizes, plural(all.size(), "parameter", "parameters"))};
+        return Error{ErrorCode::Unsupported,
+                     fmt::format("its groups of {} tensors fit the model's parameters in {} ways, so its states have no names", sizes, ways.size())};
     }
 
     [[nodiscard]] const std::vector<std::vector<std::int64_t>>& groups() const { return m_groups; }

@@ -149,7 +149,8 @@ TEST_F(MegatronStatesTest, ThePlanSaysWhatBecomesOfTheStates)
     run.optimizer = Wrote::Padded;
     run.aligned = false;
     writeRun(run);
-    EXPECT_THAT(planOf(2, 1), Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("distrib_optim.pt: the padded buffers of the source become coalesced buffers"))));
+    EXPECT_THAT(planOf(2, 1),
+                Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("distrib_optim.pt: the padded buffers of the source become coalesced buffers"))));
     std::filesystem::remove_all(path("run"));
     run.optimizer = Wrote::Plain;
     writeRun(run);

@@ -73,7 +73,8 @@ TEST_P(LayoutExamples, PlaceAsTheReferenceSays)
 }
 
 INSTANTIATE_TEST_SUITE_P(Buffer, LayoutExamples,
-                         testing::Values(Example{"OneBucket", {100, 10, 7}, {}, 2, {}, {256}, {228}, {128, 64, 0}}, Example{"ThreeRanks", {100, 10, 7}, {}, 3, {}, {384}, {228}, {128, 64, 0}},
+                         testing::Values(Example{"OneBucket", {100, 10, 7}, {}, 2, {}, {256}, {228}, {128, 64, 0}},
+                                         Example{"ThreeRanks", {100, 10, 7}, {}, 3, {}, {384}, {228}, {128, 64, 0}},
                                          Example{"TwoBuckets", {70, 50, 60}, {}, 2, 100, {128, 128}, {114, 70}, {114, 64, 0}},
                                          Example{"SharedEmbedding", {130, 100, 7}, 0, 2, {}, {256, 256}, {192, 130}, {192, 64, 0}}),
                          [](const auto& info) { return info.param.name; });
@@ -87,8 +88,10 @@ std::string refusal(const std::vector<std::uint64_t>& sizes, const BufferLengths
 TEST(Buffer, ALengthThatNoLayoutHasIsRefusedWithTheLengthsExpected)
 {
     EXPECT_EQ(refusal({100, 10, 7}, {Kind::Coalesced, {229}, {}}, {2, {}, false, true, false}),
-              "it holds 229 elements, and 3 parameters need 228 (every 64 elements, one bucket), 117 (end to end, one bucket); parameters that do not train, or another order, would explain it");
-    EXPECT_THAT(refusal({100, 10, 7}, {Kind::Padded, {119}, {}}, {2, {}, false, true, false}), HasSubstr("it holds 119 elements, and 3 parameters need 117 (end to end, one bucket) before padding"));
+              "it holds 229 elements, and 3 parameters need 228 (every 64 elements, one bucket), 117 (end to end, one bucket); parameters that do not train, "
+              "or another order, would explain it");
+    EXPECT_THAT(refusal({100, 10, 7}, {Kind::Padded, {119}, {}}, {2, {}, false, true, false}),
+                HasSubstr("it holds 119 elements, and 3 parameters need 117 (end to end, one bucket) before padding"));
     EXPECT_THAT(refusal({100, 10, 7}, {Kind::Buckets, {128, 128}, {}}, {2, {}, false, true, false}), HasSubstr("it holds 128 + 128 elements"));
     EXPECT_THAT(refusal({100, 10, 7}, {Kind::Buckets, {256}, {227}}, {2, {}, false, true, false}), HasSubstr("it holds 256 elements"));
     EXPECT_THAT(refusal({~0ull, 10}, {Kind::Coalesced, {10}, {}}, {2, {}, false, true, false}), HasSubstr("more than 2^64"));
@@ -99,7 +102,8 @@ TEST(Buffer, TwoLayoutsThatPlaceDifferentlyAreRefused)
 {
     const BufferArguments arguments{2, {}, false, true, false};
     EXPECT_EQ(refusal({60, 60, 60}, {Kind::Buckets, {256}, {}}, arguments),
-              "two layouts agree with its 256 elements and place the parameters differently (every 64 elements, one bucket; end to end, one bucket), so which bytes are whose cannot be told");
+              "two layouts agree with its 256 elements and place the parameters differently (every 64 elements, one bucket; end to end, one bucket), so which "
+              "bytes are whose cannot be told");
     const auto parameters = parametersOf({60, 60, 60});
     const auto aligned = chooseBufferLayout(parameters, {Kind::Buckets, {256}, {188}}, arguments);
     ASSERT_TRUE(aligned) << aligned.error().text();

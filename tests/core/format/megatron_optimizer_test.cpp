@@ -75,40 +75,46 @@ TEST_P(OptimizerLayouts, GiveEveryParameterItsStates)
     expectStates(opened, run, run.optimizer != Kept::Plain);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Megatron, OptimizerLayouts,
-    testing::Values(Layout{"Coalesced", runOf(Kept::Coalesced, 1, 1)}, Layout{"CoalescedTensorParallel", runOf(Kept::Coalesced, 2, 1)},
-                    Layout{"CoalescedTiedPipeline", runOf(Kept::Coalesced, 2, 2, [](auto& run) { run.tied = true; })},
-                    Layout{"CoalescedOfEarly2024", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.aligned = false; })},
-                    Layout{"CoalescedBuckets", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.bucketSize = 150; })},
-                    Layout{"CoalescedChunks", runOf(Kept::Coalesced, 2, 2, [](auto& run) {
-                               run.chunks = 2;
-                               run.layers = 4;
-                           })},
-                    Layout{"CoalescedExperts", runOf(Kept::Coalesced, 2, 1, [](auto& run) {
-                               run.ep = 2;
-                               run.experts = 4;
-                               run.dp = 4;
-                           })},
-                    Layout{"CoalescedExpertsOfOneRank", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.experts = 2; })},
-                    Layout{"ExpertsInOneOptimizer", runOf(Kept::Coalesced, 2, 1, [](auto& run) {
-                               run.experts = 2;
-                               run.chained = false;
-                           })},
-                    Layout{"Buckets", runOf(Kept::Buckets, 2, 1, [](auto& run) {
-                               run.bucketSize = 100;
-                               run.dp = 3;
-                           })},
-                    Layout{"BucketsOfUnknownRanks", runOf(Kept::Buckets, 1, 2, [](auto& run) {
-                               run.dp = 3;
-                               run.saysRanks = false;
-                           })},
-                    Layout{"Padded", runOf(Kept::Padded, 1, 2, [](auto& run) { run.dp = 5; })}, Layout{"Plain", runOf(Kept::Plain, 2, 2, [](auto& run) { run.tied = true; })},
-                    Layout{"PlainExperts", runOf(Kept::Plain, 1, 1, [](auto& run) {
-                               run.experts = 4;
-                               run.ep = 2;
-                           })}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Megatron, OptimizerLayouts,
+                         testing::Values(Layout{"Coalesced", runOf(Kept::Coalesced, 1, 1)}, Layout{"CoalescedTensorParallel", runOf(Kept::Coalesced, 2, 1)},
+                                         Layout{"CoalescedTiedPipeline", runOf(Kept::Coalesced, 2, 2, [](auto& run) { run.tied = true; })},
+                                         Layout{"CoalescedOfEarly2024", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.aligned = false; })},
+                                         Layout{"CoalescedBuckets", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.bucketSize = 150; })},
+                                         Layout{"CoalescedChunks", runOf(Kept::Coalesced, 2, 2,
+                                                                         [](auto& run) {
+                                                                             run.chunks = 2;
+                                                                             run.layers = 4;
+                                                                         })},
+                                         Layout{"CoalescedExperts", runOf(Kept::Coalesced, 2, 1,
+                                                                          [](auto& run) {
+                                                                              run.ep = 2;
+                                                                              run.experts = 4;
+                                                                              run.dp = 4;
+                                                                          })},
+                                         Layout{"CoalescedExpertsOfOneRank", runOf(Kept::Coalesced, 1, 1, [](auto& run) { run.experts = 2; })},
+                                         Layout{"ExpertsInOneOptimizer", runOf(Kept::Coalesced, 2, 1,
+                                                                               [](auto& run) {
+                                                                                   run.experts = 2;
+                                                                                   run.chained = false;
+                                                                               })},
+                                         Layout{"Buckets", runOf(Kept::Buckets, 2, 1,
+                                                                 [](auto& run) {
+                                                                     run.bucketSize = 100;
+                                                                     run.dp = 3;
+                                                                 })},
+                                         Layout{"BucketsOfUnknownRanks", runOf(Kept::Buckets, 1, 2,
+                                                                               [](auto& run) {
+                                                                                   run.dp = 3;
+                                                                                   run.saysRanks = false;
+                                                                               })},
+                                         Layout{"Padded", runOf(Kept::Padded, 1, 2, [](auto& run) { run.dp = 5; })},
+                                         Layout{"Plain", runOf(Kept::Plain, 2, 2, [](auto& run) { run.tied = true; })},
+                                         Layout{"PlainExperts", runOf(Kept::Plain, 1, 1,
+                                                                      [](auto& run) {
+                                                                          run.experts = 4;
+                                                                          run.ep = 2;
+                                                                      })}),
+                         [](const auto& info) { return info.param.name; });
 
 Py* memberOf(Py& dict, const std::string& key)
 {
@@ -173,30 +179,57 @@ void shortenAll(Py& root, std::uint64_t by)
 
 INSTANTIATE_TEST_SUITE_P(
     Megatron, BrokenOptimizers,
-    testing::Values(
-        Broken{"AnotherLength", Kept::Coalesced, [](Py& root) { shortenAll(root, 3); }, "optimizer-not-read: mp_rank_00/distrib_optim.pt, buffer 0 (float32, float32): it holds"},
-        Broken{"NumelUnpadded", Kept::Coalesced, [](Py& root) { *memberOf(bufferOf(root), "numel_unpadded") = Py{std::int64_t{5}}; }, "numel_unpadded says 5 elements, and its vectors hold"},
-        Broken{"StatesOfOtherLengths", Kept::Coalesced, [](Py& root) { tensorAt(bufferOf(root), "exp_avg").shape[0] -= 1; }, "fp32 master and exp_avg differ in length"},
-        Broken{"NoVector", Kept::Coalesced, [](Py& root) { bufferOf(root) = test::pyDict({{"numel_unpadded", Py{std::int64_t{5}}}}); }, "it has no vectors"},
-        Broken{"Matrix", Kept::Coalesced, [](Py& root) { tensorAt(bufferOf(root), "param").shape = {2, 3}; }, "param: a dense one-dimensional tensor is expected, and it is F32 [2, 3]"},
-        Broken{"PastItsStorage", Kept::Coalesced, [](Py& root) { tensorAt(bufferOf(root), "param").shape[0] += 1000; }, "param: "},
-        Broken{"BufferOfNobody", Kept::Coalesced, [](Py& root) {
-                   for (auto& [key, value] : std::get<Py::Dict>(root.value).items)
-                       if (std::holds_alternative<std::int64_t>(key.value))
-                           key = Py{std::int64_t{4}};
-               }, "buffer 4 (float32, float32): the model has no parameters for it"},
-        Broken{"PerBucketNumel", Kept::Buckets, [](Py& root) { *memberOf(root, "per_bucket_numel") = Py{std::vector<Py>{Py{std::vector<Py>{Py{std::int64_t{9}}}}}}; },
-               "per_bucket_numel says 9 for 1 bucket, and its vectors are of"},
-        Broken{"ThreeOptimizers", Kept::Coalesced, [](Py& root) { root = Py{std::vector<Py>{root, root, root}}; }, "it is a list of 3 optimizers"},
-        Broken{"NoDictionary", Kept::Coalesced, [](Py& root) { root = Py{std::int64_t{1}}; }, "it is neither a dictionary of buffers nor a list of them"},
-        Broken{"PlainGroups", Kept::Plain, [](Py& root) {
-                   auto& groups = std::get<std::vector<Py>>(memberOf(*memberOf(root, "optimizer"), "param_groups")->value);
-                   std::get<std::vector<Py>>(memberOf(groups[0], "params")->value).pop_back();
-               }, "optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: its groups of "},
-        Broken{"PlainShapes", Kept::Plain, [](Py& root) {
-                   auto& states = std::get<Py::Dict>(memberOf(*memberOf(root, "optimizer"), "state")->value).items;
-                   std::swap(states[0].second, states[1].second);
-               }, "so its states have no names"}),
+    testing::Values(Broken{"AnotherLength", Kept::Coalesced, [](Py& root) { shortenAll(root, 3); },
+                           "optimizer-not-read: mp_rank_00/distrib_optim.pt, buffer 0 (float32, float32): it holds"},
+                    Broken{"NumelUnpadded", Kept::Coalesced, [](Py& root) { *memberOf(bufferOf(root), "numel_unpadded") = Py{std::int64_t{5}}; },
+                           "numel_unpadded says 5 elements, and its vectors hold"},
+                    Broken{"StatesOfOtherLengths", Kept::Coalesced, [](Py& root) { tensorAt(bufferOf(root), "exp_avg").shape[0] -= 1; },
+                           "fp32 master and exp_avg differ in length"},
+                    Broken{"NoVector", Kept::Coalesced,
+                           [](Py& root) {
+                               bufferOf(root) = test::pyDict({{"numel_unpadded", Py{std::int64_t{5}}}});
+                           },
+                           "it has no vectors"},
+                    Broken{"Matrix", Kept::Coalesced,
+                           [](Py& root) {
+                               tensorAt(bufferOf(root), "param").shape = {2, 3};
+                           },
+                           "param: a dense one-dimensional tensor is expected, and it is F32 [2, 3]"},
+                    Broken{"PastItsStorage", Kept::Coalesced, [](Py& root) { tensorAt(bufferOf(root), "param").shape[0] += 1000; }, "param: "},
+                    Broken{"BufferOfNobody", Kept::Coalesced,
+                           [](Py& root) {
+                               for (auto& [key, value] : std::get<Py::Dict>(root.value).items)
+                                   if (std::holds_alternative<std::int64_t>(key.value))
+                                       key = Py{std::int64_t{4}};
+                           },
+                           "buffer 4 (float32, float32): the model has no parameters for it"},
+                    Broken{"PerBucketNumel", Kept::Buckets,
+                           [](Py& root) { *memberOf(root, "per_bucket_numel") = Py{std::vector<Py>{Py{std::vector<Py>{Py{std::int64_t{9}}}}}}; },
+                           "per_bucket_numel says 9 for 1 bucket, and its vectors are of"},
+                    Broken{"NoBuffers", Kept::Coalesced,
+                           [](Py& root) {
+                               root = test::pyDict({{"buckets_coalesced", Py{true}}});
+                           },
+                           "it has no buffers under numbers"},
+                    Broken{"ThreeOptimizers", Kept::Coalesced,
+                           [](Py& root) {
+                               root = Py{std::vector<Py>{root, root, root}};
+                           },
+                           "it is a list of 3 optimizers"},
+                    Broken{"NoDictionary", Kept::Coalesced, [](Py& root) { root = Py{std::int64_t{1}}; },
+                           "it is neither a dictionary of buffers nor a list of them"},
+                    Broken{"PlainGroups", Kept::Plain,
+                           [](Py& root) {
+                               auto& groups = std::get<std::vector<Py>>(memberOf(*memberOf(root, "optimizer"), "param_groups")->value);
+                               std::get<std::vector<Py>>(memberOf(groups[0], "params")->value).pop_back();
+                           },
+                           "optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: its groups of "},
+                    Broken{"PlainShapes", Kept::Plain,
+                           [](Py& root) {
+                               auto& states = std::get<Py::Dict>(memberOf(*memberOf(root, "optimizer"), "state")->value).items;
+                               std::swap(states[0].second, states[1].second);
+                           },
+                           "so its states have no names"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(MegatronOptimizer, AMissingFileLeavesHolesInItsRanksStatesOnly)
@@ -245,7 +278,8 @@ TEST(MegatronOptimizer, StatesThatSomeRanksCannotNameAreLeftOut)
     };
     const CheckpointPtr opened = openedRun(run, folder);
     ASSERT_TRUE(opened);
-    EXPECT_THAT(findingsOf(*opened), testing::UnorderedElementsAre(HasSubstr("optimizer-not-read: mp_rank_01/distrib_optim.pt, buffer 0"), HasSubstr("partial-states: Optimizer states of")));
+    EXPECT_THAT(findingsOf(*opened), testing::UnorderedElementsAre(HasSubstr("optimizer-not-read: mp_rank_01/distrib_optim.pt, buffer 0"),
+                                                                   HasSubstr("partial-states: Optimizer states of")));
     EXPECT_EQ(floatsOf(opened, "output_layer.weight"), MegatronTestRun::whole(run.parameters().back(), "module"));
     EXPECT_THAT(fullNamesOf(*opened), Not(Contains(HasSubstr("exp_avg"))));
 }
@@ -263,8 +297,11 @@ TEST(MegatronOptimizer, ShardsOf2022AreALossAndTheirModelIsRead)
     }
     const auto opened = openPath(folder.path().string());
     ASSERT_TRUE(opened) << opened.error().text();
-    EXPECT_THAT(findingsOf(**opened), ElementsAre("optimizer-not-read: mp_rank_00_000/optim.pt and 1 more: how the optimizer's shards of 2022 to 2023 lie is not known, so their states are not "
-                                                  "read; the model is."));
+    EXPECT_THAT(
+        findingsOf(**opened),
+        ElementsAre(
+            "optimizer-not-read: mp_rank_00_000/optim.pt and 1 more: how the optimizer's shards of 2022 to 2023 lie is not known, so their states are not "
+            "read; the model is."));
     EXPECT_EQ(floatsOf(*opened, "output_layer.weight"), MegatronTestRun::whole(run.parameters().back(), "module"));
 }
 
