@@ -21,6 +21,7 @@ constexpr double kMargin = 16;
 constexpr double kSideLabels = 128;
 constexpr double kTitles = 48;
 constexpr double kAxis = 46; // two lines
+constexpr double kLegend = 22;
 constexpr double kTileGap = 6;
 
 } // namespace
@@ -45,7 +46,15 @@ void TensorPicture::setTensor(CheckpointPtr checkpoint, TensorId tensor)
     m_tensor = tensor;
     m_request = {};
     m_selected.reset();
+    m_bands.reset();
     rebuild();
+}
+
+void TensorPicture::setBands(std::optional<TensorBands> bands)
+{
+    m_bands = std::move(bands);
+    announce();
+    updateLayout();
 }
 
 void TensorPicture::setCompact(bool compact)
@@ -99,7 +108,8 @@ QRectF TensorPicture::pictureRoom() const
     const double margin = theme.px(kMargin);
     const bool vector = m_boxes.rows == 1 && m_boxes.tiles <= 1;
     const double left = vector ? margin : theme.px(kSideLabels) + margin;
-    return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -theme.px(kAxis) - margin);
+    const double below = theme.px(kAxis) + (m_bands ? theme.px(kLegend) : 0);
+    return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -below - margin);
 }
 
 void TensorPicture::updateLayout()
@@ -143,6 +153,41 @@ QString TensorPicture::caption() const
     return text;
 }
 
+TensorPicture::BandAxis TensorPicture::bandAxis() const
+{
+    if (!m_bands || m_bands->bands.empty() || m_compact)
+        return BandAxis::None;
+    const std::size_t axes = m_checkpoint->tensor(m_tensor).shape.size();
+    return m_bands->dim + 1 == axes ? BandAxis::Columns : m_bands->dim + 2 == axes ? BandAxis::Rows : BandAxis::None;
+}
+
+double TensorPicture::leastBand() const
+{
+    const QRectF tile = m_layout.tileRect(m_layout.firstTile());
+    const double perCell = bandAxis() == BandAxis::Rows ? tile.height() / static_cast<double>(m_boxes.rows) : tile.width() / static_cast<double>(m_boxes.columns);
+    std::uint64_t least = m_bands->bands.front().end - m_bands->bands.front().begin;
+    for (const TensorBand& band : m_bands->bands)
+        least = std::min(least, band.end - band.begin);
+    return perCell * static_cast<double>(least);
+}
+
+const TensorBand* TensorPicture::bandAt(QPointF point) const
+{
+    const BandAxis axis = bandAxis();
+    const auto cell = m_layout.cellAt(point);
+    return axis == BandAxis::None || !cell ? nullptr : m_bands->at(axis == BandAxis::Rows ? cell->row : cell->column);
+}
+
+// "query, head 3 of 8, rows 96 to 127"
+QString TensorPicture::bandText(QPointF point) const
+{
+    const TensorBand* band = bandAt(point);
+    if (band == nullptr)
+        return {};
+    const QString cells = m_boxes.rows > 1 && bandAxis() == BandAxis::Rows ? tr("rows %1 to %2") : m_boxes.rows > 1 ? tr("columns %1 to %2") : tr("elements %1 to %2");
+    return tr("%1, %2", "part, its cells").arg(m_bands->textOf(*band), cells.arg(numberText(band->begin), numberText(band->end - 1)));
+}
+
 QColor TensorPicture::colourOf(PieceId piece) const
 {
     const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
@@ -180,6 +225,8 @@ HoverCardContent TensorPicture::cardAt(QPointF point) const
         return {Theme::current().colour(Token::Hole), tr("Nobody holds this part"), place, {}};
     const PieceFacts facts = factsOf(*m_checkpoint, *piece);
     HoverCardContent card{colourOf(*piece), rankText(*piece), place, {{tr("Box"), facts.box}, {tr("File"), facts.file}, {tr("Bytes"), facts.bytes}}};
+    if (const QString part = bandText(point); !part.isEmpty())
+        card.rows.insert(card.rows.begin(), {tr("Part"), part});
     if (m_boxes.copies > 1)
         card.rows.emplace_back(tr("Copies"), tr("the same part lies on %1 ranks").arg(m_boxes.copies));
     return card;
@@ -203,7 +250,9 @@ void TensorPicture::mouseMoveEvent(QMouseEvent* event)
     m_cursor = event->position().toPoint();
     const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt;
     setCursor(piece ? Qt::PointingHandCursor : Qt::ArrowCursor);
-    emit hoverTextChanged(piece ? pieceSentence(*m_checkpoint, *piece) : QString());
+    const QString part = piece ? bandText(event->position()) : QString();
+    const QString sentence = piece ? pieceSentence(*m_checkpoint, *piece) : QString();
+    emit hoverTextChanged(part.isEmpty() ? sentence : tr("%1 · %2", "part, piece").arg(part, sentence));
     if (m_card->isVisible())
         showCard();
     else

@@ -8,6 +8,7 @@
 #include <QPainterPath>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr double kOverhang = 4;         // pixels that a cut goes beyond the picture
 constexpr std::size_t kMostLabels = 256;
+constexpr double kLinesFrom = 6;        // pixels of a band
 constexpr std::size_t kMostCuts = 4096; // beyond that the colours alone show the cuts
 
 // The largest box of every piece in a tile: where its label goes.
@@ -30,6 +32,23 @@ std::map<PieceId, const PictureBox*> largestBoxes(const PictureBoxes& boxes, con
             best = &box;
     }
     return out;
+}
+
+QColor blended(const QColor& ink, const QColor& ground, double share)
+{
+    const auto mix = [share](int a, int b) { return static_cast<int>(std::lround(a * share + b * (1 - share))); };
+    return QColor(mix(ink.red(), ground.red()), mix(ink.green(), ground.green()), mix(ink.blue(), ground.blue()));
+}
+
+// Of a part's tint, the first strongest: 100, 62, 34 % for three. What is no part of its own has the middle one.
+double shareOf(std::optional<std::uint32_t> part, qsizetype parts)
+{
+    constexpr std::array kOfThree{1.0, 0.62, 0.34};
+    if (!part)
+        return kOfThree[1];
+    if (parts <= static_cast<qsizetype>(kOfThree.size()))
+        return kOfThree[*part];
+    return 1.0 - 0.74 * static_cast<double>(*part) / static_cast<double>(parts - 1);
 }
 
 // Broken behind the comma nearest to the middle where one line is too short, so that no line is a lone number.
@@ -55,11 +74,14 @@ void TensorPicture::paintEvent(QPaintEvent*)
     if (!m_checkpoint)
         return;
     paintBoxes(painter);
+    if (showsBands())
+        paintBands(painter);
     paintCuts(painter);
     paintBoxLabels(painter);
     if (!m_compact) {
         paintSideLabels(painter);
         paintAxes(painter);
+        paintLegend(painter);
     }
     paintSelection(painter);
     if (hasFocus()) {
@@ -92,6 +114,80 @@ void TensorPicture::paintBoxes(QPainter& painter) const
         painter.setBrush(Qt::NoBrush);
         painter.drawRect(rect.adjusted(0.5, 0.5, -0.5, -0.5));
     }
+}
+
+// The part of a box that a band covers is tinted in the colour of the box's rank (design.md §5); a thin line parts the bands, their labels are in them.
+void TensorPicture::paintBands(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    const bool isRows = bandAxis() == BandAxis::Rows;
+    const QColor surface = theme.colour(Token::Surface);
+    const bool hasLines = leastBand() >= kLinesFrom;
+    painter.setFont(theme.font(TextStyle::Tiny));
+    const auto metrics = painter.fontMetrics();
+    for (const PictureBox& box : m_boxes.boxes) {
+        if (!box.piece || box.missing || !m_layout.shows(box.tile))
+            continue;
+        const std::uint64_t first = isRows ? box.row : box.column;
+        const std::uint64_t last = first + (isRows ? box.rows : box.columns);
+        for (const TensorBand* band = m_bands->at(first); band != nullptr && band->begin < last; band = m_bands->at(band->end)) {
+            PictureBox part = box;
+            const std::uint64_t from = std::max(first, band->begin);
+            const std::uint64_t count = std::min(last, band->end) - from;
+            (isRows ? part.row : part.column) = from;
+            (isRows ? part.rows : part.columns) = count;
+            const QRectF rect = m_layout.rectOf(part);
+            const QColor ink = blended(colourOf(*box.piece), surface, shareOf(band->part, m_bands->parts.size()));
+            painter.fillRect(rect, ink);
+            if (hasLines && from == band->begin && from > 0)
+                painter.fillRect(isRows ? QRectF(rect.left(), rect.top(), rect.width(), 1) : QRectF(rect.left(), rect.top(), 1, rect.height()), surface);
+            const QRectF words = isRows ? rect.adjusted(6, 0, -4, 0) : QRectF(rect.left() + 3, rect.top() + 1, rect.width() - 4, metrics.height());
+            const QString label = m_bands->labelOf(*band);
+            if (words.height() < metrics.height() - 2 || words.width() < metrics.horizontalAdvance(label))
+                continue;
+            painter.setPen(Theme::inkOn(ink));
+            painter.drawText(words, Qt::AlignVCenter | Qt::AlignLeft | Qt::TextSingleLine, label);
+        }
+    }
+}
+
+// What the tints mean, and where the number of heads comes from.
+void TensorPicture::paintLegend(QPainter& painter) const
+{
+    if (!m_bands)
+        return;
+    const Theme& theme = Theme::current();
+    const bool isBar = m_boxes.rows == 1 && m_boxes.tiles <= 1;
+    const double bottom = isBar ? m_layout.tileRect(m_layout.firstTile()).bottom() + theme.px(44) : height() - theme.px(34);
+    const double right = width() - theme.px(8);
+    double x = std::max<double>(theme.px(16), isBar ? m_layout.tileRect(m_layout.firstTile()).left() : theme.px(16));
+    painter.setFont(theme.font(TextStyle::Caption));
+    const auto metrics = painter.fontMetrics();
+    const double height = theme.px(18);
+    if (showsBands())
+        for (qsizetype i = 0; i < m_bands->parts.size(); ++i) {
+            const QString& part = m_bands->parts[i];
+            painter.fillRect(QRectF(x, bottom + (height - theme.px(11)) / 2, theme.px(11), theme.px(11)),
+                             blended(theme.colour(Token::Text), theme.colour(Token::Surface), shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
+            x += theme.px(16);
+            painter.setPen(theme.colour(Token::Text2));
+            painter.drawText(QRectF(x, bottom, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, part);
+            x += metrics.horizontalAdvance(part) + theme.px(16);
+        }
+    painter.setPen(theme.colour(Token::Text2));
+    painter.drawText(QRectF(x, bottom, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine,
+                     metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
+}
+
+QString TensorPicture::legendNote() const
+{
+    if (!m_bands->problem.isEmpty())
+        return m_bands->problem;
+    if (bandAxis() == BandAxis::None)
+        return tr("its parts follow each other along dimension %1, which this picture does not show").arg(m_bands->dim);
+    if (!showsBands())
+        return tr("%1 parts are finer than a pixel here: point at one to see which it is").arg(numberText(m_bands->bands.size()));
+    return m_bands->headsText();
 }
 
 // Borders between pieces that are not borders of the tensor.
@@ -138,7 +234,8 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
     const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Caption));
     const auto largest = largestBoxes(m_boxes, m_layout);
-    if (largest.size() > kMostLabels)
+    const bool labelsBeside = showsBands() && bandAxis() == BandAxis::Rows; // the bands have labels of their own
+    if (largest.size() > kMostLabels || labelsBeside)
         return;
     for (const auto& [piece, box] : largest) {
         if (box->missing)
