@@ -16,16 +16,55 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QScrollBar>
+#include <QSettings>
 #include <QShortcut>
 #include <QStackedWidget>
 #include <QTableView>
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace shardlens::ui {
 namespace {
 
 constexpr double kExportFactor = 2;
+
+constexpr const char* kRowsSetting = "atlas/rows";
+
+// What the settings keep of a grouping.
+QString keyOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return QStringLiteral("rank");
+    case AtlasRows::File: return QStringLiteral("file");
+    case AtlasRows::Layer: return QStringLiteral("layer");
+    case AtlasRows::Axis: break;
+    }
+    return QLatin1String(nameOf(grouping.axis));
+}
+
+QString titleOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return AtlasPage::tr("rank, file");
+    case AtlasRows::File: return AtlasPage::tr("file");
+    case AtlasRows::Layer: return AtlasPage::tr("layer");
+    case AtlasRows::Axis: break;
+    }
+    return AtlasPage::tr("%1 (%2)", "tensor rank, tp").arg(axisTitle(grouping.axis), QLatin1String(nameOf(grouping.axis)));
+}
+
+QString tipOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return AtlasPage::tr("A lane for each file, in the order of the ranks");
+    case AtlasRows::File: return AtlasPage::tr("A lane for each file, by name");
+    case AtlasRows::Layer: return AtlasPage::tr("Under each layer the files that hold a part of it, and where in them it lies");
+    case AtlasRows::Axis: break;
+    }
+    return AtlasPage::tr("Under each %1 the files that hold its pieces; what every one holds alike comes last").arg(axisTitle(grouping.axis));
+}
 
 struct Built {
     AtlasModelPtr model;
@@ -88,7 +127,8 @@ void AtlasPage::buildBar()
         m_bar->addControl(label, box);
         return box;
     };
-    m_rows = combo(tr("Rows"), {tr("rank, file"), tr("file")});
+    m_rows = combo(tr("Rows"), {});
+    m_rows->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     m_across = combo(tr("Across"), {tr("offset in file"), tr("parameter order")});
     m_colour = combo(tr("Colour"), {tr("rank"), tr("parameter"), tr("dtype"), tr("state"), tr("file"), tr("finding")});
     m_colour->setCurrentIndex(static_cast<int>(AtlasColour::Parameter));
@@ -106,14 +146,11 @@ void AtlasPage::buildBar()
     connect(m_bar->addIconButton(QStringLiteral("fit"), tr("Fit everything (F)")), &QToolButton::clicked, this, [this] { m_view->fitAll(); });
     connect(m_bar->addIconButton(QStringLiteral("box"), tr("Fit the selection (Shift+F)")), &QToolButton::clicked, this, [this] { m_view->fitSelection(); });
     connect(m_bar->addIconButton(QStringLiteral("export"), tr("Save the picture (Ctrl+S)")), &QToolButton::clicked, this, &AtlasPage::askForExport);
-    const auto changeOptions = [this] {
-        m_options.rows = static_cast<AtlasRows>(m_rows->currentIndex());
-        m_options.across = static_cast<AtlasAcross>(m_across->currentIndex());
-        m_builtFor.reset();
-        rebuild();
-    };
-    connect(m_rows, &QComboBox::activated, this, changeOptions);
-    connect(m_across, &QComboBox::activated, this, changeOptions);
+    connect(m_rows, &QComboBox::activated, this, [this](int index) {
+        QSettings().setValue(QLatin1String(kRowsSetting), keyOf(m_groupings[static_cast<std::size_t>(index)]));
+        changeOptions();
+    });
+    connect(m_across, &QComboBox::activated, this, &AtlasPage::changeOptions);
     connect(m_colour, &QComboBox::activated, this, &AtlasPage::setColour);
     connect(m_search, &QLineEdit::textChanged, m_view, [this](const QString& text) { m_view->setSearch(text); });
     connect(m_search, &QLineEdit::returnPressed, this, [this] { m_view->goToMatch(!(QGuiApplication::keyboardModifiers() & Qt::ShiftModifier)); });
@@ -145,6 +182,41 @@ void AtlasPage::activate()
     m_view->setFocus();
 }
 
+// What this checkpoint has; the one that was chosen last, on whatever page, where it has that.
+void AtlasPage::listGroupings()
+{
+    if (m_groupedFor == document()->checkpoint())
+        return;
+    m_groupedFor = document()->checkpoint();
+    m_groupings = groupingsOf(*m_groupedFor);
+    const QString wanted = QSettings().value(QLatin1String(kRowsSetting)).toString();
+    m_rows->clear();
+    for (const AtlasGrouping& grouping : m_groupings) {
+        m_rows->addItem(titleOf(grouping), keyOf(grouping));
+        m_rows->setItemData(m_rows->count() - 1, tipOf(grouping), Qt::ToolTipRole);
+    }
+    m_rows->setCurrentIndex(std::max(0, m_rows->findData(wanted)));
+    takeOptions();
+}
+
+void AtlasPage::takeOptions()
+{
+    const AtlasGrouping& grouping = m_groupings[static_cast<std::size_t>(m_rows->currentIndex())];
+    m_options.rows = grouping.rows;
+    m_options.axis = grouping.axis;
+    m_options.across = static_cast<AtlasAcross>(m_across->currentIndex());
+    m_rows->setToolTip(tipOf(grouping));
+}
+
+void AtlasPage::changeOptions()
+{
+    if (m_groupings.empty())
+        return;
+    takeOptions();
+    m_builtFor.reset();
+    rebuild();
+}
+
 // Off the window's thread: the old picture stays until the new one is there.
 void AtlasPage::rebuild()
 {
@@ -160,6 +232,7 @@ void AtlasPage::rebuild()
         m_view->setModel(nullptr, nullptr);
         return;
     }
+    listGroupings();
     m_options.rank = document()->keptRank();
     const auto colour = static_cast<AtlasColour>(m_colour->currentIndex());
     m_run.start(

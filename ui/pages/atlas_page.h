@@ -42,6 +42,9 @@ public:
 private:
     void buildBar();
     void connectView();
+    void listGroupings();
+    void takeOptions(); // as the controls say
+    void changeOptions();
     void rebuild();
     void setColour(int colour);
     void showSelection();
@@ -62,6 +65,8 @@ private:
     AtlasTable* m_tableModel;
     AtlasModelPtr m_model;
     AtlasOptions m_options;
+    std::vector<AtlasGrouping> m_groupings; // of the rows' items
+    CheckpointPtr m_groupedFor;
     CheckpointPtr m_builtFor;
     bool m_active = false;
     Runner m_run;

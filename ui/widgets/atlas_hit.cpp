@@ -151,6 +151,8 @@ HoverCardContent headerCard(const AtlasScene& scene, const AtlasHit& hit)
         card.rows = {{Atlas::tr("File"), printableText(file.name)}, {Atlas::tr("Holds"), printableText(file.holds)}, {Atlas::tr("As"), printableText(file.container)}};
         std::erase_if(card.rows, [](const auto& row) { return row.second.isEmpty(); });
     }
+    if (!lane.group.isEmpty())
+        card.rows.insert(card.rows.begin(), {Atlas::tr("Of"), lane.group});
     card.rows.emplace_back(Atlas::tr("Bytes"), numberText(lane.bytes));
     card.rows.emplace_back(Atlas::tr("Pieces"), numberText(lane.size()));
     return card;

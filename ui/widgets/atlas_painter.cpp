@@ -93,6 +93,7 @@ void AtlasPainter::paintFrame(QPainter& painter) const
     painter.setClipRect(m_scene.layout.lanes());
     paintRows(painter);
     const auto [first, last] = m_scene.layout.visible();
+    paintGroups(painter);
     for (std::size_t lane = first; lane < last; ++lane) {
         paintHeader(painter, lane);
         paintStates(painter, lane);
@@ -179,6 +180,26 @@ void AtlasPainter::paintRows(QPainter& painter) const
             continue;
         const double x = std::round(m_left + m_scene.scale.toPixel(tick.unit)) + 0.5;
         painter.drawLine(QPointF(x, m_scene.layout.lanes().top()), QPointF(x, bottom));
+    }
+}
+
+// "pipeline stage 1", what it holds at the right.
+void AtlasPainter::paintGroups(QPainter& painter) const
+{
+    const auto [first, last] = m_scene.layout.visibleGroups();
+    for (std::size_t i = first; i < last; ++i) {
+        const AtlasGroup& group = m_scene.model->groups()[i];
+        const QRectF area = m_scene.layout.groupHeader(i);
+        painter.fillRect(area, m_theme.colour(Token::Sunken));
+        const QRectF words = area.adjusted(m_theme.px(16), 0, -m_theme.px(20), 0);
+        painter.setFont(m_theme.font(TextStyle::Caption));
+        painter.setPen(m_theme.colour(Token::Text2));
+        const QString amount = Atlas::tr("%1, %2", "lanes, size").arg(counted(group.lanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
+        painter.drawText(words, Qt::AlignVCenter | Qt::AlignRight | Qt::TextSingleLine, amount);
+        const double room = words.width() - painter.fontMetrics().horizontalAdvance(amount) - m_theme.px(16);
+        painter.setFont(m_theme.font(TextStyle::Strong));
+        painter.setPen(m_theme.colour(Token::Text));
+        painter.drawText(words, Qt::AlignVCenter | Qt::TextSingleLine, painter.fontMetrics().elidedText(group.title, Qt::ElideMiddle, static_cast<int>(room)));
     }
 }
 

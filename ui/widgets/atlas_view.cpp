@@ -197,7 +197,10 @@ void AtlasView::updateLayout()
     const QSizeF size = viewport()->size();
     const double legend = m_scene.palette ? AtlasPainter::legendHeight(*m_scene.palette, size.width()) : 26 * factor;
     const std::size_t lanes = m_scene.model ? m_scene.model->lanes().size() : 0;
-    AtlasLayout::Request request{size, factor, lanes, m_laneHeight, 0, legend, m_lensShown, true};
+    AtlasLayout::Request request{size, factor, lanes, m_laneHeight, 0, legend, m_lensShown, true, {}};
+    if (m_scene.model)
+        for (const AtlasGroup& group : m_scene.model->groups())
+            request.groups.push_back(group.firstLane);
     m_scene.layout = AtlasLayout(request);
     const int hidden = static_cast<int>(std::ceil(m_scene.layout.contentHeight() - m_scene.layout.lanes().height()));
     verticalScrollBar()->setRange(0, std::max(0, hidden));
