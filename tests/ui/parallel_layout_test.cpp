@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 
 #include <QFile>
+#include <QFileInfo>
 #include <QSpinBox>
 #include <QTableView>
 #include <QTest>
@@ -138,6 +139,7 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     tp->setValue(4);
     EXPECT_EQ(convert->draft().tp, 4u);
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("-tp4"))) << convert->draft().target.toStdString();
+    EXPECT_EQ(QFileInfo(convert->draft().target).absolutePath().toStdString(), m_folder.path().string()) << "beside the folder of the files";
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_EQ(convert->facts().run->refusal, QString());
     EXPECT_EQ(convert->facts().run->after->ranks, 4u);

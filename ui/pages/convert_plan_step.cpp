@@ -207,7 +207,7 @@ QString ConvertPlanStep::sentence() const
     const QString tensors = text(groupedText(plan.tensorCount()));
     if (plan.layoutBefore && plan.layoutAfter)
         return tr("%1: %2 with %3 tensors%4.", "layouts, files, what is done to values")
-            .arg(changeText(*plan.layoutBefore, *plan.layoutAfter), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
+            .arg(changeText(outlookOf(plan)), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
     return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
                                    : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
 }

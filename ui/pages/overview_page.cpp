@@ -4,6 +4,7 @@
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/pages/convert_draft.h"
+#include "ui/pages/convert_outlook.h"
 #include "ui/pages/overview/file_table.h"
 #include "ui/pages/overview/goal_button.h"
 #include "ui/pages/overview/model_strip.h"
@@ -237,7 +238,10 @@ QBoxLayout* OverviewPage::buildFoot()
     connect(m_toTorch, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("torch")); });
     connect(m_toRun, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("deepspeed")); });
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
-    connect(m_toLayout, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QString::fromStdString(document()->checkpoint()->formatId())); });
+    connect(m_toLayout, &GoalButton::clicked, this, [this] {
+        const std::string& own = document()->checkpoint()->formatId();
+        emit document()->convertRequested(isLayoutFormat(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
+    });
     for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
@@ -468,8 +472,9 @@ void OverviewPage::showGoals()
         button->setEnabled(bytes > 0);
     const auto& roles = checkpoint.roles();
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
-    m_toRun->setVisible((checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal") && trains);
-    m_toLayout->setVisible(isLayoutFormat(checkpoint.formatId()));
+    const bool isRun = checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal";
+    m_toRun->setVisible(isRun && trains && !isModelParallel(checkpoint));
+    m_toLayout->setVisible(isModelParallel(checkpoint));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 
