@@ -150,6 +150,16 @@ TEST(AtlasGrouping, AnAxisComesFirstAndWhatEveryRankHoldsLast)
     EXPECT_TRUE(grouped(caseAt("pipeline/pp2-dp2-zero1-tied/source"), {})->groups().empty());
 }
 
+TEST(AtlasGrouping, FilesOfNoRankAreToldApartByName)
+{
+    const auto model = grouped(caseAt("pipeline/pp2-dp2-zero1-tied/source"), {});
+    std::vector<std::string> names;
+    for (const AtlasLane& lane : model->lanes())
+        if (!lane.rank)
+            names.push_back(lane.title.toStdString() + ", " + lane.note.toStdString());
+    EXPECT_THAT(names, ElementsAre("layer_00, model_states", "layer_01, model_states", "layer_03, model_states", "layer_04, model_states"));
+}
+
 TEST(AtlasGrouping, RowsAndHeadersShareOutTheHeight)
 {
     AtlasLayout::Request request{QSizeF(1000, 700), 1, 20, 12, 0, 26, false, true, {0, 3, 4, 11}};
@@ -213,7 +223,7 @@ TEST_F(AtlasGroupingPage, IsChosenByKeyAndRemembered)
     EXPECT_THAT(box->toolTip().toStdString(), HasSubstr("pipeline stage"));
     ASSERT_TRUE(waitFor([&] { return !modelOf(*atlas)->groups().empty(); }));
     EXPECT_EQ(modelOf(*atlas)->groups().front().title.toStdString(), "pipeline stage 0");
-    picture(QStringLiteral("atlas-stages"));
+    pictures(QStringLiteral("atlas-stages"));
     AtlasPage* other = opened("pipeline/pp2-dp2-zero1-tied/source");
     EXPECT_EQ(rows(*other)->currentText().toStdString(), "pipeline stage (pp)");
     EXPECT_FALSE(modelOf(*other)->groups().empty());

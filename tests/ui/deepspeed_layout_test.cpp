@@ -95,7 +95,7 @@ TEST_F(DeepSpeedLayoutTest, TheGoalSaysTheSizesThatTheSourceHas)
     EXPECT_TRUE(card->isEnabled());
     EXPECT_THAT(card->sentence().toStdString(), HasSubstr("DeepSpeed ZeRO-1 on 4 ranks (pp 2, dp 1, tp 2)"));
     EXPECT_FALSE(convert->goalStep()->card("megatron")->isVisible());
-    picture(QStringLiteral("deepspeed-goal"));
+    pictures(QStringLiteral("deepspeed-goal"));
 }
 
 TEST_F(DeepSpeedLayoutTest, TheControlsMakeTheRequestAndItsCommandLine)
@@ -110,7 +110,8 @@ TEST_F(DeepSpeedLayoutTest, TheControlsMakeTheRequestAndItsCommandLine)
     EXPECT_TRUE(tp->isVisible() && pp->isVisible() && dp->isVisible());
     EXPECT_FALSE(control<QSpinBox>(*convert, "Expert-parallel ranks")->isVisible());
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("(pp 2, dp 1, tp 2), as before"));
-    EXPECT_THAT(control<QComboBox>(*convert, "Rules for tensor-parallel ranks")->currentText().toStdString(), HasSubstr("universal_checkpoint_info"));
+    EXPECT_EQ(control<QComboBox>(*convert, "Rules for tensor-parallel ranks")->currentText().toStdString(), "As found");
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("universal_checkpoint_info"));
     tp->setValue(1);
     pp->setValue(4);
     dp->setFocus();
@@ -118,7 +119,7 @@ TEST_F(DeepSpeedLayoutTest, TheControlsMakeTheRequestAndItsCommandLine)
     ASSERT_TRUE(settled(*convert));
     EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("on 4 ranks (pp 2, dp 1, tp 2) becomes DeepSpeed ZeRO-1 on 8 ranks (pp 4, dp 2, tp 1)"));
-    picture(QStringLiteral("deepspeed-options"));
+    pictures(QStringLiteral("deepspeed-options"));
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("-tp1-pp4-dp2"))) << convert->draft().target.toStdString();
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--to deepspeed --dp 2 --tp 1 --pp 4"));
     tp->setValue(2);
@@ -139,7 +140,7 @@ TEST_F(DeepSpeedLayoutTest, RunsAndTheResultOpensOnTheNewRanks)
     convert->goTo(ConvertPage::Plan);
     ASSERT_TRUE(waitFor([&] { return convert->nextButton()->isEnabled(); })) << convert->nextButton()->toolTip().toStdString();
     EXPECT_THAT(shownTexts(*convert->planStep()), HasSubstr("4 before, 6 after"));
-    picture(QStringLiteral("deepspeed-plan"));
+    pictures(QStringLiteral("deepspeed-plan"));
     QTest::mouseClick(convert->nextButton(), Qt::LeftButton);
     Job* job = convert->job();
     ASSERT_NE(job, nullptr);
@@ -160,7 +161,7 @@ TEST_F(DeepSpeedLayoutTest, SizesThatDoNotDivideAreRefusedWithTheTensor)
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), HasSubstr("word_embeddings.weight"));
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("cannot be cut into 4 equal parts"));
-    picture(QStringLiteral("deepspeed-refused"));
+    pictures(QStringLiteral("deepspeed-refused"));
 }
 
 TEST_F(DeepSpeedLayoutTest, AParameterWithoutARuleIsNamedAndAFileOfRulesHelps)
@@ -171,7 +172,7 @@ TEST_F(DeepSpeedLayoutTest, AParameterWithoutARuleIsNamedAndAFileOfRulesHelps)
     ASSERT_TRUE(settled(*convert));
     EXPECT_THAT(convert->facts().run->refusal.toStdString(), HasSubstr("no tensor-parallel rule of"));
     EXPECT_FALSE(convert->nextButton()->isEnabled());
-    picture(QStringLiteral("deepspeed-no-rule"));
+    pictures(QStringLiteral("deepspeed-no-rule"));
     const QString rules = ruleFile("mine.json", R"({"shardlens_rules": 1, "id": "mine", "rules": [{"pattern": "norm", "ranks": "replicated"}],
                                                    "otherwise": {"ranks": "replicated"}})");
     convert->optionsStep()->rules()->chooseFile(rules);
@@ -180,7 +181,7 @@ TEST_F(DeepSpeedLayoutTest, AParameterWithoutARuleIsNamedAndAFileOfRulesHelps)
     EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--rules " + rules.toStdString()));
     EXPECT_TRUE(convert->nextButton()->isEnabled()) << convert->nextButton()->toolTip().toStdString();
-    picture(QStringLiteral("deepspeed-rules"));
+    pictures(QStringLiteral("deepspeed-rules"));
     convert->setTarget(QString::fromStdString(m_folder.file("out")));
     convert->goTo(ConvertPage::Plan);
     ASSERT_TRUE(waitFor([&] { return convert->nextButton()->isEnabled(); })) << convert->nextButton()->toolTip().toStdString();
@@ -198,7 +199,7 @@ TEST_F(DeepSpeedLayoutTest, ABadFileOfRulesIsSaidInPlaceAndTakenBack)
     EXPECT_THAT(convert->facts().rulesProblem.toStdString(), HasSubstr("bad.json"));
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr(convert->facts().rulesProblem.toStdString()));
     EXPECT_FALSE(convert->nextButton()->isEnabled());
-    picture(QStringLiteral("deepspeed-bad-rules"));
+    pictures(QStringLiteral("deepspeed-bad-rules"));
     control<QComboBox>(*convert, "Rules for tensor-parallel ranks")->setCurrentIndex(0);
     ASSERT_TRUE(settled(*convert));
     EXPECT_TRUE(convert->facts().rulesProblem.isEmpty());
@@ -245,7 +246,7 @@ TEST_F(DeepSpeedLayoutTest, ASourceThatDoesNotSayItsSizesKeepsThemUntilOthersAre
     ASSERT_TRUE(settled(*convert));
     EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--tp 1"));
-    picture(QStringLiteral("universal-options"));
+    pictures(QStringLiteral("universal-options"));
 }
 
 } // namespace

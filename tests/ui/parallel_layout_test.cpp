@@ -93,7 +93,7 @@ TEST_F(ParallelLayoutTest, TheTensorPageSaysHowARuleDividesAndWhatElseItMatches)
     EXPECT_EQ(matches.index(1, RuleMatches::Whole).data().toString(), "[24, 8]");
     EXPECT_EQ(matches.index(1, RuleMatches::Part).data().toString(), "[12, 8]");
     EXPECT_THAT(tensor->rule()->texts().at(2).toStdString(), HasSubstr("these 2 tensors"));
-    picture(QStringLiteral("rule"));
+    pictures(QStringLiteral("rule"));
     QTest::mouseClick(tensor->rule()->table()->viewport(), Qt::LeftButton, {}, tensor->rule()->table()->visualRect(matches.index(1, 0)).center());
     const Checkpoint& checkpoint = *workspace->document()->checkpoint();
     EXPECT_EQ(checkpoint.parameterOf(*workspace->document()->selection().tensor), "transformer.layers.1.attention.query_key_value.weight");
@@ -127,7 +127,7 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     EXPECT_THAT(card->sentence().toStdString(), HasSubstr("on 2 ranks"));
     EXPECT_FALSE(convert->goalStep()->card("megatron")->isVisible());
     EXPECT_FALSE(convert->goalStep()->card("deepspeed")->isEnabled());
-    picture(QStringLiteral("layout-goal"));
+    pictures(QStringLiteral("layout-goal"));
     card->click();
     convert->goTo(ConvertPage::Options);
     auto* tp = control<QSpinBox>(*convert, "Tensor-parallel ranks");
@@ -143,18 +143,42 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_EQ(convert->facts().run->refusal, QString());
     EXPECT_EQ(convert->facts().run->after->ranks, 4u);
-    picture(QStringLiteral("layout-options"));
+    pictures(QStringLiteral("layout-options"));
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--to sdloader --tp 4"));
     convert->goTo(ConvertPage::Plan);
     ASSERT_TRUE(waitFor([&] { return convert->planStep()->planned() != nullptr; }));
     EXPECT_TRUE(convert->planStep()->planned()->canStart()) << convert->planStep()->planned()->refusal.toStdString();
-    picture(QStringLiteral("layout-plan"));
+    pictures(QStringLiteral("layout-plan"));
     convert->goTo(ConvertPage::Options);
     tp->setValue(3);
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_NE(convert->facts().run->refusal, QString()) << "10 rows do not divide by 3";
     EXPECT_FALSE(convert->nextButton()->isEnabled());
-    picture(QStringLiteral("layout-refused"));
+    pictures(QStringLiteral("layout-refused"));
+}
+
+TEST_F(ParallelLayoutTest, TheGoalCutsMegatronRanksAlongEveryAxis)
+{
+    m_window->show();
+    open(QStringLiteral(SHARDLENS_CASES "/megatron/mcore-tp2/source/torch"), QStringLiteral("convert"));
+    auto* convert = page<ConvertPage>();
+    ASSERT_TRUE(waitFor([&] { return convert->facts().source && convert->facts().outlook; }));
+    const GoalCard* card = convert->goalStep()->card("megatron");
+    ASSERT_TRUE(card->isEnabled()) << card->sentence().toStdString();
+    convert->setGoal(QStringLiteral("megatron"));
+    convert->goTo(ConvertPage::Options);
+    control<QSpinBox>(*convert, "Tensor-parallel ranks")->setValue(1);
+    control<QSpinBox>(*convert, "Pipeline stages")->setValue(2);
+    ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
+    EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
+    const std::string change = changeText(*convert->facts().run).toStdString();
+    EXPECT_THAT(change, HasSubstr("on 2 ranks (tp 2) becomes"));
+    EXPECT_THAT(change, HasSubstr("on 2 ranks (tp 1, pp 2)")) << "as many ranks, and not as before";
+    pictures(QStringLiteral("megatron-options"));
+    convert->goTo(ConvertPage::Plan);
+    ASSERT_TRUE(waitFor([&] { return convert->planStep()->planned() != nullptr; }));
+    EXPECT_EQ(convert->planStep()->planned()->refusal.toStdString(), "");
+    pictures(QStringLiteral("megatron-plan"));
 }
 
 } // namespace

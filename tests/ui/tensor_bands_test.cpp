@@ -74,7 +74,7 @@ TEST(TensorBandsTest, GroupsOfHeadsFollowEachOtherWithTheirKeyAndValue)
     EXPECT_EQ(bands->problem.toStdString(), "");
     EXPECT_EQ(runsOf(*bands, 32), "query 0 x4, query 1 x4, key 0 x4, value 0 x4, query 2 x4, query 3 x4, key 1 x4, value 1 x4");
     EXPECT_TRUE(bands->saysHeads);
-    EXPECT_EQ(bands->headsText().toStdString(), "4 heads in 2 groups that share keys and values, as the checkpoint says");
+    EXPECT_EQ(bands->headsText().toStdString(), "4 heads in 2 groups (from the checkpoint)");
     EXPECT_EQ(bands->textOf(*bands->at(9)).toStdString(), "key, group 0 of 2");
     EXPECT_EQ(bands->textOf(*bands->at(21)).toStdString(), "query, head 3 of 4");
     EXPECT_EQ(bands->labelOf(*bands->at(31)).toStdString(), "v1");
@@ -147,7 +147,7 @@ TEST_F(TensorBandsPage, ThePictureTintsThePartsInTheColoursOfTheirRanks)
     ASSERT_TRUE(waitFor([&] { return drawn->bands().has_value(); }));
     EXPECT_FALSE(tensor->heads()->isVisible()) << "the checkpoint says how many";
     QCoreApplication::processEvents();
-    picture(QStringLiteral("tensor-bands"));
+    pictures(QStringLiteral("tensor-bands"));
     const QImage image = drawn->grab().toImage();
     const QRectF tile = drawn->pictureLayout().tileRect(0);
     const auto colourAt = [&](double row) { return image.pixelColor(QPointF(tile.right() - 3, tile.top() + tile.height() * (row + 0.6) / 32).toPoint()); };
@@ -180,13 +180,13 @@ TEST_F(TensorBandsPage, AnUnknownNumberOfHeadsIsAskedForInPlace)
     ASSERT_TRUE(waitFor([&] { return tensor->picture()->bands().has_value(); }));
     ASSERT_TRUE(tensor->heads()->isVisible());
     EXPECT_EQ(tensor->heads()->text().toStdString(), "not known");
-    picture(QStringLiteral("tensor-bands-unknown"));
+    pictures(QStringLiteral("tensor-bands-unknown"));
     tensor->heads()->setFocus();
     for (int i = 0; i < 4; ++i)
         QTest::keyClick(tensor->heads(), Qt::Key_Up);
     EXPECT_EQ(tensor->picture()->bands()->heads, 4u);
     EXPECT_EQ(tensor->picture()->bands()->bands.size(), 12u);
-    picture(QStringLiteral("tensor-bands-asked"));
+    pictures(QStringLiteral("tensor-bands-asked"));
     workspace->document()->selectTensor(tensorNamed(checkpoint, "mlp.dense_4h_to_h.weight"));
     EXPECT_FALSE(tensor->heads()->isVisible());
     EXPECT_FALSE(tensor->picture()->bands());

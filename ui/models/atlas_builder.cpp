@@ -95,14 +95,14 @@ std::shared_ptr<const AtlasModel> AtlasBuilder::build()
     nameTensors();
     nameModules();
     readGroups();
+    countNames();
     if (m_model->m_options.across == AtlasAcross::OffsetInFile)
         placeByOffset();
     else
         placeByParameter();
     if (m_stop.stop_requested())
         return nullptr;
-    const bool byOffset = m_model->m_options.across == AtlasAcross::OffsetInFile;
-    if (byOffset)
+    if (m_model->m_options.across == AtlasAcross::OffsetInFile)
         addFileSpans();
     addHoles();
     for (Draft& draft : m_drafts) {
@@ -161,15 +161,40 @@ std::size_t AtlasBuilder::draftOfFile(FileId file, Group group)
         made.lane.bytes = from.size;
         made.lane.length = from.size;
         made.name = from.name;
-        const bool byRank = m_model->m_options.rows != AtlasRows::File && from.rank;
-        made.lane.title = byRank ? Atlas::tr("rank %1").arg(*from.rank) : shortFileName(from.name);
-        if (byRank)
-            made.lane.note = shortFileName(from.name);
-        else if (from.rank)
-            made.lane.note = Atlas::tr("rank %1").arg(*from.rank);
+        nameFileLane(made.lane, from);
     }
     m_drafts.push_back(std::move(made));
     return at->second;
+}
+
+void AtlasBuilder::countNames()
+{
+    for (const File& file : m_checkpoint.files())
+        if (!file.rank)
+            ++m_shortNames[shortFileName(file.name)];
+}
+
+// "rank 1, optim_states"; a file of no rank by its name: "layer_07-model_00, model_states" where the last words are those of others too.
+void AtlasBuilder::nameFileLane(AtlasLane& lane, const File& file) const
+{
+    const QString words = shortFileName(file.name);
+    if (m_model->m_options.rows != AtlasRows::File && file.rank) {
+        lane.title = Atlas::tr("rank %1").arg(*file.rank);
+        lane.note = words;
+        return;
+    }
+    lane.title = words;
+    if (file.rank) {
+        lane.note = Atlas::tr("rank %1").arg(*file.rank);
+        return;
+    }
+    const auto like = m_shortNames.find(words);
+    const QString name = shown(std::string_view(file.name).substr(file.name.find_last_of('/') + 1));
+    const qsizetype at = name.lastIndexOf(words);
+    if (like != m_shortNames.end() && like->second > 1 && at > 1) {
+        lane.title = name.left(at - 1);
+        lane.note = words;
+    }
 }
 
 std::size_t AtlasBuilder::draftOfState(std::optional<std::uint32_t> rank, RoleId role, Group group)

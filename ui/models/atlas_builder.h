@@ -46,6 +46,8 @@ private:
     [[nodiscard]] Group groupOf(const Piece& piece, TensorId tensor) const;
     [[nodiscard]] Group groupOfFile(FileId file) const; // of what is no piece in it
     [[nodiscard]] QString groupTitle(Group group) const;
+    void countNames();
+    void nameFileLane(AtlasLane& lane, const File& file) const;
     std::size_t draftOfFile(FileId file, Group group);
     std::size_t draftOfState(std::optional<std::uint32_t> rank, RoleId role, Group group);
     void addByOffset(TensorId tensor, const Piece& piece);
@@ -67,6 +69,7 @@ private:
     std::vector<Draft> m_drafts;
     std::unordered_map<std::uint64_t, std::size_t> m_draftOfFile; // by file and group
     std::map<std::tuple<Group, std::int64_t, RoleId>, std::size_t> m_draftOfState;
+    std::map<QString, std::size_t> m_shortNames; // of files without a rank, and how many have each
     std::vector<Group> m_groupOfModule; // AtlasRows::Layer
     std::vector<std::uint32_t> m_moduleOfGroup;
     std::vector<Group> m_groupOfHolder; // by HolderId; AtlasRows::Axis

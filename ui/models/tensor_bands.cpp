@@ -142,8 +142,8 @@ QString TensorBands::headsText() const
     if (heads == 0)
         return {};
     const QString count = groups == heads ? Said::tr("%1 heads").arg(numberText(heads))
-                                          : Said::tr("%1 heads in %2 groups that share keys and values").arg(numberText(heads), numberText(groups));
-    return saysHeads ? Said::tr("%1, as the checkpoint says", "heads").arg(count) : count;
+                                          : Said::tr("%1 heads in %2 groups").arg(numberText(heads), numberText(groups));
+    return saysHeads ? Said::tr("%1 (from the checkpoint)", "heads").arg(count) : count;
 }
 
 std::optional<TensorBands> bandsOf(const RuleBook& book, TensorId tensor, std::uint64_t heads)

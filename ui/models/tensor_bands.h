@@ -36,7 +36,7 @@ struct TensorBands {
     [[nodiscard]] QString textOf(const TensorBand& band) const;
     // "q3"; "gate" where there are no heads.
     [[nodiscard]] QString labelOf(const TensorBand& band) const;
-    // "8 heads in 2 groups, as the checkpoint says"; empty without heads.
+    // "8 heads in 2 groups (from the checkpoint)"; empty without heads.
     [[nodiscard]] QString headsText() const;
 };
 

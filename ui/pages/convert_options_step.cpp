@@ -75,6 +75,7 @@ ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What g
     connect(m_whole, &ConvertWholeOptions::edited, this, &ConvertOptionsStep::take);
     m_rules = new ConvertRulesOption(grid, this);
     connect(m_rules, &ConvertRulesOption::edited, this, &ConvertOptionsStep::take);
+    m_whole->addResult(grid);
     makePrecision(grid);
     makeSizes(grid);
     makeChecks(grid);

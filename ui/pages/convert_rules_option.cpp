@@ -76,7 +76,8 @@ ConvertRulesOption::ConvertRulesOption(OptionGrid& grid, QObject* parent) : QObj
 void ConvertRulesOption::list(const std::optional<std::string>& chosen)
 {
     if (m_rules->count() == 0) {
-        m_rules->addItem(QString());
+        m_rules->addItem(tr("As found"));
+        m_rules->setItemData(0, tr("What the run itself says, else the rules that know most of its names"), Qt::ToolTipRole);
         for (const auto& [id, title] : knownRules()) {
             m_rules->addItem(id, id);
             m_rules->setItemData(m_rules->count() - 1, title, Qt::ToolTipRole);
@@ -98,10 +99,6 @@ void ConvertRulesOption::load(const JobDraft& draft, const StepFacts& facts)
     if (!m_isShown)
         return;
     list(draft.rules);
-    if (!draft.rules) {
-        const std::string found = rulesFact(*facts.checkpoint);
-        m_rules->setItemText(0, found.empty() ? tr("As found by its names") : tr("As found: %1", "id of the rules").arg(printableText(found)));
-    }
     m_row.setReason(reasonOf(draft, facts), !facts.rulesProblem.isEmpty());
 }
 
@@ -112,8 +109,11 @@ QString ConvertRulesOption::reasonOf(const JobDraft& draft, const StepFacts& fac
     if (!facts.rulesProblem.isEmpty())
         return facts.rulesProblem;
     const QString title = m_rules->currentData(Qt::ToolTipRole).toString();
-    return draft.rules && !title.isEmpty() ? tr("%1: the source was read by them", "title or path").arg(title)
-                                           : tr("which parameters tensor-parallel ranks cut, and how; a file of yours can name what they lack");
+    if (draft.rules)
+        return title.isEmpty() ? tr("the source was read by them") : tr("%1; the source was read by them", "title or path").arg(title);
+    const QString help = tr("they say which parameters tensor-parallel ranks cut, and how; a file of yours can name what they lack");
+    const std::string found = rulesFact(*facts.checkpoint);
+    return found.empty() ? help : tr("%1; %2", "id of the rules, what they say").arg(printableText(found), help);
 }
 
 void ConvertRulesOption::take(JobDraft& draft) const

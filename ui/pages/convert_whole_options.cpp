@@ -114,10 +114,14 @@ ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QO
     m_keep = new QCheckBox(tr("Keep them"));
     m_keep->setAccessibleName(tr("Keep objects of unknown classes"));
     m_objects = grid.add(tr("Unknown objects"), m_keep);
-    m_size = new TextLabel({}, TextStyle::Body, Token::Text);
-    m_result = grid.add(tr("Result"), m_size);
     connect(m_zeroStage, &QComboBox::currentIndexChanged, this, &ConvertWholeOptions::edited);
     connect(m_keep, &QCheckBox::toggled, this, &ConvertWholeOptions::edited);
+}
+
+void ConvertWholeOptions::addResult(OptionGrid& grid)
+{
+    m_size = new TextLabel({}, TextStyle::Body, Token::Text);
+    m_result = grid.add(tr("Result"), m_size);
 }
 
 void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)

@@ -17,6 +17,8 @@ class ConvertWholeOptions : public QObject {
     Q_OBJECT
 public:
     ConvertWholeOptions(OptionGrid& grid, QObject* parent);
+    // The last row, below those of others.
+    void addResult(OptionGrid& grid);
 
     // Never signals edited().
     void load(const JobDraft& draft, const StepFacts& facts);

@@ -127,11 +127,11 @@ void TensorPage::buildDivision()
     row->setContentsMargins(theme.px(kMargin), theme.px(6), theme.px(kMargin), theme.px(6));
     row->setSpacing(theme.px(12));
     m_division = new TextLabel({}, TextStyle::Body, Token::Text2, m_divisionRow);
-    m_division->setElide(Qt::ElideRight);
+    m_division->setWordWrap(true);
     row->addWidget(m_division, 1);
     m_toRule = new Link(tr("Rule preview"), m_divisionRow);
     m_toRule->setToolTip(tr("Every tensor that the same rule divides (R)"));
-    row->addWidget(m_toRule);
+    row->addWidget(m_toRule, 0, Qt::AlignTop);
     connect(m_toRule, &Link::clicked, this, [this] { setView(View::Rule); });
 }
 
@@ -172,7 +172,7 @@ void TensorPage::showBands()
     std::optional<TensorBands> bands;
     if (m_tensor && m_rules && m_rules->rules() != nullptr)
         bands = bandsOf(*m_rules, *m_tensor, static_cast<std::uint64_t>(m_heads->value()));
-    const bool asks = bands && bands->isByHeads && !bands->saysHeads;
+    const bool asks = bands && bands->isByHeads && !bands->saysHeads && m_segments->current() == static_cast<int>(View::Picture);
     m_headsLabel->setVisible(asks);
     m_heads->setVisible(asks);
     m_picture->setBands(std::move(bands));
@@ -336,6 +336,7 @@ void TensorPage::setView(View view)
     if (m_tensor)
         m_stack->setCurrentWidget(bodyOf(view));
     m_divisionRow->setVisible(m_tensor && view != View::Rule); // which says the same
+    showBands();
 }
 
 QWidget* TensorPage::bodyOf(View view) const

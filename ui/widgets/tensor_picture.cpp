@@ -21,7 +21,7 @@ constexpr double kMargin = 16;
 constexpr double kSideLabels = 128;
 constexpr double kTitles = 48;
 constexpr double kAxis = 46; // two lines
-constexpr double kLegend = 22;
+constexpr double kLegendLine = 18;
 constexpr double kTileGap = 6;
 
 } // namespace
@@ -108,14 +108,15 @@ QRectF TensorPicture::pictureRoom() const
     const double margin = theme.px(kMargin);
     const bool vector = m_boxes.rows == 1 && m_boxes.tiles <= 1;
     const double left = vector ? margin : theme.px(kSideLabels) + margin;
-    const double below = theme.px(kAxis) + (m_bands ? theme.px(kLegend) : 0);
+    const double below = theme.px(kAxis) + (m_bands ? theme.px(4) + legendLines() * theme.px(kLegendLine) : 0);
     return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -below - margin);
 }
 
 void TensorPicture::updateLayout()
 {
     const auto only = m_boxes.tiles > PictureLayout::kMostTiles ? std::optional(m_request.tile) : std::nullopt;
-    m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
+    for (int round = 0; round < (m_bands ? 2 : 1); ++round) // what the legend says depends on how large the bands are
+        m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
     update();
 }
 

@@ -82,6 +82,9 @@ private:
     [[nodiscard]] const TensorBand* bandAt(QPointF point) const;
     [[nodiscard]] QString bandText(QPointF point) const;
     [[nodiscard]] QString legendNote() const;
+    // The note goes below the swatches where there is no room beside them.
+    [[nodiscard]] double swatchesWidth() const;
+    [[nodiscard]] int legendLines() const;
 
     CheckpointPtr m_checkpoint;
     TensorId m_tensor{};

@@ -17,6 +17,12 @@ namespace {
 
 constexpr double kOverhang = 4;         // pixels that a cut goes beyond the picture
 constexpr std::size_t kMostLabels = 256;
+// Design pixels of the legend.
+constexpr int kSwatch = 11;
+constexpr int kSwatchGap = 16;
+constexpr int kLegendRow = 18;
+constexpr int kLegendLeft = 16;
+
 constexpr double kLinesFrom = 6;        // pixels of a band
 constexpr std::size_t kMostCuts = 4096; // beyond that the colours alone show the cuts
 
@@ -151,6 +157,23 @@ void TensorPicture::paintBands(QPainter& painter) const
     }
 }
 
+double TensorPicture::swatchesWidth() const
+{
+    const Theme& theme = Theme::current();
+    const QFontMetricsF metrics(theme.font(TextStyle::Caption));
+    double width = 0;
+    for (const QString& part : m_bands->parts)
+        width += theme.px(kSwatch + 5) + metrics.horizontalAdvance(part) + theme.px(kSwatchGap);
+    return width;
+}
+
+int TensorPicture::legendLines() const
+{
+    const Theme& theme = Theme::current();
+    const double needed = swatchesWidth() + QFontMetricsF(theme.font(TextStyle::Caption)).horizontalAdvance(legendNote());
+    return needed <= width() - theme.px(kLegendLeft) - theme.px(8) ? 1 : 2;
+}
+
 // What the tints mean, and where the number of heads comes from.
 void TensorPicture::paintLegend(QPainter& painter) const
 {
@@ -158,25 +181,29 @@ void TensorPicture::paintLegend(QPainter& painter) const
         return;
     const Theme& theme = Theme::current();
     const bool isBar = m_boxes.rows == 1 && m_boxes.tiles <= 1;
-    const double bottom = isBar ? m_layout.tileRect(m_layout.firstTile()).bottom() + theme.px(44) : height() - theme.px(34);
+    const int lines = legendLines();
+    const double height = theme.px(kLegendRow);
+    double top = isBar ? m_layout.tileRect(m_layout.firstTile()).bottom() + theme.px(44) : this->height() - lines * height - theme.px(12);
     const double right = width() - theme.px(8);
-    double x = std::max<double>(theme.px(16), isBar ? m_layout.tileRect(m_layout.firstTile()).left() : theme.px(16));
+    double x = theme.px(kLegendLeft);
     painter.setFont(theme.font(TextStyle::Caption));
     const auto metrics = painter.fontMetrics();
-    const double height = theme.px(18);
-    if (showsBands())
-        for (qsizetype i = 0; i < m_bands->parts.size(); ++i) {
-            const QString& part = m_bands->parts[i];
-            painter.fillRect(QRectF(x, bottom + (height - theme.px(11)) / 2, theme.px(11), theme.px(11)),
-                             blended(theme.colour(Token::Text), theme.colour(Token::Surface), shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
-            x += theme.px(16);
-            painter.setPen(theme.colour(Token::Text2));
-            painter.drawText(QRectF(x, bottom, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, part);
-            x += metrics.horizontalAdvance(part) + theme.px(16);
-        }
-    painter.setPen(theme.colour(Token::Text2));
-    painter.drawText(QRectF(x, bottom, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine,
-                     metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
+    for (qsizetype i = 0; showsBands() && i < m_bands->parts.size(); ++i) {
+        const QString& part = m_bands->parts[i];
+        const double side = theme.px(kSwatch);
+        painter.fillRect(QRectF(x, top + (height - side) / 2, side, side),
+                         blended(theme.colour(Token::Text), theme.colour(Token::Surface), shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
+        x += theme.px(kSwatch + 5);
+        painter.setPen(theme.colour(Token::Text2));
+        painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, part);
+        x += metrics.horizontalAdvance(part) + theme.px(kSwatchGap);
+    }
+    if (lines > 1 && x > theme.px(kLegendLeft)) {
+        x = theme.px(kLegendLeft);
+        top += height;
+    }
+    painter.setPen(theme.colour(m_bands->problem.isEmpty() ? Token::Text2 : Token::Warn));
+    painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
 }
 
 QString TensorPicture::legendNote() const
