@@ -162,7 +162,7 @@ TEST(AtlasGrouping, FilesOfNoRankAreToldApartByName)
 
 TEST(AtlasGrouping, RowsAndHeadersShareOutTheHeight)
 {
-    AtlasLayout::Request request{QSizeF(1000, 700), 1, 20, 12, 0, 26, false, true, {0, 3, 4, 11}};
+    AtlasLayout::Request request{QSizeF(1000, 700), 1, 20, 12, 0, 26, false, true, 128, {0, 3, 4, 11}};
     for (const double scroll : {0.0, 7.0, 133.0}) {
         request.scrollY = scroll;
         const AtlasLayout layout(request);

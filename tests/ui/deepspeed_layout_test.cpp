@@ -59,6 +59,18 @@ protected:
         return out.join('\n').toStdString();
     }
 
+    // Labels whose text needs more lines than there is room for.
+    static std::string cutTexts(const QWidget& step)
+    {
+        QCoreApplication::sendPostedEvents();
+        QCoreApplication::processEvents();
+        QStringList out;
+        for (const auto* label : step.findChildren<TextLabel*>())
+            if (label->isVisible() && label->wordWrap() && label->height() < label->heightForWidth(label->width()))
+                out << label->text();
+        return out.join('\n').toStdString();
+    }
+
     static bool settled(const ConvertPage& convert)
     {
         return waitFor([&] { return !convert.facts().isReading && convert.facts().run != nullptr; });
@@ -140,6 +152,10 @@ TEST_F(DeepSpeedLayoutTest, RunsAndTheResultOpensOnTheNewRanks)
     convert->goTo(ConvertPage::Plan);
     ASSERT_TRUE(waitFor([&] { return convert->nextButton()->isEnabled(); })) << convert->nextButton()->toolTip().toStdString();
     EXPECT_THAT(shownTexts(*convert->planStep()), HasSubstr("4 before, 6 after"));
+    EXPECT_EQ(cutTexts(*convert->planStep()), "");
+    m_window->resize(1024, 700);
+    EXPECT_EQ(cutTexts(*convert->planStep()), "");
+    m_window->resize(1440, 900);
     pictures(QStringLiteral("deepspeed-plan"));
     QTest::mouseClick(convert->nextButton(), Qt::LeftButton);
     Job* job = convert->job();
@@ -161,6 +177,9 @@ TEST_F(DeepSpeedLayoutTest, SizesThatDoNotDivideAreRefusedWithTheTensor)
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), HasSubstr("word_embeddings.weight"));
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("cannot be cut into 4 equal parts"));
+    EXPECT_EQ(cutTexts(*convert->optionsStep()), "");
+    m_window->resize(1024, 700);
+    EXPECT_EQ(cutTexts(*convert->optionsStep()), "");
     pictures(QStringLiteral("deepspeed-refused"));
 }
 

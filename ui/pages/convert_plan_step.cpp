@@ -73,6 +73,14 @@ QString ranksText(const TargetLayout& before, const TargetLayout& after)
     return before.ranks == after.ranks ? ConvertPlanStep::tr("%1, as before").arg(now) : ConvertPlanStep::tr("%1 before, %2 after").arg(now, text(groupedText(after.ranks)));
 }
 
+// Wrapped lines have their room at once, not after further rounds of events, in which they would be cut off.
+void settle(QWidget* changed)
+{
+    for (QWidget* at = changed; at != nullptr && qobject_cast<ConvertPlanStep*>(at) == nullptr; at = at->parentWidget())
+        if (at->layout() != nullptr)
+            at->layout()->activate();
+}
+
 // Source files that a tensor of the plan has pieces in.
 std::size_t filesRead(const PlanPictureModel& picture)
 {
@@ -194,6 +202,8 @@ void ConvertPlanStep::showPlan(std::shared_ptr<const PlannedJob> job, std::optio
     showFigures();
     showTime();
     m_lines->setLines(linesOf(*m_job->plan));
+    for (QWidget* changed : {static_cast<QWidget*>(m_reads), static_cast<QWidget*>(m_space), static_cast<QWidget*>(m_times)})
+        settle(changed);
 }
 
 QString ConvertPlanStep::sentence() const

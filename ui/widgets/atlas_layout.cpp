@@ -7,7 +7,6 @@ namespace shardlens::ui {
 namespace {
 
 // Design pixels, from the mock picture (make_mocks.py, atlas).
-constexpr double kHeaderColumn = 128;
 constexpr double kRightMargin = 20;
 constexpr double kMinimapTop = 11;
 constexpr double kMinimapHeight = 34;
@@ -40,7 +39,7 @@ AtlasLayout::AtlasLayout(const Request& request)
 {
     const double f = request.factor;
     const double width = request.size.width();
-    m_plotLeft = kHeaderColumn * f;
+    m_plotLeft = request.headerColumn * f;
     m_plotWidth = std::max(1.0, width - m_plotLeft - kRightMargin * f);
     m_minimap = QRectF(m_plotLeft, kMinimapTop * f, m_plotWidth, kMinimapHeight * f);
     m_ruler = QRectF(0, m_minimap.bottom() + 8 * f, width, kRulerHeight * f);

@@ -13,6 +13,7 @@ namespace shardlens::ui {
 // Where the parts of the atlas are, in pixels of its viewport. Pure geometry: no model, no theme but its factor.
 class AtlasLayout {
 public:
+    static constexpr double kHeaderColumn = 128; // design pixels, unless more are asked for
     struct Request {
         QSizeF size;
         double factor = 1;       // of design pixels
@@ -22,6 +23,7 @@ public:
         double legendHeight = 26; // pixels
         bool lens = true;        // shown where there is room
         bool hints = true;
+        double headerColumn = kHeaderColumn; // design pixels left of the lanes
         std::vector<std::size_t> groups = {}; // first lanes of groups, ascending: a header above each
     };
     AtlasLayout() = default;

@@ -120,6 +120,7 @@ private:
     bool m_lensShown = true;
     bool m_lensFrozen = false;
     AtlasLens m_lens;
+    double m_headerColumn = AtlasLayout::kHeaderColumn;
     double m_laneHeight = 0; // design pixels; 0: automatic
     HoverCard* m_card;
     QTimer m_hoverTimer;
