@@ -492,11 +492,13 @@ void AtlasBuilder::readGroups()
     m_groupOfModule.resize(modules.size());
     m_moduleOfGroup.resize(modules.size());
     for (const auto& [stack, places] : placesOfStack) {
-        std::vector<std::uint32_t> sorted = places;
-        std::sort(sorted.begin(), sorted.end(), [&](std::uint32_t a, std::uint32_t b) { return naturalLess(modules[a].path.toStdString(), modules[b].path.toStdString()); });
+        std::vector<std::pair<qulonglong, std::uint32_t>> sorted; // by number
+        for (const std::uint32_t module : places)
+            sorted.emplace_back(modules[module].label.toULongLong(), module);
+        std::sort(sorted.begin(), sorted.end());
         for (std::size_t i = 0; i < places.size(); ++i) {
-            m_groupOfModule[sorted[i]] = places[i];
-            m_moduleOfGroup[places[i]] = sorted[i];
+            m_groupOfModule[sorted[i].second] = places[i];
+            m_moduleOfGroup[places[i]] = sorted[i].second;
         }
     }
 }
@@ -551,7 +553,7 @@ void AtlasBuilder::fold()
         homeOf[i] = i;
         if (!m_model->m_options.fold || !lane.rank || lane.pieces.empty() || lane.missing)
             continue;
-        auto& candidates = byShape[lane.size() * 1'000'003 + lane.length];
+        auto& candidates = byShape[(lane.size() * 1'000'003 + lane.length) * 1'000'003 + m_drafts[i].group];
         const auto same = std::find_if(candidates.begin(), candidates.end(), [&](std::uint32_t other) {
             const AtlasLane& standing = m_drafts[other].lane;
             return m_drafts[other].group == m_drafts[i].group && standing.rank != lane.rank && standing.note == lane.note && standing.starts == lane.starts && standing.lengths == lane.lengths &&

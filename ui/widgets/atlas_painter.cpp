@@ -122,9 +122,14 @@ void AtlasPainter::paintMinimap(QPainter& painter) const
     const AtlasScale whole = AtlasScale::fit(m_scene.model->length(), map.width(), m_scene.bytes());
     const double pitch = (map.height() - 4) / static_cast<double>(std::max<std::size_t>(lanes.size(), 1));
     const double height = std::max(1.0, std::min(4.5, pitch * 0.75));
+    std::uint64_t longest = 0; // of the lanes that share a row of pixels
     for (std::size_t i = 0; i < lanes.size(); ++i) {
         const double y = map.top() + 2 + pitch * (static_cast<double>(i) + 0.5) - height / 2;
-        painter.fillRect(QRectF(map.left(), y, whole.toPixel(static_cast<double>(lanes[i].length)), height), m_theme.colour(Token::TierAlt));
+        longest = std::max(longest, lanes[i].length);
+        if (i + 1 == lanes.size() || std::floor(y + pitch) > std::floor(y)) {
+            painter.fillRect(QRectF(map.left(), y, whole.toPixel(static_cast<double>(longest)), height), m_theme.colour(Token::TierAlt));
+            longest = 0;
+        }
         for (const AtlasMark& mark : lanes[i].marks)
             if (mark.kind == AtlasMark::Kind::Hole || mark.kind == AtlasMark::Kind::PastEnd) {
                 const double from = whole.toPixel(static_cast<double>(mark.begin));

@@ -261,8 +261,8 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
     const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Caption));
     const auto largest = largestBoxes(m_boxes, m_layout);
-    const bool labelsBeside = showsBands() && bandAxis() == BandAxis::Rows; // the bands have labels of their own
-    if (largest.size() > kMostLabels || labelsBeside)
+    const bool hasBands = showsBands(); // with labels of their own: those of the ranks are beside the picture
+    if (largest.size() > kMostLabels || (hasBands && bandAxis() == BandAxis::Rows))
         return;
     for (const auto& [piece, box] : largest) {
         if (box->missing)
@@ -277,7 +277,10 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
             if (painter.fontMetrics().horizontalAdvance(badge) <= rect.width())
                 text = badge;
         }
-        painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
+        if (hasBands) // below the labels of the bands, where most of the word lies on the first of them
+            painter.drawText(rect.adjusted(0, 0, 0, -3), Qt::AlignLeft | Qt::AlignBottom | Qt::TextSingleLine, text);
+        else
+            painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
     }
     if (m_layout.tiles() <= 1 || m_layout.tileRect(m_layout.firstTile()).height() < theme.px(28))
         return;
@@ -312,6 +315,7 @@ void TensorPicture::paintSideLabels(QPainter& painter) const
         if (isNew)
             order.push_back(*box.piece);
     }
+    std::stable_sort(order.begin(), order.end(), [&spans](PieceId a, PieceId b) { return spans[a].top < spans[b].top; }); // segments of the ranks alternate
     const double right = tile.left() - theme.px(10);
     double free = tile.top(); // below what is written
     for (const PieceId piece : order) {
