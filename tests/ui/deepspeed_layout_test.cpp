@@ -167,6 +167,18 @@ TEST_F(DeepSpeedLayoutTest, RunsAndTheResultOpensOnTheNewRanks)
     EXPECT_EQ((std::array{topology.sizeOf(Axis::Tp), topology.sizeOf(Axis::Pp), topology.sizeOf(Axis::Dp)}), (std::array{1u, 3u, 2u}));
 }
 
+TEST_F(DeepSpeedLayoutTest, AnotherStageIsChosenAlongWithTheSizes)
+{
+    ConvertPage* convert = optionsOf(caseOf("pp2-tp2-zero1"));
+    ASSERT_NE(convert, nullptr);
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("an engine resumes from all of it"));
+    auto* stage = control<QComboBox>(*convert, "ZeRO stage");
+    stage->setCurrentIndex(stage->findData(3u));
+    ASSERT_TRUE(settled(*convert));
+    EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
+    EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--zero-stage 3"));
+}
+
 TEST_F(DeepSpeedLayoutTest, SizesThatDoNotDivideAreRefusedWithTheTensor)
 {
     ConvertPage* convert = optionsOf(caseOf("pp2-tp2-zero1"));

@@ -186,6 +186,7 @@ TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
     EXPECT_EQ(ranks->value(), 3);
     EXPECT_EQ(requestOf(convert->draft()).dp, std::nullopt); // as the source: no option
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("train.Config"));
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("Unknown objects: the plan says why"));
     ranks->setFocus();
     ranks->selectAll();
     QTest::keyClicks(ranks, QStringLiteral("5"));

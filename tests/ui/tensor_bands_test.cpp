@@ -168,6 +168,13 @@ TEST_F(TensorBandsPage, ThePictureTintsThePartsInTheColoursOfTheirRanks)
     QCoreApplication::processEvents();
     EXPECT_THAT(said.toStdString(), HasSubstr("query, head 3 of 4, rows 20 to 23"));
     EXPECT_THAT(said.toStdString(), HasSubstr("rank 1"));
+    QTest::keyClick(drawn, Qt::Key_BracketRight);
+    EXPECT_EQ(said.toStdString(), "query, head 0 of 4, rows 0 to 3");
+    QTest::keyClick(drawn, Qt::Key_BracketRight);
+    QTest::keyClick(drawn, Qt::Key_BracketRight);
+    EXPECT_EQ(drawn->accessibleDescription().toStdString(), "key, group 0 of 2, rows 8 to 11");
+    QTest::keyClick(drawn, Qt::Key_BracketLeft);
+    EXPECT_EQ(said.toStdString(), "query, head 1 of 4, rows 4 to 7");
 }
 
 TEST_F(TensorBandsPage, AnUnknownNumberOfHeadsIsAskedForInPlace)

@@ -80,6 +80,9 @@ Outlook outlookOf(const Plan& plan)
     out.after = plan.layoutAfter;
     out.degreesBefore = degreesText(plan.source->topology());
     out.degreesAfter = degreesText(plan.source->topology(), plan.request);
+    for (const PlanLine& line : plan.lines)
+        if (line.kind == PlanLine::Kind::Dropped)
+            out.dropped << QString::fromStdString(line.topic);
     out.leftOut = QString::fromStdString(plan.leftOut);
     return out;
 }

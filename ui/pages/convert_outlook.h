@@ -22,6 +22,7 @@ struct Outlook {
     std::optional<TargetLayout> after;
     QString degreesBefore; // as degreesText() says it
     QString degreesAfter;
+    QStringList dropped; // topics of what is not carried over: "Optimizer state"
     QString leftOut; // classes of the objects that are left out unless they are kept; empty: none
 };
 using OutlookPtr = std::shared_ptr<const Outlook>;

@@ -96,7 +96,6 @@ auto& sizeIn(Draft& draft, Axis axis)
 ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QObject(parent)
 {
     m_contents = grid.add(tr("Contents"), new TextLabel(tr("Everything, as it is"), TextStyle::Body, Token::Text));
-    m_contents.setReason(tr("an engine resumes from all of it: precision, names and file sizes are not chosen here"));
     for (const auto& [axis, label, name] :
          {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")}, {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
           {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")}, {Axis::Dp, tr("Data parallel"), tr("Data-parallel ranks")}}) {
@@ -190,6 +189,8 @@ void ConvertWholeOptions::loadResult(const StepFacts& facts)
 {
     const Outlook* run = facts.run.get();
     const bool refused = run != nullptr && !run->refusal.isEmpty();
+    m_contents.setReason(run == nullptr || run->dropped.isEmpty() ? tr("an engine resumes from all of it: precision, names and file sizes are not chosen here")
+                                                                  : tr("without %1: the plan says why", "Optimizer state").arg(run->dropped.join(QStringLiteral(", "))));
     m_size->setText(run == nullptr ? tr("being worked out")
                     : refused      ? tr("cannot be written")
                               : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));

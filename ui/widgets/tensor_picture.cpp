@@ -53,6 +53,7 @@ void TensorPicture::setTensor(CheckpointPtr checkpoint, TensorId tensor)
 void TensorPicture::setBands(std::optional<TensorBands> bands)
 {
     m_bands = std::move(bands);
+    m_band.reset();
     announce();
     updateLayout();
 }
@@ -180,9 +181,8 @@ const TensorBand* TensorPicture::bandAt(QPointF point) const
 }
 
 // "query, head 3 of 8, rows 96 to 127"
-QString TensorPicture::bandText(QPointF point) const
+QString TensorPicture::bandText(const TensorBand* band) const
 {
-    const TensorBand* band = bandAt(point);
     if (band == nullptr)
         return {};
     const QString cells = m_boxes.rows > 1 && bandAxis() == BandAxis::Rows ? tr("rows %1 to %2") : m_boxes.rows > 1 ? tr("columns %1 to %2") : tr("elements %1 to %2");
@@ -226,7 +226,7 @@ HoverCardContent TensorPicture::cardAt(QPointF point) const
         return {Theme::current().colour(Token::Hole), tr("Nobody holds this part"), place, {}};
     const PieceFacts facts = factsOf(*m_checkpoint, *piece);
     HoverCardContent card{colourOf(*piece), rankText(*piece), place, {{tr("Box"), facts.box}, {tr("File"), facts.file}, {tr("Bytes"), facts.bytes}}};
-    if (const QString part = bandText(point); !part.isEmpty())
+    if (const QString part = bandText(bandAt(point)); !part.isEmpty())
         card.rows.insert(card.rows.begin(), {tr("Part"), part});
     if (m_boxes.copies > 1)
         card.rows.emplace_back(tr("Copies"), tr("the same part lies on %1 ranks").arg(m_boxes.copies));
@@ -251,7 +251,7 @@ void TensorPicture::mouseMoveEvent(QMouseEvent* event)
     m_cursor = event->position().toPoint();
     const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt;
     setCursor(piece ? Qt::PointingHandCursor : Qt::ArrowCursor);
-    const QString part = piece ? bandText(event->position()) : QString();
+    const QString part = piece ? bandText(bandAt(event->position())) : QString();
     const QString sentence = piece ? pieceSentence(*m_checkpoint, *piece) : QString();
     emit hoverTextChanged(part.isEmpty() ? sentence : tr("%1 · %2", "part, piece").arg(part, sentence));
     if (m_card->isVisible())
@@ -296,6 +296,22 @@ void TensorPicture::step(int by)
         emit pieceClicked(order[static_cast<std::size_t>(index)]);
 }
 
+// Through the parts, in the order of the rows: what the pointer says, for the keyboard.
+void TensorPicture::stepBand(int by)
+{
+    if (bandAxis() == BandAxis::None)
+        return;
+    const auto last = static_cast<std::ptrdiff_t>(m_bands->bands.size()) - 1;
+    const std::ptrdiff_t next = m_band ? static_cast<std::ptrdiff_t>(*m_band) + by : by > 0 ? 0 : last;
+    m_band = static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(next, 0, last));
+    const QString text = bandText(&m_bands->bands[*m_band]);
+    setAccessibleDescription(text);
+    QAccessibleEvent event(this, QAccessible::DescriptionChanged);
+    QAccessible::updateAccessibility(&event);
+    emit hoverTextChanged(text);
+    updateLayout(); // the legend says it, and may need another line
+}
+
 void TensorPicture::keyPressEvent(QKeyEvent* event)
 {
     switch (event->key()) {
@@ -303,6 +319,8 @@ void TensorPicture::keyPressEvent(QKeyEvent* event)
     case Qt::Key_Right: step(1); return;
     case Qt::Key_Up:
     case Qt::Key_Left: step(-1); return;
+    case Qt::Key_BracketRight: stepBand(1); return;
+    case Qt::Key_BracketLeft: stepBand(-1); return;
     case Qt::Key_Return:
     case Qt::Key_Enter:
         if (m_selected)

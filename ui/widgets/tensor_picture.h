@@ -59,6 +59,7 @@ private:
     void rebuild();
     void updateLayout();
     void step(int by);
+    void stepBand(int by);
     void announce();
     void showCard();
     void paintBoxes(QPainter& painter) const;
@@ -80,7 +81,7 @@ private:
     [[nodiscard]] double leastBand() const;
     [[nodiscard]] bool showsBands() const { return bandAxis() != BandAxis::None && leastBand() >= 1; }
     [[nodiscard]] const TensorBand* bandAt(QPointF point) const;
-    [[nodiscard]] QString bandText(QPointF point) const;
+    [[nodiscard]] QString bandText(const TensorBand* band) const;
     [[nodiscard]] QString legendNote() const;
     // The note goes below the swatches where there is no room beside them.
     [[nodiscard]] double swatchesWidth() const;
@@ -93,6 +94,7 @@ private:
     PictureBoxes m_boxes;
     PictureLayout m_layout;
     std::optional<TensorBands> m_bands;
+    std::optional<std::size_t> m_band; // that the keys have come to
     std::optional<PieceId> m_selected;
     HoverCard* m_card;
     QTimer m_hoverTimer;

@@ -208,12 +208,14 @@ void TensorPicture::paintLegend(QPainter& painter) const
 
 QString TensorPicture::legendNote() const
 {
+    if (m_band && bandAxis() != BandAxis::None)
+        return bandText(&m_bands->bands[*m_band]);
     if (!m_bands->problem.isEmpty())
         return m_bands->problem;
     if (bandAxis() == BandAxis::None)
         return tr("its parts follow each other along dimension %1, which this picture does not show").arg(m_bands->dim);
     if (!showsBands())
-        return tr("%1 parts are finer than a pixel here: point at one to see which it is").arg(numberText(m_bands->bands.size()));
+        return tr("%1 parts are finer than a pixel here: point at one, or step through them with [ and ]").arg(numberText(m_bands->bands.size()));
     return m_bands->headsText();
 }
 
@@ -382,6 +384,16 @@ void TensorPicture::paintAxes(QPainter& painter) const
 
 void TensorPicture::paintSelection(QPainter& painter) const
 {
+    if (m_band && bandAxis() != BandAxis::None) {
+        const TensorBand& band = m_bands->bands[*m_band];
+        const bool isRows = bandAxis() == BandAxis::Rows;
+        PictureBox all{m_layout.firstTile(), 0, 0, m_boxes.rows, m_boxes.columns, {}, false, 1};
+        (isRows ? all.row : all.column) = band.begin;
+        (isRows ? all.rows : all.columns) = band.end - band.begin;
+        painter.setBrush(Qt::NoBrush);
+        painter.setPen(QPen(Theme::current().colour(Token::Selection), 2));
+        painter.drawRect(m_layout.rectOf(all));
+    }
     if (!m_selected)
         return;
     const Theme& theme = Theme::current();
