@@ -160,20 +160,49 @@ TEST(AtlasGrouping, FilesOfNoRankAreToldApartByName)
     EXPECT_THAT(names, ElementsAre("layer_00, model_states", "layer_01, model_states", "layer_03, model_states", "layer_04, model_states"));
 }
 
+TEST(AtlasGrouping, AClosedGroupShowsItsHeaderAlone)
+{
+    const CheckpointPtr checkpoint = caseAt("pipeline/pp2-dp2-zero1-tied/source");
+    AtlasOptions options;
+    options.rows = AtlasRows::Axis;
+    options.axis = Axis::Pp;
+    const auto open = AtlasModel::build(checkpoint, options);
+    options.closed = {QStringLiteral("pipeline stage 0"), open->groups().back().title};
+    const auto model = AtlasModel::build(checkpoint, options);
+    EXPECT_EQ(titlesOf(*model), titlesOf(*open));
+    EXPECT_EQ(model->lanes().size(), open->groups()[1].lanes);
+    EXPECT_EQ(model->length(), open->length()) << "the ruler stays";
+    for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(model->groups()[i].bytes, open->groups()[i].bytes);
+        EXPECT_EQ(model->groups()[i].allLanes, open->groups()[i].lanes);
+        EXPECT_EQ(model->groups()[i].lanes, i == 1 ? open->groups()[1].lanes : 0u);
+    }
+    EXPECT_EQ(model->groups()[2].firstLane, model->lanes().size());
+    std::size_t placed = 0;
+    for (std::size_t i = 0; i < checkpoint->pieces().size(); ++i)
+        placed += model->placeOf(idAt<PieceId>(i)) ? 1 : 0;
+    std::size_t drawn = 0;
+    for (const AtlasLane& lane : model->lanes())
+        drawn += lane.size() * (1 + lane.foldedRanks.size());
+    EXPECT_EQ(placed, drawn);
+}
+
 TEST(AtlasGrouping, RowsAndHeadersShareOutTheHeight)
 {
-    AtlasLayout::Request request{QSizeF(1000, 700), 1, 20, 12, 0, 26, false, true, 128, {0, 3, 4, 11}};
+    AtlasLayout::Request request{QSizeF(1000, 700), 1, 20, 12, 0, 26, false, true, 128, {0, 0, 3, 4, 4, 4, 11, 20}};
     for (const double scroll : {0.0, 7.0, 133.0}) {
         request.scrollY = scroll;
         const AtlasLayout layout(request);
         double bottom = layout.lanes().top() - scroll;
         std::size_t group = 0;
         for (std::size_t lane = 0; lane < 20; ++lane) {
-            if (group < request.groups.size() && request.groups[group] == lane) {
+            while (group < request.groups.size() && request.groups[group] == lane) {
                 EXPECT_DOUBLE_EQ(layout.groupHeader(group).top(), bottom);
                 bottom = layout.groupHeader(group).bottom();
                 const double middle = layout.groupHeader(group).center().y();
+                const bool shows = middle >= layout.lanes().top() && middle < layout.lanes().bottom();
                 EXPECT_EQ(layout.laneAt(middle), std::nullopt) << "a header is no lane";
+                EXPECT_EQ(layout.groupAt(middle), shows ? std::optional(group) : std::nullopt);
                 ++group;
             }
             EXPECT_DOUBLE_EQ(layout.row(lane).top(), bottom);
@@ -185,6 +214,9 @@ TEST(AtlasGrouping, RowsAndHeadersShareOutTheHeight)
             const bool overlaps = layout.row(lane).bottom() > layout.lanes().top() && layout.row(lane).top() < layout.lanes().bottom();
             EXPECT_EQ(lane >= first && lane < last, overlaps) << lane;
         }
+        ASSERT_EQ(group, 7u);
+        EXPECT_DOUBLE_EQ(layout.groupHeader(7).top(), bottom) << "of a group without lanes at the end";
+        bottom = layout.groupHeader(7).bottom();
         EXPECT_DOUBLE_EQ(bottom, layout.lanes().top() - scroll + layout.contentHeight());
     }
 }
@@ -224,6 +256,17 @@ TEST_F(AtlasGroupingPage, IsChosenByKeyAndRemembered)
     ASSERT_TRUE(waitFor([&] { return !modelOf(*atlas)->groups().empty(); }));
     EXPECT_EQ(modelOf(*atlas)->groups().front().title.toStdString(), "pipeline stage 0");
     pictures(QStringLiteral("atlas-stages"));
+    const std::size_t lanes = modelOf(*atlas)->lanes().size();
+    QTest::keyClick(atlas->view(), Qt::Key_G);
+    ASSERT_TRUE(waitFor([&] { return modelOf(*atlas)->lanes().empty(); }));
+    pictures(QStringLiteral("atlas-closed"));
+    const QRectF header = atlas->view()->scene().layout.groupHeader(1);
+    QTest::mouseClick(atlas->view()->viewport(), Qt::LeftButton, {}, header.center().toPoint());
+    ASSERT_TRUE(waitFor([&] { return !modelOf(*atlas)->lanes().empty(); }));
+    EXPECT_FALSE(modelOf(*atlas)->groups()[1].isClosed);
+    EXPECT_LT(modelOf(*atlas)->lanes().size(), lanes);
+    QTest::keyClick(atlas->view(), Qt::Key_G);
+    QTest::keyClick(atlas->view(), Qt::Key_G);
     AtlasPage* other = opened("pipeline/pp2-dp2-zero1-tied/source");
     EXPECT_EQ(rows(*other)->currentText().toStdString(), "pipeline stage (pp)");
     EXPECT_FALSE(modelOf(*other)->groups().empty());

@@ -573,25 +573,33 @@ void AtlasBuilder::fold()
 void AtlasBuilder::finishPlaces(const std::vector<std::uint32_t>& homeOf, std::vector<Draft>& drafts)
 {
     std::vector<std::uint32_t> laneOf(drafts.size(), kNowhere);
+    bool isClosed = false;
     for (std::uint32_t i = 0; i < drafts.size(); ++i) {
+        m_model->m_length = std::max(m_model->m_length, drafts[i].lane.length);
+        if (isGrouped() && (i == 0 || drafts[i].group != drafts[i - 1].group)) { // the first of a group stands
+            const QString title = groupTitle(drafts[i].group);
+            isClosed = m_model->m_options.closed.contains(title);
+            m_model->m_groups.push_back({title, static_cast<std::uint32_t>(m_model->m_lanes.size()), 0, 0, isClosed, 0});
+        }
+        if (isGrouped()) {
+            AtlasGroup& group = m_model->m_groups.back();
+            group.allLanes += homeOf[i] == i ? 1 : 0;
+            group.lanes += homeOf[i] == i && !isClosed ? 1 : 0;
+            group.bytes += drafts[i].lane.bytes;
+            drafts[i].lane.group = group.title;
+        }
+        if (isClosed)
+            continue; // its pieces have no place
         if (homeOf[i] == i) {
             laneOf[i] = static_cast<std::uint32_t>(m_model->m_lanes.size());
             m_model->m_lanes.emplace_back();
         }
-        if (isGrouped()) {
-            if (i == 0 || drafts[i].group != drafts[i - 1].group) // the first of a group stands
-                m_model->m_groups.push_back({groupTitle(drafts[i].group), laneOf[i], 0, 0});
-            m_model->m_groups.back().lanes += homeOf[i] == i ? 1 : 0;
-            m_model->m_groups.back().bytes += drafts[i].lane.bytes;
-            drafts[i].lane.group = m_model->m_groups.back().title;
-        }
         const std::uint32_t lane = laneOf[homeOf[i]];
         for (std::uint32_t index = 0; index < drafts[i].lane.size(); ++index)
             m_model->m_placeOfPiece[indexOf(drafts[i].lane.pieces[index])] = {lane, index};
-        m_model->m_length = std::max(m_model->m_length, drafts[i].lane.length);
     }
     for (std::uint32_t i = 0; i < drafts.size(); ++i)
-        if (homeOf[i] == i)
+        if (homeOf[i] == i && laneOf[i] != kNowhere)
             m_model->m_lanes[laneOf[i]] = std::move(drafts[i].lane);
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct AtlasOptions {
     bool modelOnly = false; // in parameter order: what is neither a weight, a buffer nor a copy of them takes no room of its own
     std::optional<std::uint32_t> rank = std::nullopt; // only lanes that this rank wrote or holds a piece of
     Axis axis = Axis::Dp; // of AtlasRows::Axis
+    std::set<QString> closed = {}; // titles of groups that show their header alone
     auto operator<=>(const AtlasOptions&) const = default;
 };
 
@@ -105,8 +107,10 @@ struct AtlasLane {
 // Neighbouring lanes that belong together: a rank of an axis, a layer.
 struct AtlasGroup {
     QString title; // "pipeline stage 1 of 2", "model.layers.7"
-    std::uint32_t firstLane = 0;
-    std::uint32_t lanes = 0;
+    std::uint32_t firstLane = 0; // of the picture; of a closed group the one behind it, which may be none
+    std::uint32_t lanes = 0;     // in the picture: none of a closed group
+    std::uint32_t allLanes = 0;
+    bool isClosed = false;
     std::uint64_t bytes = 0; // of their pieces; each of a folded lane's files counts
 };
 
@@ -136,7 +140,7 @@ public:
     [[nodiscard]] const CheckpointPtr& checkpointPtr() const { return m_checkpoint; }
     [[nodiscard]] const AtlasOptions& options() const { return m_options; }
     [[nodiscard]] const std::vector<AtlasLane>& lanes() const { return m_lanes; }
-    // In the order of the lanes, which they cover; none where the lanes are not grouped.
+    // In the order of the lanes, which the open ones cover; none where the lanes are not grouped.
     [[nodiscard]] const std::vector<AtlasGroup>& groups() const { return m_groups; }
     [[nodiscard]] const std::vector<AtlasModule>& modules() const { return m_modules; }
     [[nodiscard]] std::uint64_t length() const { return m_length; } // of the longest lane; at least 1

@@ -168,6 +168,8 @@ void AtlasPage::connectView()
         m_builtFor.reset();
         rebuild();
     });
+    connect(m_view, &AtlasView::groupToggled, this, &AtlasPage::toggleGroups);
+    connect(m_view, &AtlasView::groupsToggled, this, [this] { toggleGroups({}); });
     connect(m_table, &QTableView::clicked, this, [this](const QModelIndex& index) {
         const PieceId piece = m_tableModel->pieceAt(index.row());
         document()->select({m_model->tensorOf(piece), piece, m_model->rankOf(piece), std::nullopt});
@@ -202,6 +204,8 @@ void AtlasPage::listGroupings()
 void AtlasPage::takeOptions()
 {
     const AtlasGrouping& grouping = m_groupings[static_cast<std::size_t>(m_rows->currentIndex())];
+    if (m_options.rows != grouping.rows || m_options.axis != grouping.axis)
+        m_options.closed.clear();
     m_options.rows = grouping.rows;
     m_options.axis = grouping.axis;
     m_options.across = static_cast<AtlasAcross>(m_across->currentIndex());
@@ -213,6 +217,25 @@ void AtlasPage::changeOptions()
     if (m_groupings.empty())
         return;
     takeOptions();
+    m_builtFor.reset();
+    rebuild();
+}
+
+void AtlasPage::toggleGroups(const QString& title)
+{
+    if (!m_model || m_model->groups().empty())
+        return;
+    const auto& groups = m_model->groups();
+    const bool anyOpen = std::any_of(groups.begin(), groups.end(), [](const AtlasGroup& group) { return !group.isClosed; });
+    if (!title.isEmpty()) {
+        if (m_options.closed.erase(title) == 0)
+            m_options.closed.insert(title);
+    } else {
+        m_options.closed.clear();
+        for (const AtlasGroup& group : groups)
+            if (anyOpen)
+                m_options.closed.insert(group.title);
+    }
     m_builtFor.reset();
     rebuild();
 }

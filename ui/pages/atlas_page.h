@@ -45,6 +45,7 @@ private:
     void listGroupings();
     void takeOptions(); // as the controls say
     void changeOptions();
+    void toggleGroups(const QString& title); // empty: all
     void rebuild();
     void setColour(int colour);
     void showSelection();

@@ -1,6 +1,7 @@
 #include "ui/pages/convert_facts.h"
 
 #include "core/format/format.h"
+#include "core/layout/rule_library.h"
 
 #include <new>
 
@@ -15,6 +16,9 @@ struct Reopened {
 
 Reopened openBy(const std::string& path, const std::string& rules, const std::stop_token& stop)
 {
+    const auto readable = findRules(rules);
+    if (!readable)
+        return {nullptr, QString::fromStdString(readable.error().sentence())}; // without the source, which has no part in it
     JobContext job(stop);
     OpenOptions options;
     options.rules = rules;

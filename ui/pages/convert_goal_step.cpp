@@ -241,7 +241,8 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
     else if (!can->refusal.isEmpty())
         card->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        card->setSentence(tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
+        card->setSentence((card->format() == "megatron" ? tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
+                                                        : tr("Every file of it, merged and split for other tensor-parallel ranks. Now: %1."))
                               .arg(layoutText(*can->before, can->degreesBefore)));
 }
 

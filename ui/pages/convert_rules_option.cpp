@@ -111,9 +111,9 @@ QString ConvertRulesOption::reasonOf(const JobDraft& draft, const StepFacts& fac
     const QString title = m_rules->currentData(Qt::ToolTipRole).toString();
     if (draft.rules)
         return title.isEmpty() ? tr("the source was read by them") : tr("%1; the source was read by them", "title or path").arg(title);
-    const QString help = tr("they say which parameters tensor-parallel ranks cut, and how; a file of yours can name what they lack");
+    const QString help = tr("which parameters tensor-parallel ranks cut, and how; a file of yours can name others");
     const std::string found = rulesFact(*facts.checkpoint);
-    return found.empty() ? help : tr("%1; %2", "id of the rules, what they say").arg(printableText(found), help);
+    return found.empty() ? help : tr("%1: %2", "id of the rules, what they say").arg(printableText(found), help);
 }
 
 void ConvertRulesOption::take(JobDraft& draft) const

@@ -194,7 +194,7 @@ void ConvertWholeOptions::loadResult(const StepFacts& facts)
     m_size->setText(run == nullptr ? tr("being worked out")
                     : refused      ? tr("cannot be written")
                               : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
-    m_result.setReason(refused ? run->refusal : run != nullptr ? changeText(*run) : QString(), refused);
+    m_result.setReason(!facts.rulesProblem.isEmpty() ? tr("the rules above cannot be used") : refused ? run->refusal : run != nullptr ? changeText(*run) : QString(), refused);
 }
 
 void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)

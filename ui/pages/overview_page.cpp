@@ -74,6 +74,17 @@ QString containersOf(const Checkpoint& checkpoint)
     return out.join(QStringLiteral(", "));
 }
 
+// One axis in words; several by their short names, for which the figure has room.
+QString axesText(const Topology& topology)
+{
+    if (topology.axes.size() < 2)
+        return printableText(topology.text());
+    QStringList sizes;
+    for (const Topology::Size& axis : topology.axes)
+        sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis.axis))).arg(axis.size);
+    return sizes.join(QStringLiteral(" × "));
+}
+
 } // namespace
 
 OverviewPage::OverviewPage(Document* document, QWidget* parent) : Page(document, parent)
@@ -433,7 +444,7 @@ void OverviewPage::showFigures()
     if (checkpoint.topology().axes.empty())
         set(3, QStringLiteral("–"), tr("ranks"), tr("this format has none"));
     else
-        set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), printableText(checkpoint.topology().text()));
+        set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), axesText(checkpoint.topology()));
     const auto read = static_cast<std::size_t>(std::count_if(checkpoint.files().begin(), checkpoint.files().end(), [](const File& file) { return file.state == File::State::Read; }));
     const std::size_t files = checkpoint.files().size();
     set(4, numberText(read), read == files ? tr("file(s)", nullptr, count(files)) : tr("of %1 files").arg(numberText(files)), containersOf(checkpoint));

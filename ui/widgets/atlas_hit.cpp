@@ -158,6 +158,14 @@ HoverCardContent headerCard(const AtlasScene& scene, const AtlasHit& hit)
     return card;
 }
 
+HoverCardContent groupCard(const AtlasScene& scene, const AtlasHit& hit)
+{
+    const AtlasGroup& group = scene.model->groups()[hit.index];
+    HoverCardContent card{{}, group.title, counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), {}};
+    card.rows = {{Atlas::tr("Bytes"), numberText(group.bytes)}, {QString(), group.isClosed ? Atlas::tr("a click opens it, G opens all") : Atlas::tr("a click closes it, G closes all")}};
+    return card;
+}
+
 } // namespace
 
 AtlasHit hitAt(const AtlasScene& scene, QPointF point)
@@ -179,6 +187,8 @@ AtlasHit hitAt(const AtlasScene& scene, QPointF point)
                 return {AtlasHit::Kind::Legend, 0, static_cast<std::uint32_t>(i), 0, 0, 0};
         return hit;
     }
+    if (const auto group = layout.groupAt(point.y()))
+        return {AtlasHit::Kind::Group, 0, static_cast<std::uint32_t>(*group), 0, 0, 0};
     const auto lane = layout.laneAt(point.y());
     if (!lane)
         return hit;
@@ -211,6 +221,7 @@ HoverCardContent cardFor(const AtlasScene& scene, const AtlasHit& hit)
     case AtlasHit::Kind::Column: return columnCard(scene, hit);
     case AtlasHit::Kind::Mark: return markCard(scene, hit);
     case AtlasHit::Kind::LaneHeader: return headerCard(scene, hit);
+    case AtlasHit::Kind::Group: return groupCard(scene, hit);
     case AtlasHit::Kind::Nothing:
     case AtlasHit::Kind::Legend:
     case AtlasHit::Kind::Minimap:
@@ -225,6 +236,7 @@ QString statusFor(const AtlasScene& scene, const AtlasHit& hit)
     case AtlasHit::Kind::Piece: return pieceSentence(scene.model->checkpoint(), scene.model->lanes()[hit.lane].pieces[hit.index]);
     case AtlasHit::Kind::Column:
     case AtlasHit::Kind::Mark:
+    case AtlasHit::Kind::Group:
     case AtlasHit::Kind::LaneHeader: {
         const HoverCardContent card = cardFor(scene, hit);
         return card.rows.empty() ? card.title : Atlas::tr("%1 · %2").arg(card.title, card.rows.front().second);

@@ -104,18 +104,37 @@ QRectF AtlasLayout::row(std::size_t lane) const
 
 QRectF AtlasLayout::groupHeader(std::size_t group) const
 {
-    const QRectF first = row(m_groups[group]);
-    return {0, first.top() - m_groupHeight, first.width(), m_groupHeight};
+    const double top = static_cast<double>(m_groups[group]) * pitch() + static_cast<double>(group) * m_groupHeight;
+    return {0, m_lanes.top() - m_scrollY + top, m_lanes.width(), m_groupHeight};
 }
 
 std::pair<std::size_t, std::size_t> AtlasLayout::visibleGroups() const
 {
-    const auto [first, last] = visible();
-    const auto from = std::lower_bound(m_groups.begin(), m_groups.end(), first);
-    auto to = std::lower_bound(from, m_groups.end(), last);
-    if (to != m_groups.end() && groupHeader(static_cast<std::size_t>(to - m_groups.begin())).top() < m_lanes.bottom())
-        ++to; // its lanes lie below the edge
-    return {static_cast<std::size_t>(from - m_groups.begin()), static_cast<std::size_t>(to - m_groups.begin())};
+    const auto firstBelow = [this](double y) { // the first header whose lower edge lies below y
+        std::size_t first = 0;
+        for (std::size_t last = m_groups.size(); first < last;) {
+            const std::size_t middle = first + (last - first) / 2;
+            if (groupHeader(middle).bottom() > y)
+                last = middle;
+            else
+                first = middle + 1;
+        }
+        return first;
+    };
+    const std::size_t first = firstBelow(m_lanes.top());
+    std::size_t last = firstBelow(m_lanes.bottom());
+    if (last < m_groups.size() && groupHeader(last).top() < m_lanes.bottom())
+        ++last;
+    return {first, last};
+}
+
+std::optional<std::size_t> AtlasLayout::groupAt(double y) const
+{
+    const auto [first, last] = visibleGroups();
+    for (std::size_t group = first; group < last; ++group)
+        if (y >= m_lanes.top() && y < m_lanes.bottom() && y >= groupHeader(group).top() && y < groupHeader(group).bottom())
+            return group;
+    return std::nullopt;
 }
 
 QRectF AtlasLayout::lane(std::size_t lane) const

@@ -24,7 +24,7 @@ public:
         bool lens = true;        // shown where there is room
         bool hints = true;
         double headerColumn = kHeaderColumn; // design pixels left of the lanes
-        std::vector<std::size_t> groups = {}; // first lanes of groups, ascending: a header above each
+        std::vector<std::size_t> groups = {}; // first lanes of groups, ascending: a header above each; groups without lanes have that of the next
     };
     AtlasLayout() = default;
     explicit AtlasLayout(const Request& request);
@@ -51,6 +51,7 @@ public:
     [[nodiscard]] QRectF pieceTier(std::size_t lane) const;
     [[nodiscard]] std::optional<std::size_t> laneAt(double y) const;
     [[nodiscard]] QRectF groupHeader(std::size_t group) const;
+    [[nodiscard]] std::optional<std::size_t> groupAt(double y) const;
     // [first, last) of the groups whose header shows.
     [[nodiscard]] std::pair<std::size_t, std::size_t> visibleGroups() const;
     // [first, last) of the lanes that show.

@@ -196,10 +196,13 @@ void AtlasPainter::paintGroups(QPainter& painter) const
         const AtlasGroup& group = m_scene.model->groups()[i];
         const QRectF area = m_scene.layout.groupHeader(i);
         painter.fillRect(area, m_theme.colour(Token::Sunken));
-        const QRectF words = area.adjusted(m_theme.px(16), 0, -m_theme.px(20), 0);
+        const double side = m_theme.px(12);
+        const QIcon sign = m_theme.icon(group.isClosed ? QStringLiteral("right") : QStringLiteral("down"), Token::Text2);
+        sign.paint(&painter, QRectF(m_theme.px(10), area.center().y() - side / 2, side, side).toRect());
+        const QRectF words = area.adjusted(m_theme.px(28), 0, -m_theme.px(20), 0);
         painter.setFont(m_theme.font(TextStyle::Caption));
         painter.setPen(m_theme.colour(Token::Text2));
-        const QString amount = Atlas::tr("%1, %2", "lanes, size").arg(counted(group.lanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
+        const QString amount = Atlas::tr("%1, %2", "lanes, size").arg(counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
         painter.drawText(words, Qt::AlignVCenter | Qt::AlignRight | Qt::TextSingleLine, amount);
         const double room = words.width() - painter.fontMetrics().horizontalAdvance(amount) - m_theme.px(16);
         painter.setFont(m_theme.font(TextStyle::Strong));

@@ -57,6 +57,8 @@ signals:
     void tensorActivated();
     void colourRequested(int colour); // AtlasColour
     void foldingToggled();
+    void groupToggled(const QString& title);
+    void groupsToggled(); // all of them
     void tableRequested();
     void matchesChanged();
 
