@@ -531,8 +531,13 @@ AtlasBuilder::Group AtlasBuilder::groupOfFile(FileId file) const
 
 QString AtlasBuilder::groupTitle(Group group) const
 {
-    if (m_model->m_options.rows == AtlasRows::Layer)
-        return group == kNoGroup ? Atlas::tr("no layer: headers, padding, files without tensors") : m_model->m_modules[m_moduleOfGroup[group]].path;
+    if (m_model->m_options.rows == AtlasRows::Layer && group == kNoGroup)
+        return Atlas::tr("no layer: headers, padding, files without tensors");
+    if (m_model->m_options.rows == AtlasRows::Layer) {
+        const AtlasModule& module = m_model->m_modules[m_moduleOfGroup[group]];
+        const bool isNumberAlone = module.path == module.label && isNumber(module.label.toStdString());
+        return isNumberAlone ? Atlas::tr("layer %1").arg(module.path) : module.path;
+    }
     const QString axis = axisTitle(m_model->m_options.axis);
     if (group == kNoGroup)
         return Atlas::tr("no %1: what no rank is named for", "an axis").arg(axis);

@@ -293,8 +293,14 @@ void AtlasPage::showFacts()
     const QString pieces = counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces"));
     const QString files = counted(checkpoint.files().size(), tr("1 file to scale"), tr("%1 files to scale"));
     QString facts = tr("%1, %2, %3").arg(tensors, pieces, files);
-    const auto folded = m_model->laneFiles() - m_model->lanes().size();
-    if (folded > 0)
+    std::size_t standing = 0; // in closed groups too
+    for (const AtlasGroup& group : m_model->groups())
+        standing += group.allLanes;
+    const bool isGrouped = !m_model->groups().empty();
+    const auto folded = m_model->laneFiles() - (isGrouped ? standing : m_model->lanes().size());
+    if (folded > 0 && isGrouped)
+        facts = tr("%1, %2").arg(facts, counted(folded, tr("1 lane looks like another (U unfolds)"), tr("%1 lanes look like others (U unfolds)")));
+    else if (folded > 0)
         facts = tr("%1, %2").arg(facts, counted(folded, tr("1 of them looks like another (U unfolds)"), tr("%1 of them look like others (U unfolds)")));
     m_bar->setFacts(facts);
 }

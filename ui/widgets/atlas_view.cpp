@@ -44,7 +44,6 @@ AtlasView::AtlasView(QWidget* parent) : QAbstractScrollArea(parent), m_card(new 
     setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
     viewport()->setMouseTracking(true);
     setAccessibleName(tr("Atlas: where every tensor lies in the files"));
-    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"), tr("F fits"), tr("N next occurrence")};
     m_hoverTimer.setSingleShot(true);
     m_hoverTimer.setInterval(kHoverDelayMs);
     connect(&m_hoverTimer, &QTimer::timeout, this, &AtlasView::showCard);
@@ -64,6 +63,9 @@ void AtlasView::setModel(AtlasModelPtr model, AtlasPalettePtr palette)
     const bool sameSpace = headerColumn == m_headerColumn && m_scene.model && model && m_scene.model->length() == model->length() && m_scene.model->options().across == model->options().across;
     m_flight.stop();
     m_headerColumn = headerColumn;
+    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"), tr("F fits"), tr("N next occurrence")};
+    if (model && !model->groups().empty())
+        m_scene.hints << tr("G closes the groups");
     m_scene.model = std::move(model);
     m_lens.lane = 0;
     m_hover = {};
