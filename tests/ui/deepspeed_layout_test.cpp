@@ -160,6 +160,7 @@ TEST_F(DeepSpeedLayoutTest, RunsAndTheResultOpensOnTheNewRanks)
     QTest::mouseClick(convert->nextButton(), Qt::LeftButton);
     Job* job = convert->job();
     ASSERT_NE(job, nullptr);
+    EXPECT_EQ(job->title().toStdString(), "source on tp 1, pp 3, dp 2");
     ASSERT_TRUE(waitFor([&] { return job->isOver(); }));
     ASSERT_EQ(job->state(), Job::State::Done) << job->report().error.toStdString();
     EXPECT_TRUE(job->report().verified);

@@ -221,6 +221,19 @@ void AtlasPage::changeOptions()
     rebuild();
 }
 
+void AtlasPage::choose(const QString& what)
+{
+    if (!document()->checkpoint())
+        return;
+    listGroupings();
+    const int row = m_rows->findData(what);
+    if (row < 0)
+        return;
+    m_rows->setCurrentIndex(row);
+    QSettings().setValue(QLatin1String(kRowsSetting), what);
+    changeOptions();
+}
+
 void AtlasPage::toggleGroups(const QString& title)
 {
     if (!m_model || m_model->groups().empty())

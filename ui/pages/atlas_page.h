@@ -33,6 +33,7 @@ public:
     bool clearFilter() override;
     [[nodiscard]] QString copyText(bool withPlace) const override;
     bool undoView() override;
+    void choose(const QString& what) override; // rows: "rank", "file", "tp", …, "layer"
 
     [[nodiscard]] AtlasView* view() const { return m_view; }
     [[nodiscard]] QTableView* table() const { return m_table; }
