@@ -119,7 +119,8 @@ void reportAtlas(const CheckpointPtr& checkpoint, AtlasRows rows, const char* na
     AtlasOptions options;
     options.rows = rows;
     options.axis = Axis::Dp;
-    report(fmt::format("atlas of {} pieces{}: model built", pieces, name).c_str(), "on a worker", 3, [&](int) { model = AtlasModel::build(checkpoint, options); });
+    report(fmt::format("atlas of {} pieces{}: model built", pieces, name).c_str(), "on a worker", 3,
+           [&](int) { model = AtlasModel::build(checkpoint, options); });
     const AtlasPalettePtr palette = AtlasPalette::build(*model, AtlasColour::Parameter, ParameterClasses::builtIn());
     AtlasView view;
     view.resize(1440, 800);

@@ -62,7 +62,8 @@ CheckpointPtr layersInTextOrder(std::size_t layers)
     std::sort(names.begin(), names.end());
     std::uint64_t at = 0;
     for (const std::string& name : names) {
-        EXPECT_TRUE(builder.addWhole(builder.addTensor({builder.parameter(name), role, DType::F32, Combine::Exclusive, true, {20}}), {stream, at, builder.holder({}), {}}));
+        EXPECT_TRUE(builder.addWhole(builder.addTensor({builder.parameter(name), role, DType::F32, Combine::Exclusive, true, {20}}),
+                                     {stream, at, builder.holder({}), {}}));
         at += 100; // 20 bytes between are nobody's
     }
     builder.addFileSpan({idAt<FileId>(0), 80, 20, FileSpan::Kind::Padding});
@@ -74,7 +75,10 @@ TEST(AtlasGrouping, OffersTheAxesThatTheCheckpointHas)
     const auto keys = [](const CheckpointPtr& checkpoint) {
         std::vector<std::string> out;
         for (const AtlasGrouping& one : groupingsOf(*checkpoint))
-            out.push_back(one.rows == AtlasRows::Axis ? nameOf(one.axis) : one.rows == AtlasRows::Layer ? "layer" : one.rows == AtlasRows::File ? "file" : "rank");
+            out.push_back(one.rows == AtlasRows::Axis    ? nameOf(one.axis)
+                          : one.rows == AtlasRows::Layer ? "layer"
+                          : one.rows == AtlasRows::File  ? "file"
+                                                         : "rank");
         return out;
     };
     EXPECT_THAT(keys(caseAt("pipeline/pp2-dp2-zero1-tied/source")), ElementsAre("rank", "file", "pp", "dp", "layer"));
@@ -108,10 +112,13 @@ TEST_P(AtlasGroupingOfCases, HoldsEveryPieceOnceUnderItsGroup)
             for (const PieceId piece : lane.pieces) {
                 found.insert(piece);
                 const Holder& holder = checkpoint->holder(checkpoint->pieces().at(piece).holder);
-                const auto at = std::find_if(holder.coordinates.begin(), holder.coordinates.end(), [&](const auto& one) { return one.axis == by.axis; });
+                const auto at = std::find_if(holder.coordinates.begin(), holder.coordinates.end(),
+                                             [&](const auto& one) { return one.axis == by.axis; });
                 const std::string title = group.title.toStdString();
                 if (by.rows == AtlasRows::Layer) {
-                    EXPECT_EQ(checkpoint->parameterOf(model->tensorOf(piece)).find(title.starts_with("layer ") ? title.substr(6) : title), 0u) << title;
+                    EXPECT_EQ(checkpoint->parameterOf(model->tensorOf(piece)).find(title.starts_with("layer ") ? title.substr(6) : title),
+                              0u)
+                        << title;
                 } else {
                     const bool isAny = at == holder.coordinates.end();
                     EXPECT_THAT(title, HasSubstr(isAny ? "any " : axisTitle(by.axis).toStdString() + " " + std::to_string(at->index)));
@@ -124,10 +131,12 @@ TEST_P(AtlasGroupingOfCases, HoldsEveryPieceOnceUnderItsGroup)
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, AtlasGroupingOfCases,
-                         testing::Combine(testing::Values("pipeline/pp2-dp2-zero1-tied/source", "pipeline/pp2-tp2-zero1/source", "deepspeed/moe-zero2-w4/source",
-                                                          "sdloader/v2-tp4-views/source"),
-                                          testing::Values(AtlasGrouping{AtlasRows::Axis, Axis::Dp}, AtlasGrouping{AtlasRows::Axis, Axis::Tp},
-                                                          AtlasGrouping{AtlasRows::Axis, Axis::Pp}, AtlasGrouping{AtlasRows::Axis, Axis::Ep}, AtlasGrouping{AtlasRows::Layer}),
+                         testing::Combine(testing::Values("pipeline/pp2-dp2-zero1-tied/source", "pipeline/pp2-tp2-zero1/source",
+                                                          "deepspeed/moe-zero2-w4/source", "sdloader/v2-tp4-views/source"),
+                                          testing::Values(AtlasGrouping{AtlasRows::Axis, Axis::Dp},
+                                                          AtlasGrouping{AtlasRows::Axis, Axis::Tp},
+                                                          AtlasGrouping{AtlasRows::Axis, Axis::Pp},
+                                                          AtlasGrouping{AtlasRows::Axis, Axis::Ep}, AtlasGrouping{AtlasRows::Layer}),
                                           testing::Values(AtlasAcross::OffsetInFile, AtlasAcross::ParameterOrder)));
 
 TEST(AtlasGrouping, LayersStandInTheirOrderAndTheRestLast)

@@ -130,7 +130,8 @@ TEST_F(DeepSpeedLayoutTest, TheControlsMakeTheRequestAndItsCommandLine)
     QTest::keyClick(dp, Qt::Key_Up);
     ASSERT_TRUE(settled(*convert));
     EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
-    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("on 4 ranks (pp 2, dp 1, tp 2) becomes DeepSpeed ZeRO-1 on 8 ranks (pp 4, dp 2, tp 1)"));
+    EXPECT_THAT(shownTexts(*convert->optionsStep()),
+                HasSubstr("on 4 ranks (pp 2, dp 1, tp 2) becomes DeepSpeed ZeRO-1 on 8 ranks (pp 4, dp 2, tp 1)"));
     pictures(QStringLiteral("deepspeed-options"));
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("-tp1-pp4-dp2"))) << convert->draft().target.toStdString();
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--to deepspeed --dp 2 --tp 1 --pp 4"));
@@ -205,7 +206,8 @@ TEST_F(DeepSpeedLayoutTest, AParameterWithoutARuleIsNamedAndAFileOfRulesHelps)
     EXPECT_THAT(convert->facts().run->refusal.toStdString(), HasSubstr("no tensor-parallel rule of"));
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     pictures(QStringLiteral("deepspeed-no-rule"));
-    const QString rules = ruleFile("mine.json", R"({"shardlens_rules": 1, "id": "mine", "rules": [{"pattern": "norm", "ranks": "replicated"}],
+    const QString rules =
+        ruleFile("mine.json", R"({"shardlens_rules": 1, "id": "mine", "rules": [{"pattern": "norm", "ranks": "replicated"}],
                                                    "otherwise": {"ranks": "replicated"}})");
     convert->optionsStep()->rules()->chooseFile(rules);
     EXPECT_FALSE(convert->nextButton()->isEnabled()) << "the source is being read";
@@ -226,7 +228,8 @@ TEST_F(DeepSpeedLayoutTest, ABadFileOfRulesIsSaidInPlaceAndTakenBack)
 {
     ConvertPage* convert = optionsOf(caseOf("pp2-tp2-zero1"));
     ASSERT_NE(convert, nullptr);
-    convert->optionsStep()->rules()->chooseFile(ruleFile("bad.json", R"({"shardlens_rules": 1, "id": "bad", "rules": [{"pattern": "(", "ranks": "split", "dim": 0}]})"));
+    convert->optionsStep()->rules()->chooseFile(
+        ruleFile("bad.json", R"({"shardlens_rules": 1, "id": "bad", "rules": [{"pattern": "(", "ranks": "split", "dim": 0}]})"));
     ASSERT_TRUE(settled(*convert));
     EXPECT_THAT(convert->facts().rulesProblem.toStdString(), HasSubstr("bad.json"));
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr(convert->facts().rulesProblem.toStdString()));

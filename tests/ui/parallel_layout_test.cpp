@@ -11,6 +11,7 @@
 
 #include <gmock/gmock.h>
 
+#include <QByteArray>
 #include <QFile>
 #include <QFileInfo>
 #include <QSpinBox>
@@ -27,8 +28,8 @@ using ::testing::HasSubstr;
 
 class ParallelLayoutTest : public WindowTest {
 protected:
-    // Two ranks of a model of two layers with 8 columns, version 0: rows of query, key and value are segments.
-    QString list()
+    // Two ranks of a model of two layers with 8 columns; in version 0 rows of query, key and value are segments.
+    QString list(int version = 0)
     {
         const std::string folder = m_folder.file("ranks");
         QDir().mkpath(QString::fromStdString(folder));
@@ -36,7 +37,8 @@ protected:
             writeRank(folder + "/mp_rank_0" + std::to_string(rank) + "_model_states.pt");
         QFile file(QString::fromStdString(folder + "/checkpoints.json"));
         EXPECT_TRUE(file.open(QIODevice::WriteOnly));
-        file.write(R"({"type": "Megatron", "version": 0, "checkpoints": ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
+        file.write(R"({"type": "Megatron", "version": )" + QByteArray::number(version) + R"(,
+                       "checkpoints": ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
                        "parallelization": "tp", "mp_size": 2})");
         return file.fileName();
     }
@@ -102,6 +104,23 @@ TEST_F(ParallelLayoutTest, TheTensorPageSaysHowARuleDividesAndWhatElseItMatches)
     EXPECT_THAT(tensor->division().toStdString(), HasSubstr("everything else"));
 }
 
+TEST_F(ParallelLayoutTest, Version1KeepsThePartsOfAHeadRowByRow)
+{
+    Workspace* workspace = open(list(1), QStringLiteral("tensor"));
+    workspace->selectNamed(QStringLiteral("transformer.layers.0.attention.query_key_value.weight"));
+    auto* tensor = page<TensorPage>();
+    ASSERT_TRUE(waitFor([&] { return tensor->picture()->bands().has_value(); }));
+    tensor->heads()->setValue(4);
+    const TensorBands& bands = *tensor->picture()->bands();
+    ASSERT_EQ(bands.problem.toStdString(), "");
+    ASSERT_EQ(bands.bands.size(), 4u);
+    EXPECT_EQ(bands.bands[2].begin, 12u);
+    EXPECT_EQ(bands.bands[2].part, std::nullopt);
+    EXPECT_EQ(bands.textOf(bands.bands[2]).toStdString(), "query, key, value, row by row, head 2 of 4");
+    tensor->heads()->setValue(5);
+    EXPECT_THAT(tensor->picture()->bands()->problem.toStdString(), HasSubstr("24 rows do not divide into 5 heads"));
+}
+
 TEST_F(ParallelLayoutTest, WithoutRulesThePiecesSpeak)
 {
     Workspace* workspace = open(samplePath(), QStringLiteral("tensor"));
@@ -139,7 +158,8 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     tp->setValue(4);
     EXPECT_EQ(convert->draft().tp, 4u);
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("-tp4"))) << convert->draft().target.toStdString();
-    EXPECT_EQ(QFileInfo(convert->draft().target).absolutePath().toStdString(), m_folder.path().string()) << "beside the folder of the files";
+    EXPECT_EQ(QFileInfo(convert->draft().target).absolutePath().toStdString(), m_folder.path().string())
+        << "beside the folder of the files";
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_EQ(convert->facts().run->refusal, QString());
     EXPECT_EQ(convert->facts().run->after->ranks, 4u);

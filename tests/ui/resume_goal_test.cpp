@@ -362,7 +362,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadJob{"SeveralPatterns", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","include":["x","y"]})", "2 patterns"},
         BadJob{"AnotherTag", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","tag":"global_step9"})", "the tag global_step9"},
         BadJob{"DTypeOfARun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","dtype":"BF16"})", "dtype"},
-        BadJob{"StagesOfAPlainRun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","pp":2})", "pp needs a source of tensor or pipeline ranks"},
+        BadJob{"StagesOfAPlainRun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","pp":2})",
+               "pp needs a source of tensor or pipeline ranks"},
         BadJob{"RanksOfAModel", R"({"shardlens_job":1,"source":"a","target":"b","to":"safetensors","dp":2})", "dp"}),
     [](const auto& row) { return row.param.name; });
 

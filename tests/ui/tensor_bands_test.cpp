@@ -150,7 +150,9 @@ TEST_F(TensorBandsPage, ThePictureTintsThePartsInTheColoursOfTheirRanks)
     pictures(QStringLiteral("tensor-bands"));
     const QImage image = drawn->grab().toImage();
     const QRectF tile = drawn->pictureLayout().tileRect(0);
-    const auto colourAt = [&](double row) { return image.pixelColor(QPointF(tile.right() - 3, tile.top() + tile.height() * (row + 0.6) / 32).toPoint()); };
+    const auto colourAt = [&](double row) {
+        return image.pixelColor(QPointF(tile.right() - 3, tile.top() + tile.height() * (row + 0.6) / 32).toPoint());
+    };
     const auto tint = [](int rank, double share) {
         const QColor ink = Theme::current().categorical(rank);
         const QColor ground = Theme::current().colour(Token::Surface);

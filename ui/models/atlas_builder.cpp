@@ -262,7 +262,8 @@ void AtlasBuilder::addFileSpans()
 {
     for (const FileSpan& span : m_checkpoint.fileSpans())
         if (span.length > 0)
-            m_drafts[draftOfFile(span.file, groupOfFile(span.file))].lane.marks.push_back({{span.offset, span.offset + span.length}, markOf(span.kind)});
+            m_drafts[draftOfFile(span.file, groupOfFile(span.file))].lane.marks.push_back(
+                {{span.offset, span.offset + span.length}, markOf(span.kind)});
     for (Draft& draft : m_drafts) {
         std::sort(draft.lane.marks.begin(), draft.lane.marks.end(), [](const AtlasMark& a, const AtlasMark& b) { return a.begin < b.begin; });
         std::vector<AtlasMark> merged;
@@ -286,7 +287,8 @@ void AtlasBuilder::addHoles()
             if (hole.expected)
                 continue;
             const std::uint64_t cells = volumeOf(viewOf(hole.region));
-            const Group group = m_model->m_options.rows == AtlasRows::Layer ? m_groupOfModule[m_moduleOfParameter[indexOf(owner.parameter)]] : kNoGroup;
+            const Group group =
+                m_model->m_options.rows == AtlasRows::Layer ? m_groupOfModule[m_moduleOfParameter[indexOf(owner.parameter)]] : kNoGroup;
             AtlasLane& lane = m_drafts[draftOfFile(kNoFile, group)].lane;
             AtlasSpan span{at, at + cells * cellBytesOf(owner)};
             if (!m_homeOfParameter.empty()) {
@@ -348,7 +350,8 @@ void AtlasBuilder::fillColumns(Draft& draft) const
         lane.pieces.push_back(entry.piece);
     }
     lane.length = std::max(lane.length, reach);
-    const bool isPart = isGrouped() && lane.file != kNoFile && m_model->m_options.across == AtlasAcross::OffsetInFile && m_onlyGroup[indexOf(lane.file)] == kNoGroup;
+    const bool isPart = isGrouped() && lane.file != kNoFile && m_model->m_options.across == AtlasAcross::OffsetInFile &&
+                        m_onlyGroup[indexOf(lane.file)] == kNoGroup;
     if (isPart) {
         lane.bytes = 0;
         for (const std::uint64_t length : lane.lengths)
@@ -460,8 +463,8 @@ void AtlasBuilder::fold()
         auto& candidates = byShape[(lane.size() * 1'000'003 + lane.length) * 1'000'003 + m_drafts[i].group];
         const auto same = std::find_if(candidates.begin(), candidates.end(), [&](std::uint32_t other) {
             const AtlasLane& standing = m_drafts[other].lane;
-            return m_drafts[other].group == m_drafts[i].group && standing.rank != lane.rank && standing.note == lane.note && standing.starts == lane.starts && standing.lengths == lane.lengths &&
-                   tensorsEqual(standing, lane);
+            return m_drafts[other].group == m_drafts[i].group && standing.rank != lane.rank && standing.note == lane.note &&
+                   standing.starts == lane.starts && standing.lengths == lane.lengths && tensorsEqual(standing, lane);
         });
         if (same == candidates.end()) {
             candidates.push_back(i);

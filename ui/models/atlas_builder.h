@@ -42,7 +42,10 @@ private:
     void addFileSpans();
     void addHoles();
     void readGroups();
-    [[nodiscard]] bool isGrouped() const { return m_model->m_options.rows == AtlasRows::Axis || m_model->m_options.rows == AtlasRows::Layer; }
+    [[nodiscard]] bool isGrouped() const
+    {
+        return m_model->m_options.rows == AtlasRows::Axis || m_model->m_options.rows == AtlasRows::Layer;
+    }
     [[nodiscard]] Group groupOf(const Piece& piece, TensorId tensor) const;
     [[nodiscard]] Group groupOfFile(FileId file) const; // of what is no piece in it
     [[nodiscard]] QString groupTitle(Group group) const;

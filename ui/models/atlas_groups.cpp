@@ -45,7 +45,8 @@ void AtlasBuilder::readGroups()
     if (m_model->m_options.rows == AtlasRows::Axis) {
         for (std::size_t i = 0; i < m_checkpoint.holders().size(); ++i) {
             const auto& coordinates = m_checkpoint.holders()[i].coordinates;
-            const auto at = std::find_if(coordinates.begin(), coordinates.end(), [&](const auto& one) { return one.axis == m_model->m_options.axis; });
+            const auto at =
+                std::find_if(coordinates.begin(), coordinates.end(), [&](const auto& one) { return one.axis == m_model->m_options.axis; });
             m_groupOfHolder.push_back(at == coordinates.end() ? kEveryRank : at->index);
         }
         return;
@@ -54,7 +55,8 @@ void AtlasBuilder::readGroups()
     const auto& modules = m_model->m_modules;
     std::map<QString, std::vector<std::uint32_t>> placesOfStack;
     for (std::uint32_t i = 0; i < modules.size(); ++i)
-        placesOfStack[isNumber(modules[i].label.toStdString()) ? modules[i].path.chopped(modules[i].label.size()) : modules[i].path].push_back(i);
+        placesOfStack[isNumber(modules[i].label.toStdString()) ? modules[i].path.chopped(modules[i].label.size()) : modules[i].path]
+            .push_back(i);
     m_groupOfModule.resize(modules.size());
     m_moduleOfGroup.resize(modules.size());
     for (const auto& [stack, places] : placesOfStack) {
@@ -107,7 +109,8 @@ QString AtlasBuilder::groupTitle(Group group) const
     const QString axis = axisTitle(m_model->m_options.axis);
     if (group == kNoGroup)
         return Atlas::tr("no %1: what no rank is named for", "an axis").arg(axis);
-    return group == kEveryRank ? Atlas::tr("any %1: the same on each, or not said", "an axis").arg(axis) : Atlas::tr("%1 %2", "axis, number").arg(axis).arg(group);
+    return group == kEveryRank ? Atlas::tr("any %1: the same on each, or not said", "an axis").arg(axis)
+                               : Atlas::tr("%1 %2", "axis, number").arg(axis).arg(group);
 }
 
 } // namespace shardlens::ui

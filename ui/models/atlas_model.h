@@ -93,7 +93,7 @@ struct AtlasLane {
     std::vector<PieceId> pieces;
     std::vector<AtlasState> states;
     std::vector<AtlasRun> runs;
-    QString group;           // whose lane it is: the title of its AtlasGroup; empty where lanes are not grouped
+    QString group; // whose lane it is: the title of its AtlasGroup; empty where lanes are not grouped
     std::vector<AtlasMark> marks; // by kind, then by place
 
     [[nodiscard]] std::size_t size() const { return pieces.size(); }
@@ -108,7 +108,7 @@ struct AtlasLane {
 struct AtlasGroup {
     QString title; // "pipeline stage 1 of 2", "model.layers.7"
     std::uint32_t firstLane = 0; // of the picture; of a closed group the one behind it, which may be none
-    std::uint32_t lanes = 0;     // in the picture: none of a closed group
+    std::uint32_t lanes = 0; // in the picture: none of a closed group
     std::uint32_t allLanes = 0;
     bool isClosed = false;
     std::uint64_t bytes = 0; // of their pieces; each of a folded lane's files counts
@@ -117,7 +117,7 @@ struct AtlasGroup {
 // A module: everything up to the first number of the name ("model.layers.7"), else all but the last two parts.
 struct AtlasModule {
     QString label;   // "7", "embed_tokens"
-    QString path;    // "model.layers.7"
+    QString path; // "model.layers.7"
     bool odd = false; // neighbours differ
 };
 

@@ -35,7 +35,8 @@ std::uint64_t countOf(const Checkpoint& checkpoint, std::string_view name, std::
 bool hasHeads(const RuleBook& book, const ShardRule& rule)
 {
     const auto& rules = book.rules()->rules;
-    return std::any_of(rules.begin(), rules.end(), [&](const ShardRule& other) { return other.perHead && other.segmentNames == rule.segmentNames; });
+    return std::any_of(rules.begin(), rules.end(),
+                       [&](const ShardRule& other) { return other.perHead && other.segmentNames == rule.segmentNames; });
 }
 
 QString doNotDivide(std::uint64_t cells, std::uint64_t heads, std::size_t parts)
@@ -56,7 +57,8 @@ void addSegments(const RuleBook& book, const ShardRule& rule, TensorId tensor, T
 {
     const auto division = book.divisionFor(rule, tensor);
     if (!division || division->widths.size() != rule.segmentNames.size()) {
-        out.problem = division ? Said::tr("The rule names other segments than it cuts.") : QString::fromStdString(division.error().sentence());
+        out.problem =
+            division ? Said::tr("The rule names other segments than it cuts.") : QString::fromStdString(division.error().sentence());
         return;
     }
     std::uint64_t begin = 0;
@@ -115,13 +117,15 @@ bool isRowByRow(const RuleBook& book, const std::string& name)
 
 const TensorBand* TensorBands::at(std::uint64_t cell) const
 {
-    const auto after = std::upper_bound(bands.begin(), bands.end(), cell, [](std::uint64_t value, const TensorBand& band) { return value < band.end; });
+    const auto after =
+        std::upper_bound(bands.begin(), bands.end(), cell, [](std::uint64_t value, const TensorBand& band) { return value < band.end; });
     return after != bands.end() && after->begin <= cell ? &*after : nullptr;
 }
 
 QString TensorBands::textOf(const TensorBand& band) const
 {
-    const QString part = band.part ? parts[static_cast<qsizetype>(*band.part)] : Said::tr("%1, row by row", "parts").arg(parts.join(QStringLiteral(", ")));
+    const QString part =
+        band.part ? parts[static_cast<qsizetype>(*band.part)] : Said::tr("%1, row by row", "parts").arg(parts.join(QStringLiteral(", ")));
     if (!band.number)
         return part;
     const bool isGroup = band.part.value_or(0) > 0 && groups != heads;
@@ -151,7 +155,8 @@ std::optional<TensorBands> bandsOf(const RuleBook& book, TensorId tensor, std::u
     const Checkpoint& checkpoint = *book.checkpoint();
     const Tensor& of = checkpoint.tensor(tensor);
     const ShardRule* rule = book.ruleOf(of.parameter);
-    if (rule == nullptr || rule->kind != Division::Kind::Split || rule->segmentNames.size() < 2 || rule->dim >= of.shape.size() || of.shape[rule->dim] == 0)
+    if (rule == nullptr || rule->kind != Division::Kind::Split || rule->segmentNames.size() < 2 || rule->dim >= of.shape.size() ||
+        of.shape[rule->dim] == 0)
         return std::nullopt;
     TensorBands out;
     out.dim = rule->dim;
@@ -162,7 +167,8 @@ std::optional<TensorBands> bandsOf(const RuleBook& book, TensorId tensor, std::u
         const std::uint64_t said = countOf(checkpoint, "attention heads", "num_attention_heads");
         out.saysHeads = said > 0;
         out.heads = out.saysHeads ? said : heads;
-        const auto shares = checkpoint.modelFacts().find("group_query_attention"); // else the number of groups is a default that nobody uses
+        const auto shares =
+            checkpoint.modelFacts().find("group_query_attention"); // else the number of groups is a default that nobody uses
         const bool hasGroups = out.saysHeads && (shares == checkpoint.modelFacts().end() || shares->second == "true");
         const std::uint64_t groups = hasGroups ? countOf(checkpoint, "query groups", "num_query_groups") : 0;
         out.groups = groups > 0 ? groups : out.heads;

@@ -63,7 +63,8 @@ QString tipOf(const AtlasGrouping& grouping)
     case AtlasRows::Layer: return AtlasPage::tr("Under each layer the files that hold a part of it, and where in them it lies");
     case AtlasRows::Axis: break;
     }
-    return AtlasPage::tr("Under each %1 the files that hold its pieces; what every one holds alike comes last").arg(axisTitle(grouping.axis));
+    return AtlasPage::tr("Under each %1 the files that hold its pieces; what every one holds alike comes last")
+        .arg(axisTitle(grouping.axis));
 }
 
 struct Built {
@@ -312,7 +313,8 @@ void AtlasPage::showFacts()
     const bool isGrouped = !m_model->groups().empty();
     const auto folded = m_model->laneFiles() - (isGrouped ? standing : m_model->lanes().size());
     if (folded > 0 && isGrouped)
-        facts = tr("%1, %2").arg(facts, counted(folded, tr("1 lane looks like another (U unfolds)"), tr("%1 lanes look like others (U unfolds)")));
+        facts = tr("%1, %2").arg(facts,
+                                 counted(folded, tr("1 lane looks like another (U unfolds)"), tr("%1 lanes look like others (U unfolds)")));
     else if (folded > 0)
         facts = tr("%1, %2").arg(facts, counted(folded, tr("1 of them looks like another (U unfolds)"), tr("%1 of them look like others (U unfolds)")));
     m_bar->setFacts(facts);

@@ -132,11 +132,14 @@ void ConvertCheckStep::addRun(const SourceOutlook* outlook, bool mayChange)
     if (outlook == nullptr)
         addLine(Verdict::Pending, tr("Looking whether training can go on from this checkpoint."));
     else if (!outlook->run.refusal.isEmpty())
-        addLine(mayChange ? Verdict::Note : Verdict::Bad, (mayChange ? tr("It cannot be written again as it is; other sizes or rules may do: %1", "reason")
-                                                                     : tr("Training cannot go on from this checkpoint: %1", "reason")).arg(outlook->run.refusal));
+        addLine(mayChange ? Verdict::Note : Verdict::Bad,
+                (mayChange ? tr("It cannot be written again as it is; other sizes or rules may do: %1", "reason")
+                           : tr("Training cannot go on from this checkpoint: %1", "reason"))
+                    .arg(outlook->run.refusal));
     else
         addLine(Verdict::Good, (outlook->run.degreesBefore.isEmpty() ? tr("Training can go on: %1, with optimizer states and counters.")
-                                                                     : tr("It can be merged and split anew: %1.")).arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
+                                                                     : tr("It can be merged and split anew: %1."))
+                                   .arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
 }
 
 void ConvertCheckStep::addLayout(const SourceOutlook* outlook)
@@ -146,7 +149,8 @@ void ConvertCheckStep::addLayout(const SourceOutlook* outlook)
     else if (!outlook->run.refusal.isEmpty())
         addLine(Verdict::Bad, tr("This checkpoint cannot be cut anew: %1", "reason").arg(outlook->run.refusal));
     else
-        addLine(Verdict::Good, tr("It can be merged and split anew: %1.").arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
+        addLine(Verdict::Good,
+                tr("It can be merged and split anew: %1.").arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
 }
 
 void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts& source)

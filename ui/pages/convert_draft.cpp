@@ -98,8 +98,11 @@ QString suffixOf(const JobDraft& draft)
     QString suffix;
     if (makesRun(draft)) {
         const bool isLayout = makesLayout(draft);
-        for (const auto& [name, size] : {std::pair{"tp", draft.tp}, {"pp", draft.pp}, {"ep", isLayout ? draft.ep : std::nullopt},
-                                         {"dp", isLayout ? std::nullopt : draft.dp}, {"zero", isLayout ? std::nullopt : draft.zeroStage}})
+        for (const auto& [name, size] : {std::pair{"tp", draft.tp},
+                                         {"pp", draft.pp},
+                                         {"ep", isLayout ? draft.ep : std::nullopt},
+                                         {"dp", isLayout ? std::nullopt : draft.dp},
+                                         {"zero", isLayout ? std::nullopt : draft.zeroStage}})
             if (size)
                 suffix += QStringLiteral("-%1%2").arg(QLatin1String(name)).arg(*size);
     }
@@ -250,8 +253,8 @@ QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
     if (source.isDir() && QFileInfo(parent).fileName() == QFileInfo(QString::fromStdString(checkpoint.title())).fileName())
         parent = QFileInfo(parent).absolutePath();
     const bool isList = source.isFile() && std::any_of(checkpoint.files().begin(), checkpoint.files().end(), [&](const File& file) {
-        return QFileInfo(QString::fromStdString(file.path)).absoluteFilePath() != source.absoluteFilePath();
-    });
+                            return QFileInfo(QString::fromStdString(file.path)).absoluteFilePath() != source.absoluteFilePath();
+                        });
     if (parent.startsWith(folder + QLatin1Char('/')) || (isList && parent == folder)) // the files that a list names fill its folder
         parent = QFileInfo(folder).absolutePath();
     const QString stem = parent + QLatin1Char('/') + name;

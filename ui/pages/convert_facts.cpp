@@ -98,12 +98,13 @@ void ConvertFacts::adopt(const CheckpointPtr& checkpoint)
                        m_facts.source = std::move(facts);
                        emit known();
                    });
-    m_outlook.start([checkpoint, options](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, options, stop)); },
-                    [this](std::shared_ptr<const SourceOutlook> outlook) {
-                        m_facts.outlook = std::move(outlook);
-                        lookAtRun(m_options);
-                        emit known();
-                    });
+    m_outlook.start(
+        [checkpoint, options](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, options, stop)); },
+        [this](std::shared_ptr<const SourceOutlook> outlook) {
+            m_facts.outlook = std::move(outlook);
+            lookAtRun(m_options);
+            emit known();
+        });
 }
 
 void ConvertFacts::lookAtRun(const TargetOptions& options)

@@ -223,9 +223,10 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
         run->setSentence(isParallel ? tr("Not as it is: %1 Other sizes or rules may do.", "reason").arg(can->refusal)
                                     : tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        run->setSentence((isParallel ? tr("Merged and split for other tensor, pipeline or data ranks, or another ZeRO stage. Now: %1.")
-                                     : tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1."))
-                             .arg(layoutText(*can->before, can->degreesBefore)));
+        run->setSentence(
+            (isParallel ? tr("Merged and split for other tensor, pipeline or data ranks, or another ZeRO stage. Now: %1.")
+                        : tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1."))
+                .arg(layoutText(*can->before, can->degreesBefore)));
 }
 
 // The source's own format, cut for other ranks: a card for the format that is open, none else.
@@ -241,8 +242,9 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
     else if (!can->refusal.isEmpty())
         card->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        card->setSentence((card->format() == "megatron" ? tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
-                                                        : tr("Every file of it, merged and split for other tensor-parallel ranks. Now: %1."))
+        card->setSentence((card->format() == "megatron"
+                               ? tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
+                               : tr("Every file of it, merged and split for other tensor-parallel ranks. Now: %1."))
                               .arg(layoutText(*can->before, can->degreesBefore)));
 }
 

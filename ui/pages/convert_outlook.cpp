@@ -33,7 +33,11 @@ bool isModelParallel(const Checkpoint& checkpoint)
 QString degreesText(const Topology& source, const ConvertRequest& request)
 {
     const auto asked = [&request](Axis axis) {
-        return axis == Axis::Dp ? request.dp : axis == Axis::Tp ? request.tp : axis == Axis::Pp ? request.pp : axis == Axis::Ep ? request.ep : std::nullopt;
+        return axis == Axis::Dp   ? request.dp
+               : axis == Axis::Tp ? request.tp
+               : axis == Axis::Pp ? request.pp
+               : axis == Axis::Ep ? request.ep
+                                  : std::nullopt;
     };
     QStringList sizes;
     bool divides = false;
@@ -57,7 +61,8 @@ QString layoutText(const TargetLayout& layout, const QString& degrees)
     const QString ranks =
         layout.ranks == 1 ? QCoreApplication::translate("ConvertPage", "1 rank")
                           : QCoreApplication::translate("ConvertPage", "%1 ranks").arg(QString::fromStdString(groupedText(layout.ranks)));
-    const QString text = QCoreApplication::translate("ConvertPage", "%1 on %2", "stage, ranks").arg(QString::fromStdString(layout.title), ranks);
+    const QString text =
+        QCoreApplication::translate("ConvertPage", "%1 on %2", "stage, ranks").arg(QString::fromStdString(layout.title), ranks);
     return degrees.isEmpty() ? text : QCoreApplication::translate("ConvertPage", "%1 (%2)", "layout, sizes of its axes").arg(text, degrees);
 }
 
@@ -68,7 +73,8 @@ QString changeText(const Outlook& run)
     const QString before = layoutText(*run.before, run.degreesBefore);
     return run.before == run.after && run.degreesBefore == run.degreesAfter
                ? QCoreApplication::translate("ConvertPage", "%1, as before", "layout").arg(before)
-               : QCoreApplication::translate("ConvertPage", "%1 becomes %2", "layouts").arg(before, layoutText(*run.after, run.degreesAfter));
+               : QCoreApplication::translate("ConvertPage", "%1 becomes %2", "layouts")
+                     .arg(before, layoutText(*run.after, run.degreesAfter));
 }
 
 Outlook outlookOf(const Plan& plan)

@@ -52,8 +52,12 @@ std::uint64_t countIn(const Checkpoint& checkpoint, std::string_view fact)
 // "8 heads divide by 1, 2, 4, 8": where the checkpoint says what is divided; the plan decides, whatever is said here.
 QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
 {
-    const bool mustDivide = axis != Axis::Dp && (axis != Axis::Pp || checkpoint.formatId() == "megatron"); // DeepSpeed's stages may differ by a layer
-    const std::uint64_t count = mustDivide ? countIn(checkpoint, axis == Axis::Tp ? "attention heads" : axis == Axis::Pp ? "layers" : "experts") : 0;
+    const bool mustDivide =
+        axis != Axis::Dp && (axis != Axis::Pp || checkpoint.formatId() == "megatron"); // DeepSpeed's stages may differ by a layer
+    const std::uint64_t count = mustDivide ? countIn(checkpoint, axis == Axis::Tp   ? "attention heads"
+                                                                 : axis == Axis::Pp ? "layers"
+                                                                                    : "experts")
+                                           : 0;
     if (count < 2)
         return {};
     QStringList divisors;
@@ -96,9 +100,10 @@ auto& sizeIn(Draft& draft, Axis axis)
 ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QObject(parent)
 {
     m_contents = grid.add(tr("Contents"), new TextLabel(tr("Everything, as it is"), TextStyle::Body, Token::Text));
-    for (const auto& [axis, label, name] :
-         {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")}, {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
-          {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")}, {Axis::Dp, tr("Data parallel"), tr("Data-parallel ranks")}}) {
+    for (const auto& [axis, label, name] : {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")},
+                                            {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
+                                            {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")},
+                                            {Axis::Dp, tr("Data parallel"), tr("Data-parallel ranks")}}) {
         auto* size = new QSpinBox;
         size->setRange(1, kMostRanks);
         size->setAccessibleName(name);
@@ -189,12 +194,17 @@ void ConvertWholeOptions::loadResult(const StepFacts& facts)
 {
     const Outlook* run = facts.run.get();
     const bool refused = run != nullptr && !run->refusal.isEmpty();
-    m_contents.setReason(run == nullptr || run->dropped.isEmpty() ? tr("an engine resumes from all of it: precision, names and file sizes are not chosen here")
-                                                                  : tr("without %1: the plan says why", "Optimizer state").arg(run->dropped.join(QStringLiteral(", "))));
+    m_contents.setReason(run == nullptr || run->dropped.isEmpty()
+                             ? tr("an engine resumes from all of it: precision, names and file sizes are not chosen here")
+                             : tr("without %1: the plan says why", "Optimizer state").arg(run->dropped.join(QStringLiteral(", "))));
     m_size->setText(run == nullptr ? tr("being worked out")
                     : refused      ? tr("cannot be written")
                               : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
-    m_result.setReason(!facts.rulesProblem.isEmpty() ? tr("the rules above cannot be used") : refused ? run->refusal : run != nullptr ? changeText(*run) : QString(), refused);
+    m_result.setReason(!facts.rulesProblem.isEmpty() ? tr("the rules above cannot be used")
+                       : refused                     ? run->refusal
+                       : run != nullptr              ? changeText(*run)
+                                                     : QString(),
+                       refused);
 }
 
 void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& facts)

@@ -51,10 +51,26 @@ bool hasTensor(const Document& document)
 } // namespace
 
 TensorPage::TensorPage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes"), tr("Rule")}, this)), m_states(new QComboBox(this)),
-      m_copyLabel(new QLabel(tr("Copy"), this)), m_copy(new QSpinBox(this)), m_headsLabel(new QLabel(tr("Heads"), this)), m_heads(new QSpinBox(this)), m_note(new QLabel(this)), m_tileRow(new QWidget(this)), m_stack(new QStackedWidget(this)),
-      m_split(new QSplitter(this)), m_picture(new TensorPicture(this)), m_pieces(new QTableView(this)), m_piecesModel(new TensorPieces(this)),
-      m_values(new ValuesView(this)), m_statistics(new StatisticsView(this)), m_bytes(new BytesView(this)), m_rule(new RuleView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
+    : Page(document, parent),
+      m_bar(new PageBar(tr("Tensor"), this)),
+      m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes"), tr("Rule")}, this)),
+      m_states(new QComboBox(this)),
+      m_copyLabel(new QLabel(tr("Copy"), this)),
+      m_copy(new QSpinBox(this)),
+      m_headsLabel(new QLabel(tr("Heads"), this)),
+      m_heads(new QSpinBox(this)),
+      m_note(new QLabel(this)),
+      m_tileRow(new QWidget(this)),
+      m_stack(new QStackedWidget(this)),
+      m_split(new QSplitter(this)),
+      m_picture(new TensorPicture(this)),
+      m_pieces(new QTableView(this)),
+      m_piecesModel(new TensorPieces(this)),
+      m_values(new ValuesView(this)),
+      m_statistics(new StatisticsView(this)),
+      m_bytes(new BytesView(this)),
+      m_rule(new RuleView(this)),
+      m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
 {
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);

@@ -162,7 +162,8 @@ HoverCardContent groupCard(const AtlasScene& scene, const AtlasHit& hit)
 {
     const AtlasGroup& group = scene.model->groups()[hit.index];
     HoverCardContent card{{}, group.title, counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), {}};
-    card.rows = {{Atlas::tr("Bytes"), numberText(group.bytes)}, {QString(), group.isClosed ? Atlas::tr("a click opens it, G opens all") : Atlas::tr("a click closes it, G closes all")}};
+    card.rows = {{Atlas::tr("Bytes"), numberText(group.bytes)},
+                 {QString(), group.isClosed ? Atlas::tr("a click opens it, G opens all") : Atlas::tr("a click closes it, G closes all")}};
     return card;
 }
 

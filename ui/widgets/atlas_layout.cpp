@@ -34,7 +34,10 @@ double gapFor(double laneHeight)
 } // namespace
 
 AtlasLayout::AtlasLayout(const Request& request)
-    : m_scrollY(request.scrollY), m_factor(request.factor), m_count(request.lanes), m_groups(request.groups),
+    : m_scrollY(request.scrollY),
+      m_factor(request.factor),
+      m_count(request.lanes),
+      m_groups(request.groups),
       m_groupHeight(std::round(kGroupHeader * request.factor))
 {
     const double f = request.factor;

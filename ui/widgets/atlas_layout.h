@@ -24,7 +24,8 @@ public:
         bool lens = true;        // shown where there is room
         bool hints = true;
         double headerColumn = kHeaderColumn; // design pixels left of the lanes
-        std::vector<std::size_t> groups = {}; // first lanes of groups, ascending: a header above each; groups without lanes have that of the next
+        std::vector<std::size_t> groups =
+            {}; // first lanes of groups, ascending: a header above each; groups without lanes have that of the next
     };
     AtlasLayout() = default;
     explicit AtlasLayout(const Request& request);

@@ -202,12 +202,14 @@ void AtlasPainter::paintGroups(QPainter& painter) const
         const QRectF words = area.adjusted(m_theme.px(28), 0, -m_theme.px(20), 0);
         painter.setFont(m_theme.font(TextStyle::Caption));
         painter.setPen(m_theme.colour(Token::Text2));
-        const QString amount = Atlas::tr("%1, %2", "lanes, size").arg(counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
+        const QString amount = Atlas::tr("%1, %2", "lanes, size")
+                                   .arg(counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
         painter.drawText(words, Qt::AlignVCenter | Qt::AlignRight | Qt::TextSingleLine, amount);
         const double room = words.width() - painter.fontMetrics().horizontalAdvance(amount) - m_theme.px(16);
         painter.setFont(m_theme.font(TextStyle::Strong));
         painter.setPen(m_theme.colour(Token::Text));
-        painter.drawText(words, Qt::AlignVCenter | Qt::TextSingleLine, painter.fontMetrics().elidedText(group.title, Qt::ElideMiddle, static_cast<int>(room)));
+        painter.drawText(words, Qt::AlignVCenter | Qt::TextSingleLine,
+                         painter.fontMetrics().elidedText(group.title, Qt::ElideMiddle, static_cast<int>(room)));
     }
 }
 

@@ -60,10 +60,12 @@ AtlasView::~AtlasView() = default;
 void AtlasView::setModel(AtlasModelPtr model, AtlasPalettePtr palette)
 {
     const double headerColumn = model ? headerColumnFor(*model) : m_headerColumn;
-    const bool sameSpace = headerColumn == m_headerColumn && m_scene.model && model && m_scene.model->length() == model->length() && m_scene.model->options().across == model->options().across;
+    const bool sameSpace = headerColumn == m_headerColumn && m_scene.model && model && m_scene.model->length() == model->length() &&
+                           m_scene.model->options().across == model->options().across;
     m_flight.stop();
     m_headerColumn = headerColumn;
-    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"), tr("F fits"), tr("N next occurrence")};
+    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"),
+                     tr("F fits"),        tr("N next occurrence")};
     if (model && !model->groups().empty())
         m_scene.hints << tr("G closes the groups");
     m_scene.model = std::move(model);

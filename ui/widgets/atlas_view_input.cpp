@@ -80,7 +80,8 @@ void AtlasView::hover(QPoint at)
         return;
     const AtlasHit hit = hitAt(m_scene, at);
     m_cursor = at;
-    const bool pointing = hit.kind == AtlasHit::Kind::Piece || hit.kind == AtlasHit::Kind::Column || hit.kind == AtlasHit::Kind::Legend || hit.kind == AtlasHit::Kind::Group;
+    const bool pointing = hit.kind == AtlasHit::Kind::Piece || hit.kind == AtlasHit::Kind::Column || hit.kind == AtlasHit::Kind::Legend ||
+                          hit.kind == AtlasHit::Kind::Group;
     viewport()->setCursor(pointing ? Qt::PointingHandCursor : hit.kind == AtlasHit::Kind::Minimap ? Qt::SizeHorCursor : Qt::ArrowCursor);
     if (const auto place = hit.place(); place && !m_lensFrozen) {
         m_lens.lane = place->lane;

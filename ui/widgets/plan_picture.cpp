@@ -156,7 +156,8 @@ void PlanPicture::paintNotes(QPainter& painter) const
 {
     const Theme& theme = Theme::current();
     const int side = theme.px(kSide);
-    const auto note = [&](const QRect& row, const QString& title, const QString& facts, const QString& remark, const QString& shorter = {}) {
+    const auto note = [&](const QRect& row, const QString& title, const QString& facts, const QString& remark,
+                          const QString& shorter = {}) {
         painter.setFont(theme.font(TextStyle::Strong));
         painter.setPen(theme.colour(Token::Text));
         painter.drawText(row, Qt::AlignVCenter, title);
@@ -168,7 +169,8 @@ void PlanPicture::paintNotes(QPainter& painter) const
         painter.setFont(theme.font(TextStyle::Caption));
         const QRect room(left, row.top(), row.right() - left, row.height());
         const QString said = painter.fontMetrics().horizontalAdvance(remark) > room.width() && !shorter.isEmpty() ? shorter : remark;
-        painter.drawText(room, static_cast<int>(Qt::AlignVCenter | Qt::AlignRight), painter.fontMetrics().elidedText(said, Qt::ElideRight, room.width()));
+        painter.drawText(room, static_cast<int>(Qt::AlignVCenter | Qt::AlignRight),
+                         painter.fontMetrics().elidedText(said, Qt::ElideRight, room.width()));
     };
     const QRect top(side, 0, width() - 2 * side, theme.px(kNoteRow));
     const QRect bottom(side, height() - theme.px(kNoteRow), width() - 2 * side, theme.px(kNoteRow));

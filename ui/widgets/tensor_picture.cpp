@@ -166,7 +166,8 @@ TensorPicture::BandAxis TensorPicture::bandAxis() const
 double TensorPicture::leastBand() const
 {
     const QRectF tile = m_layout.tileRect(m_layout.firstTile());
-    const double perCell = bandAxis() == BandAxis::Rows ? tile.height() / static_cast<double>(m_boxes.rows) : tile.width() / static_cast<double>(m_boxes.columns);
+    const double perCell = bandAxis() == BandAxis::Rows ? tile.height() / static_cast<double>(m_boxes.rows)
+                                                        : tile.width() / static_cast<double>(m_boxes.columns);
     std::uint64_t least = m_bands->bands.front().end - m_bands->bands.front().begin;
     for (const TensorBand& band : m_bands->bands)
         least = std::min(least, band.end - band.begin);
@@ -185,7 +186,9 @@ QString TensorPicture::bandText(const TensorBand* band) const
 {
     if (band == nullptr)
         return {};
-    const QString cells = m_boxes.rows > 1 && bandAxis() == BandAxis::Rows ? tr("rows %1 to %2") : m_boxes.rows > 1 ? tr("columns %1 to %2") : tr("elements %1 to %2");
+    const QString cells = m_boxes.rows > 1 && bandAxis() == BandAxis::Rows ? tr("rows %1 to %2")
+                          : m_boxes.rows > 1                               ? tr("columns %1 to %2")
+                                                                           : tr("elements %1 to %2");
     return tr("%1, %2", "part, its cells").arg(m_bands->textOf(*band), cells.arg(numberText(band->begin), numberText(band->end - 1)));
 }
 

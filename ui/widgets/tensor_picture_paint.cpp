@@ -146,8 +146,10 @@ void TensorPicture::paintBands(QPainter& painter) const
             const QColor ink = blended(colourOf(*box.piece), surface, shareOf(band->part, m_bands->parts.size()));
             painter.fillRect(rect, ink);
             if (hasLines && from == band->begin && from > 0)
-                painter.fillRect(isRows ? QRectF(rect.left(), rect.top(), rect.width(), 1) : QRectF(rect.left(), rect.top(), 1, rect.height()), surface);
-            const QRectF words = isRows ? rect.adjusted(6, 0, -4, 0) : QRectF(rect.left() + 3, rect.top() + 1, rect.width() - 4, metrics.height());
+                painter.fillRect(
+                    isRows ? QRectF(rect.left(), rect.top(), rect.width(), 1) : QRectF(rect.left(), rect.top(), 1, rect.height()), surface);
+            const QRectF words =
+                isRows ? rect.adjusted(6, 0, -4, 0) : QRectF(rect.left() + 3, rect.top() + 1, rect.width() - 4, metrics.height());
             const QString label = m_bands->labelOf(*band);
             if (words.height() < metrics.height() - 2 || words.width() < metrics.horizontalAdvance(label))
                 continue;
@@ -192,7 +194,8 @@ void TensorPicture::paintLegend(QPainter& painter) const
         const QString& part = m_bands->parts[i];
         const double side = theme.px(kSwatch);
         painter.fillRect(QRectF(x, top + (height - side) / 2, side, side),
-                         blended(theme.colour(Token::Text), theme.colour(Token::Surface), shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
+                         blended(theme.colour(Token::Text), theme.colour(Token::Surface),
+                                 shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
         x += theme.px(kSwatch + 5);
         painter.setPen(theme.colour(Token::Text2));
         painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, part);
@@ -203,7 +206,8 @@ void TensorPicture::paintLegend(QPainter& painter) const
         top += height;
     }
     painter.setPen(theme.colour(m_bands->problem.isEmpty() ? Token::Text2 : Token::Warn));
-    painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
+    painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine,
+                     metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
 }
 
 QString TensorPicture::legendNote() const
@@ -215,7 +219,8 @@ QString TensorPicture::legendNote() const
     if (bandAxis() == BandAxis::None)
         return tr("its parts follow each other along dimension %1, which this picture does not show").arg(m_bands->dim);
     if (!showsBands())
-        return tr("%1 parts are finer than a pixel here: point at one, or step through them with [ and ]").arg(numberText(m_bands->bands.size()));
+        return tr("%1 parts are finer than a pixel here: point at one, or step through them with [ and ]")
+            .arg(numberText(m_bands->bands.size()));
     return m_bands->headsText();
 }
 
@@ -317,7 +322,8 @@ void TensorPicture::paintSideLabels(QPainter& painter) const
         if (isNew)
             order.push_back(*box.piece);
     }
-    std::stable_sort(order.begin(), order.end(), [&spans](PieceId a, PieceId b) { return spans[a].top < spans[b].top; }); // segments of the ranks alternate
+    std::stable_sort(order.begin(), order.end(),
+                     [&spans](PieceId a, PieceId b) { return spans[a].top < spans[b].top; }); // segments of the ranks alternate
     const double right = tile.left() - theme.px(10);
     double free = tile.top(); // below what is written
     for (const PieceId piece : order) {
