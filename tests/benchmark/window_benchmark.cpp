@@ -112,11 +112,15 @@ void reportFilter(std::size_t pieces)
     report("  of that: paint", "", 24, [&](int) { table.viewport()->render(&picture); });
 }
 
-void reportAtlas(std::size_t pieces)
+void reportAtlas(const CheckpointPtr& checkpoint, AtlasRows rows, const char* name)
 {
-    const CheckpointPtr checkpoint = shardlens::test::makeCrowdedSample(pieces, 8);
+    const std::size_t pieces = checkpoint->pieces().size();
     AtlasModelPtr model;
-    report(fmt::format("atlas of {} pieces: model built", pieces).c_str(), "on a worker", 3, [&](int) { model = AtlasModel::build(checkpoint, {}); });
+    AtlasOptions options;
+    options.rows = rows;
+    options.axis = Axis::Dp;
+    report(fmt::format("atlas of {} pieces{}: model built", pieces, name).c_str(), "on a worker", 3,
+           [&](int) { model = AtlasModel::build(checkpoint, options); });
     const AtlasPalettePtr palette = AtlasPalette::build(*model, AtlasColour::Parameter, ParameterClasses::builtIn());
     AtlasView view;
     view.resize(1440, 800);
@@ -124,7 +128,7 @@ void reportAtlas(std::size_t pieces)
     view.show();
     QCoreApplication::processEvents();
     QPixmap picture(view.size());
-    report(fmt::format("atlas of {} pieces: painted", pieces).c_str(), "16 ms", 30, [&](int round) {
+    report(fmt::format("atlas of {} pieces{}: painted", pieces, name).c_str(), "16 ms", 30, [&](int round) {
         view.resize(1440 - round % 2, 800); // nothing kept from the last picture fits
         view.render(&picture);
     });
@@ -149,6 +153,9 @@ int main(int argc, char** argv)
     fmt::print("window, {} platform\n  {:<58}{:>8.2f} ms\n", QGuiApplication::platformName().toStdString(), "Qt and theme", static_cast<double>(start.nsecsElapsed()) / 1e6);
     const bool works = reportWindow();
     reportFilter(size);
-    reportAtlas(size);
+    const CheckpointPtr crowded = shardlens::test::makeCrowdedSample(size, 8);
+    reportAtlas(crowded, AtlasRows::RankFile, "");
+    reportAtlas(crowded, AtlasRows::Axis, ", by data rank");
+    reportAtlas(crowded, AtlasRows::Layer, ", by layer");
     return works ? 0 : 1;
 }

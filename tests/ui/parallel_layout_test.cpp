@@ -11,7 +11,9 @@
 
 #include <gmock/gmock.h>
 
+#include <QByteArray>
 #include <QFile>
+#include <QFileInfo>
 #include <QSpinBox>
 #include <QTableView>
 #include <QTest>
@@ -26,8 +28,8 @@ using ::testing::HasSubstr;
 
 class ParallelLayoutTest : public WindowTest {
 protected:
-    // Two ranks of a model of two layers with 8 columns, version 0: rows of query, key and value are segments.
-    QString list()
+    // Two ranks of a model of two layers with 8 columns; in version 0 rows of query, key and value are segments.
+    QString list(int version = 0)
     {
         const std::string folder = m_folder.file("ranks");
         QDir().mkpath(QString::fromStdString(folder));
@@ -35,7 +37,8 @@ protected:
             writeRank(folder + "/mp_rank_0" + std::to_string(rank) + "_model_states.pt");
         QFile file(QString::fromStdString(folder + "/checkpoints.json"));
         EXPECT_TRUE(file.open(QIODevice::WriteOnly));
-        file.write(R"({"type": "Megatron", "version": 0, "checkpoints": ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
+        file.write(R"({"type": "Megatron", "version": )" + QByteArray::number(version) + R"(,
+                       "checkpoints": ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
                        "parallelization": "tp", "mp_size": 2})");
         return file.fileName();
     }
@@ -92,13 +95,30 @@ TEST_F(ParallelLayoutTest, TheTensorPageSaysHowARuleDividesAndWhatElseItMatches)
     EXPECT_EQ(matches.index(1, RuleMatches::Whole).data().toString(), "[24, 8]");
     EXPECT_EQ(matches.index(1, RuleMatches::Part).data().toString(), "[12, 8]");
     EXPECT_THAT(tensor->rule()->texts().at(2).toStdString(), HasSubstr("these 2 tensors"));
-    picture(QStringLiteral("rule"));
+    pictures(QStringLiteral("rule"));
     QTest::mouseClick(tensor->rule()->table()->viewport(), Qt::LeftButton, {}, tensor->rule()->table()->visualRect(matches.index(1, 0)).center());
     const Checkpoint& checkpoint = *workspace->document()->checkpoint();
     EXPECT_EQ(checkpoint.parameterOf(*workspace->document()->selection().tensor), "transformer.layers.1.attention.query_key_value.weight");
     workspace->selectNamed(QStringLiteral("transformer.final_layernorm.weight"));
     EXPECT_THAT(tensor->division().toStdString(), HasSubstr("The same on every rank"));
     EXPECT_THAT(tensor->division().toStdString(), HasSubstr("everything else"));
+}
+
+TEST_F(ParallelLayoutTest, Version1KeepsThePartsOfAHeadRowByRow)
+{
+    Workspace* workspace = open(list(1), QStringLiteral("tensor"));
+    workspace->selectNamed(QStringLiteral("transformer.layers.0.attention.query_key_value.weight"));
+    auto* tensor = page<TensorPage>();
+    ASSERT_TRUE(waitFor([&] { return tensor->picture()->bands().has_value(); }));
+    tensor->heads()->setValue(4);
+    const TensorBands& bands = *tensor->picture()->bands();
+    ASSERT_EQ(bands.problem.toStdString(), "");
+    ASSERT_EQ(bands.bands.size(), 4u);
+    EXPECT_EQ(bands.bands[2].begin, 12u);
+    EXPECT_EQ(bands.bands[2].part, std::nullopt);
+    EXPECT_EQ(bands.textOf(bands.bands[2]).toStdString(), "query, key, value, row by row, head 2 of 4");
+    tensor->heads()->setValue(5);
+    EXPECT_THAT(tensor->picture()->bands()->problem.toStdString(), HasSubstr("24 rows do not divide into 5 heads"));
 }
 
 TEST_F(ParallelLayoutTest, WithoutRulesThePiecesSpeak)
@@ -126,7 +146,7 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     EXPECT_THAT(card->sentence().toStdString(), HasSubstr("on 2 ranks"));
     EXPECT_FALSE(convert->goalStep()->card("megatron")->isVisible());
     EXPECT_FALSE(convert->goalStep()->card("deepspeed")->isEnabled());
-    picture(QStringLiteral("layout-goal"));
+    pictures(QStringLiteral("layout-goal"));
     card->click();
     convert->goTo(ConvertPage::Options);
     auto* tp = control<QSpinBox>(*convert, "Tensor-parallel ranks");
@@ -138,21 +158,47 @@ TEST_F(ParallelLayoutTest, TheGoalCutsTheListForOtherRanks)
     tp->setValue(4);
     EXPECT_EQ(convert->draft().tp, 4u);
     EXPECT_TRUE(convert->draft().target.endsWith(QLatin1String("-tp4"))) << convert->draft().target.toStdString();
+    EXPECT_EQ(QFileInfo(convert->draft().target).absolutePath().toStdString(), m_folder.path().string())
+        << "beside the folder of the files";
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_EQ(convert->facts().run->refusal, QString());
     EXPECT_EQ(convert->facts().run->after->ranks, 4u);
-    picture(QStringLiteral("layout-options"));
+    pictures(QStringLiteral("layout-options"));
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--to sdloader --tp 4"));
     convert->goTo(ConvertPage::Plan);
     ASSERT_TRUE(waitFor([&] { return convert->planStep()->planned() != nullptr; }));
     EXPECT_TRUE(convert->planStep()->planned()->canStart()) << convert->planStep()->planned()->refusal.toStdString();
-    picture(QStringLiteral("layout-plan"));
+    pictures(QStringLiteral("layout-plan"));
     convert->goTo(ConvertPage::Options);
     tp->setValue(3);
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_NE(convert->facts().run->refusal, QString()) << "10 rows do not divide by 3";
     EXPECT_FALSE(convert->nextButton()->isEnabled());
-    picture(QStringLiteral("layout-refused"));
+    pictures(QStringLiteral("layout-refused"));
+}
+
+TEST_F(ParallelLayoutTest, TheGoalCutsMegatronRanksAlongEveryAxis)
+{
+    m_window->show();
+    open(QStringLiteral(SHARDLENS_CASES "/megatron/mcore-tp2/source/torch"), QStringLiteral("convert"));
+    auto* convert = page<ConvertPage>();
+    ASSERT_TRUE(waitFor([&] { return convert->facts().source && convert->facts().outlook; }));
+    const GoalCard* card = convert->goalStep()->card("megatron");
+    ASSERT_TRUE(card->isEnabled()) << card->sentence().toStdString();
+    convert->setGoal(QStringLiteral("megatron"));
+    convert->goTo(ConvertPage::Options);
+    control<QSpinBox>(*convert, "Tensor-parallel ranks")->setValue(1);
+    control<QSpinBox>(*convert, "Pipeline stages")->setValue(2);
+    ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
+    EXPECT_EQ(convert->facts().run->refusal.toStdString(), "");
+    const std::string change = changeText(*convert->facts().run).toStdString();
+    EXPECT_THAT(change, HasSubstr("on 2 ranks (tp 2) becomes"));
+    EXPECT_THAT(change, HasSubstr("on 2 ranks (tp 1, pp 2)")) << "as many ranks, and not as before";
+    pictures(QStringLiteral("megatron-options"));
+    convert->goTo(ConvertPage::Plan);
+    ASSERT_TRUE(waitFor([&] { return convert->planStep()->planned() != nullptr; }));
+    EXPECT_EQ(convert->planStep()->planned()->refusal.toStdString(), "");
+    pictures(QStringLiteral("megatron-plan"));
 }
 
 } // namespace

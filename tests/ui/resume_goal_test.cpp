@@ -6,7 +6,6 @@
 #include "ui/pages/convert_options_step.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
-#include "ui/theme/theme.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/text_label.h"
 
@@ -95,23 +94,6 @@ protected:
         convert.goTo(ConvertPage::Plan);
         return waitFor([&] { return convert.planStep()->planned() != nullptr; });
     }
-
-    // In both themes and sizes, where pictures are asked for.
-    void pictures(const QString& name)
-    {
-        if (!qEnvironmentVariableIsSet("SHARDLENS_UI_PICTURES"))
-            return;
-        for (const auto mode : {Theme::Mode::Light, Theme::Mode::Dark}) {
-            Theme::current().setMode(mode);
-            for (const QSize size : {QSize(1440, 900), QSize(1024, 640)}) {
-                m_window->resize(size);
-                QTest::qWait(50);
-                picture(QStringLiteral("resume-%1-%2-%3").arg(name, mode == Theme::Mode::Light ? "light" : "dark").arg(size.width()));
-            }
-        }
-        Theme::current().setMode(Theme::Mode::Light);
-        m_window->resize(1440, 900);
-    }
 };
 
 TEST_F(ResumeGoalTest, IsOfferedForARunAndSaysHowItIsDividedNow)
@@ -123,7 +105,7 @@ TEST_F(ResumeGoalTest, IsOfferedForARunAndSaysHowItIsDividedNow)
     EXPECT_TRUE(card->isEnabled());
     EXPECT_THAT(card->sentence().toStdString(), HasSubstr("DeepSpeed ZeRO-2 on 3 ranks"));
     EXPECT_THAT(card->accessibleDescription().toStdString(), HasSubstr("KiB"));
-    pictures("goal");
+    pictures(QStringLiteral("resume-goal"));
     card->setFocus();
     QTest::keyClick(card, Qt::Key_Return);
     EXPECT_TRUE(card->isChecked());
@@ -167,11 +149,11 @@ TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForATorchFile)
     convert->goTo(ConvertPage::Goal);
     EXPECT_FALSE(convert->nextButton()->isEnabled());
     EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), HasSubstr("nothing to resume from"));
-    pictures("goal-refused");
+    pictures(QStringLiteral("resume-goal-refused"));
     convert->goTo(ConvertPage::Options); // by the list of steps
     EXPECT_FALSE(control<QSpinBox>(*convert, "Data-parallel ranks")->isEnabled());
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("nothing to resume from"));
-    pictures("options-refused");
+    pictures(QStringLiteral("resume-options-refused"));
 }
 
 TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForARunThatLacksARank)
@@ -185,7 +167,7 @@ TEST_F(ResumeGoalTest, IsRefusedWithTheReasonForARunThatLacksARank)
     const GoalCard* card = convert->goalStep()->card("deepspeed");
     EXPECT_FALSE(card->isEnabled());
     EXPECT_THAT(card->sentence().toStdString(), HasSubstr("rank 1"));
-    pictures("goal-missing");
+    pictures(QStringLiteral("resume-goal-missing"));
 }
 
 TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
@@ -196,7 +178,7 @@ TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
     ASSERT_NE(convert, nullptr);
     convert->setGoal(QStringLiteral("deepspeed"));
     convert->goTo(ConvertPage::Options);
-    pictures("options-default");
+    pictures(QStringLiteral("resume-options-default"));
     auto* ranks = control<QSpinBox>(*convert, "Data-parallel ranks");
     auto* stage = control<QComboBox>(*convert, "ZeRO stage");
     auto* keep = control<QCheckBox>(*convert, "Keep objects of unknown classes");
@@ -204,6 +186,7 @@ TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
     EXPECT_EQ(ranks->value(), 3);
     EXPECT_EQ(requestOf(convert->draft()).dp, std::nullopt); // as the source: no option
     EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("train.Config"));
+    EXPECT_THAT(shownTexts(*convert->optionsStep()), HasSubstr("Unknown objects: the plan says why"));
     ranks->setFocus();
     ranks->selectAll();
     QTest::keyClicks(ranks, QStringLiteral("5"));
@@ -221,7 +204,7 @@ TEST_F(ResumeGoalTest, TheControlsMakeTheRequestAndItsCommandLine)
     EXPECT_THAT(texts, HasSubstr("the source has 3"));
     EXPECT_THAT(texts, HasSubstr("on 3 ranks becomes DeepSpeed ZeRO-3 on 5 ranks"));
     EXPECT_THAT(texts, HasSubstr("11 files"));
-    pictures("options-chosen");
+    pictures(QStringLiteral("resume-options-chosen"));
     ranks->setValue(3);
     EXPECT_EQ(requestOf(convert->draft()).dp, std::nullopt);
 }
@@ -278,7 +261,7 @@ TEST_F(ResumeGoalTest, ThePlanSaysWhatBecomesOfTheRanksAndWhatIsDropped)
         lines += std::string(nameOf(line.kind)) + " " + line.topic + ": " + line.text + "\n";
     EXPECT_THAT(lines, HasSubstr("dropped Unknown objects: "));
     EXPECT_THAT(lines, HasSubstr("train.Config"));
-    pictures("plan");
+    pictures(QStringLiteral("resume-plan"));
 }
 
 TEST_F(ResumeGoalTest, RunsAndTheResultOpensOnTheNewRanks)
@@ -286,14 +269,14 @@ TEST_F(ResumeGoalTest, RunsAndTheResultOpensOnTheNewRanks)
     ConvertPage* convert = convertPage(samplePath());
     ASSERT_NE(convert, nullptr);
     convert->setGoal(QStringLiteral("deepspeed"));
-    pictures("check");
+    pictures(QStringLiteral("resume-check"));
     auto* stage = control<QComboBox>(*convert, "ZeRO stage");
     control<QSpinBox>(*convert, "Data-parallel ranks")->setValue(2);
     stage->setCurrentIndex(stage->findData(3u));
     const QString target = QString::fromStdString(m_folder.file("out"));
     convert->setTarget(target);
     ASSERT_TRUE(planned(*convert));
-    pictures("plan-stage3");
+    pictures(QStringLiteral("resume-plan-stage3"));
     ASSERT_TRUE(convert->nextButton()->isEnabled()) << convert->nextButton()->toolTip().toStdString();
     QTest::mouseClick(convert->nextButton(), Qt::LeftButton);
     Job* job = convert->job();
@@ -301,11 +284,11 @@ TEST_F(ResumeGoalTest, RunsAndTheResultOpensOnTheNewRanks)
     ASSERT_TRUE(waitFor([&] { return job->isOver(); }));
     ASSERT_EQ(job->state(), Job::State::Done) << job->report().error.toStdString();
     EXPECT_TRUE(job->report().verified);
-    pictures("done");
+    pictures(QStringLiteral("resume-done"));
     const CheckpointPtr result = open(target)->document()->checkpoint();
     EXPECT_EQ(result->formatTitle(), "DeepSpeed ZeRO-3");
     EXPECT_EQ(result->topology().sizeOf(Axis::Dp), 2u);
-    pictures("result");
+    pictures(QStringLiteral("resume-result"));
 }
 
 TEST_F(ResumeGoalTest, ATargetThatNamesOneFileIsRefusedAtOnce)
@@ -342,7 +325,7 @@ TEST_F(ResumeGoalTest, AJobFileIsTakenOver)
     EXPECT_TRUE(control<QCheckBox>(*convert, "Keep objects of unknown classes")->isChecked());
     ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
     EXPECT_EQ(convert->facts().run->after->ranks, 7u);
-    pictures("job-file");
+    pictures(QStringLiteral("resume-job-file"));
 }
 
 struct BadJob {
@@ -379,6 +362,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadJob{"SeveralPatterns", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","include":["x","y"]})", "2 patterns"},
         BadJob{"AnotherTag", R"({"shardlens_job":1,"source":"a","target":"b","to":"torch","tag":"global_step9"})", "the tag global_step9"},
         BadJob{"DTypeOfARun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","dtype":"BF16"})", "dtype"},
+        BadJob{"StagesOfAPlainRun", R"({"shardlens_job":1,"source":"a","target":"b","to":"deepspeed","pp":2})",
+               "pp needs a source of tensor or pipeline ranks"},
         BadJob{"RanksOfAModel", R"({"shardlens_job":1,"source":"a","target":"b","to":"safetensors","dp":2})", "dp"}),
     [](const auto& row) { return row.param.name; });
 
@@ -397,7 +382,7 @@ TEST_F(ResumeGoalTest, EverythingOfATorchTreeIsProposedAsOneFileAndRuns)
     EXPECT_FALSE(dtype->isEnabled());
     EXPECT_EQ(dtype->currentIndex(), 0);
     EXPECT_FALSE(requestOf(convert->draft()).dtype);
-    pictures("tree-options");
+    pictures(QStringLiteral("resume-tree-options"));
     ASSERT_TRUE(planned(*convert));
     EXPECT_EQ(convert->planStep()->planned()->refusal.toStdString(), "");
     convert->setTarget(QString::fromStdString(m_folder.file("folder")));

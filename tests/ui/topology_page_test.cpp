@@ -7,6 +7,7 @@
 #include "ui/pages/topology/rank_rows.h"
 #include "ui/pages/topology_page.h"
 #include "ui/widgets/atlas_view.h"
+#include "ui/widgets/link.h"
 #include "ui/widgets/rank_bars.h"
 #include "ui/widgets/rank_chip.h"
 #include "ui/widgets/rank_grid_view.h"
@@ -255,6 +256,23 @@ TEST(RankRows, IsAModel)
     const QAbstractItemModelTester tester(&rows, QAbstractItemModelTester::FailureReportingMode::Fatal);
     rows.show(nullptr, nullptr);
     EXPECT_EQ(rows.rowCount(), 0);
+}
+
+TEST_F(TopologyPageTest, AnAxisGroupsTheAtlas)
+{
+    TopologyPage* topology = opened(QStringLiteral(SHARDLENS_CASES "/pipeline/pp2-tp2-zero1/source"));
+    std::vector<std::string> names;
+    for (auto* link : topology->findChildren<Link*>())
+        if (link->isVisible())
+            names.push_back(link->text().toStdString());
+    EXPECT_THAT(names, testing::ElementsAre("Atlas by pp", "Atlas by tp")) << "there is one data rank";
+    for (auto* link : topology->findChildren<Link*>())
+        if (link->text() == QLatin1String("Atlas by tp"))
+            link->click();
+    auto* atlas = page<AtlasPage>();
+    ASSERT_NE(atlas, nullptr);
+    ASSERT_TRUE(waitFor([&] { return atlas->view()->scene().model && !atlas->view()->scene().model->groups().empty(); }));
+    EXPECT_EQ(atlas->view()->scene().model->groups().front().title.toStdString(), "tensor rank 0");
 }
 
 } // namespace

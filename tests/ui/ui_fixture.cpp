@@ -1,9 +1,12 @@
 #include "tests/ui/ui_fixture.h"
 
+#include "ui/theme/theme.h"
+
 #include <QCoreApplication>
 #include <QElapsedTimer>
 #include <QPixmap>
 #include <QSettings>
+#include <QTest>
 #include <QThread>
 
 namespace shardlens::ui::test {
@@ -56,8 +59,26 @@ void WindowTest::picture(const QString& name) const
 {
     const QString folder = qEnvironmentVariable("SHARDLENS_UI_PICTURES");
     if (!folder.isEmpty()) {
+        QCoreApplication::sendPostedEvents(); // layouts settle in several rounds
+        QCoreApplication::processEvents();
         EXPECT_TRUE(m_window->grab().save(folder + QLatin1Char('/') + name + QStringLiteral(".png")));
     }
+}
+
+void WindowTest::pictures(const QString& name)
+{
+    if (!qEnvironmentVariableIsSet("SHARDLENS_UI_PICTURES"))
+        return;
+    for (const auto mode : {Theme::Mode::Light, Theme::Mode::Dark}) {
+        Theme::current().setMode(mode);
+        for (const QSize size : {QSize(1440, 900), QSize(1024, 700)}) {
+            m_window->resize(size);
+            QTest::qWait(50);
+            picture(QStringLiteral("%1-%2-%3").arg(name, mode == Theme::Mode::Light ? "light" : "dark").arg(size.width()));
+        }
+    }
+    Theme::current().setMode(Theme::Mode::Light);
+    m_window->resize(1440, 900);
 }
 
 } // namespace shardlens::ui::test

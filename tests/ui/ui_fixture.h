@@ -34,6 +34,8 @@ protected:
     }
     // Saves a picture of the window where SHARDLENS_UI_PICTURES names a folder.
     void picture(const QString& name) const;
+    // Likewise, in both themes at both sizes.
+    void pictures(const QString& name);
 
     [[nodiscard]] static QString samplePath() { return QStringLiteral(SHARDLENS_SAMPLE); }
 

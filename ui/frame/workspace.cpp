@@ -60,6 +60,7 @@ Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
     connect(document, &Document::stateChanged, this, &Workspace::followState);
     connect(document, &Document::selectionChanged, this, [this] { remember(); });
     connect(document, &Document::pageRequested, this, &Workspace::showPage);
+    connect(document, &Document::choiceRequested, this, &Workspace::chooseOnPage);
     connect(document, &Document::convertRequested, this, [this](const QString& format) {
         showPage(QStringLiteral("convert"));
         if (Page* page = currentPage())

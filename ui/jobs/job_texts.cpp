@@ -43,9 +43,17 @@ bool isFault(int signal)
 QString runTitle(const QString& source, const ConvertRequest& request)
 {
     QString title = source.isEmpty() ? QStringLiteral("deepspeed") : source;
-    if (!request.dp && !request.zeroStage)
+    QStringList sizes; // of a run of tensor or pipeline ranks
+    for (const auto& [name, size] : {std::pair{"tp", request.tp}, {"pp", request.pp}})
+        if (size)
+            sizes << QStringLiteral("%1 %2").arg(QLatin1String(name)).arg(*size);
+    if (!sizes.isEmpty() && request.dp)
+        sizes << QStringLiteral("dp %1").arg(*request.dp);
+    if (!request.dp && !request.zeroStage && sizes.isEmpty())
         return source.isEmpty() ? title : JobTexts::tr("%1 to %2", "source, format").arg(source, QStringLiteral("deepspeed"));
-    if (request.dp)
+    if (!sizes.isEmpty())
+        title = JobTexts::tr("%1 on %2", "source, sizes of the axes").arg(title, sizes.join(QStringLiteral(", ")));
+    else if (request.dp)
         title = *request.dp == 1 ? JobTexts::tr("%1 on 1 rank").arg(title)
                                  : JobTexts::tr("%1 on %2 ranks").arg(title, QString::fromStdString(groupedText(*request.dp)));
     return request.zeroStage ? JobTexts::tr("%1, ZeRO-%2").arg(title).arg(*request.zeroStage) : title;

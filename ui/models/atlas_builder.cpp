@@ -11,7 +11,6 @@
 namespace shardlens::ui {
 namespace {
 
-constexpr std::size_t kNoDraft = static_cast<std::size_t>(-1);
 constexpr std::size_t kPollEvery = 4096; // tensors
 
 QString shown(std::string_view text)
@@ -85,8 +84,7 @@ void appendMark(std::vector<AtlasMark>& marks, const AtlasMark& mark)
 } // namespace
 
 AtlasBuilder::AtlasBuilder(const CheckpointPtr& checkpoint, const AtlasOptions& options, std::stop_token stop)
-    : m_model(std::make_shared<AtlasModel>()), m_checkpoint(*checkpoint), m_stop(std::move(stop)),
-      m_draftOfFile(checkpoint->files().size() + 1, kNoDraft)
+    : m_model(std::make_shared<AtlasModel>()), m_checkpoint(*checkpoint), m_stop(std::move(stop))
 {
     m_model->m_checkpoint = checkpoint;
     m_model->m_options = options;
@@ -96,6 +94,8 @@ std::shared_ptr<const AtlasModel> AtlasBuilder::build()
 {
     nameTensors();
     nameModules();
+    readGroups();
+    countNames();
     if (m_model->m_options.across == AtlasAcross::OffsetInFile)
         placeByOffset();
     else
@@ -135,18 +135,19 @@ void AtlasBuilder::nameModules()
         const std::string_view key = moduleKey(name, parts);
         const auto [at, isNew] = known.try_emplace(key, static_cast<std::uint32_t>(m_model->m_modules.size()));
         if (isNew)
-            m_model->m_modules.push_back({shown(nameParts(key).back()), m_model->m_modules.size() % 2 == 1});
+            m_model->m_modules.push_back({shown(nameParts(key).back()), shown(key), m_model->m_modules.size() % 2 == 1});
         m_moduleOfParameter.push_back(at->second);
     }
 }
 
-std::size_t AtlasBuilder::draftOfFile(FileId file)
+std::size_t AtlasBuilder::draftOfFile(FileId file, Group group)
 {
-    std::size_t& draft = m_draftOfFile[file == kNoFile ? m_draftOfFile.size() - 1 : indexOf(file)];
-    if (draft != kNoDraft)
-        return draft;
-    draft = m_drafts.size();
+    const std::uint64_t row = file == kNoFile ? m_checkpoint.files().size() : indexOf(file);
+    const auto [at, isNew] = m_draftOfFile.try_emplace(row << 32 | group, m_drafts.size());
+    if (!isNew)
+        return at->second;
     Draft made;
+    made.group = group;
     made.lane.file = file;
     if (file == kNoFile) {
         made.lane.title = Atlas::tr("nobody");
@@ -160,24 +161,20 @@ std::size_t AtlasBuilder::draftOfFile(FileId file)
         made.lane.bytes = from.size;
         made.lane.length = from.size;
         made.name = from.name;
-        const bool byRank = m_model->m_options.rows == AtlasRows::RankFile && from.rank;
-        made.lane.title = byRank ? Atlas::tr("rank %1").arg(*from.rank) : shortFileName(from.name);
-        if (byRank)
-            made.lane.note = shortFileName(from.name);
-        else if (from.rank)
-            made.lane.note = Atlas::tr("rank %1").arg(*from.rank);
+        nameFileLane(made.lane, from);
     }
     m_drafts.push_back(std::move(made));
-    return draft;
+    return at->second;
 }
 
-std::size_t AtlasBuilder::draftOfState(std::optional<std::uint32_t> rank, RoleId role)
+std::size_t AtlasBuilder::draftOfState(std::optional<std::uint32_t> rank, RoleId role, Group group)
 {
-    const auto key = std::make_pair(rank ? static_cast<std::int64_t>(*rank) : std::int64_t{-1}, role);
+    const auto key = std::make_tuple(group, rank ? static_cast<std::int64_t>(*rank) : std::int64_t{-1}, role);
     const auto [at, isNew] = m_draftOfState.try_emplace(key, m_drafts.size());
     if (!isNew)
         return at->second;
     Draft made;
+    made.group = group;
     made.lane.rank = rank;
     made.lane.title = rank ? Atlas::tr("rank %1").arg(*rank) : m_checkpoint.topology().axes.empty() ? shown(m_checkpoint.title()) : Atlas::tr("any rank");
     made.lane.note = shown(m_checkpoint.roles()[indexOf(role)].name);
@@ -188,8 +185,7 @@ std::size_t AtlasBuilder::draftOfState(std::optional<std::uint32_t> rank, RoleId
 
 void AtlasBuilder::placeByOffset()
 {
-    for (std::size_t i = 0; i < m_checkpoint.files().size(); ++i)
-        draftOfFile(idAt<FileId>(i)); // a file without tensors is a lane too
+    m_onlyGroup.resize(m_checkpoint.files().size());
     for (std::size_t i = 0; i < m_checkpoint.tensors().size(); ++i) {
         if (i % kPollEvery == 0 && m_stop.stop_requested())
             return;
@@ -197,6 +193,9 @@ void AtlasBuilder::placeByOffset()
         for (std::size_t row = m_checkpoint.pieces().firstOf(tensor); row < m_checkpoint.pieces().lastOf(tensor); ++row)
             addByOffset(tensor, m_checkpoint.pieces().at(idAt<PieceId>(row)));
     }
+    for (std::size_t i = 0; i < m_checkpoint.files().size(); ++i)
+        if (!m_onlyGroup[i])
+            draftOfFile(idAt<FileId>(i), groupOfFile(idAt<FileId>(i))); // a file without tensors is a lane too
 }
 
 void AtlasBuilder::addByOffset(TensorId tensor, const Piece& piece)
@@ -210,7 +209,13 @@ void AtlasBuilder::addByOffset(TensorId tensor, const Piece& piece)
         entry.start = from.offset + scaled(piece.source.offset, from.storedBytes, from.sizeBytes);
         entry.length = std::max<std::uint64_t>(1, scaled(bytes, from.storedBytes, from.sizeBytes));
     }
-    m_drafts[draftOfFile(from.file)].entries.push_back(entry);
+    const Group group = groupOf(piece, tensor);
+    Draft& draft = m_drafts[draftOfFile(from.file, group)];
+    draft.entries.push_back(entry);
+    if (from.file == kNoFile)
+        return;
+    std::optional<Group>& only = m_onlyGroup[indexOf(from.file)];
+    only = !only || *only == group ? group : kNoGroup;
 }
 
 void AtlasBuilder::placeByParameter()
@@ -247,7 +252,7 @@ void AtlasBuilder::addByParameter(TensorId tensor, const Piece& piece, AtlasSpan
         return;
     const std::uint64_t values = info(owner.dtype).valuesPerBlock;
     const Entry entry{home.begin + cells.begin * values, cells.size() * values, piece.id};
-    Draft& draft = m_drafts[draftOfState(m_checkpoint.rankOfPiece(piece), owner.role)];
+    Draft& draft = m_drafts[draftOfState(m_checkpoint.rankOfPiece(piece), owner.role, groupOf(piece, tensor))];
     draft.entries.push_back(entry);
     draft.lane.bytes += volumeOf(piece.region) * cellBytesOf(owner);
     draft.lane.length = m_homeOfParameter.back().end;
@@ -257,7 +262,8 @@ void AtlasBuilder::addFileSpans()
 {
     for (const FileSpan& span : m_checkpoint.fileSpans())
         if (span.length > 0)
-            m_drafts[draftOfFile(span.file)].lane.marks.push_back({{span.offset, span.offset + span.length}, markOf(span.kind)});
+            m_drafts[draftOfFile(span.file, groupOfFile(span.file))].lane.marks.push_back(
+                {{span.offset, span.offset + span.length}, markOf(span.kind)});
     for (Draft& draft : m_drafts) {
         std::sort(draft.lane.marks.begin(), draft.lane.marks.end(), [](const AtlasMark& a, const AtlasMark& b) { return a.begin < b.begin; });
         std::vector<AtlasMark> merged;
@@ -281,7 +287,9 @@ void AtlasBuilder::addHoles()
             if (hole.expected)
                 continue;
             const std::uint64_t cells = volumeOf(viewOf(hole.region));
-            AtlasLane& lane = m_drafts[draftOfFile(kNoFile)].lane;
+            const Group group =
+                m_model->m_options.rows == AtlasRows::Layer ? m_groupOfModule[m_moduleOfParameter[indexOf(owner.parameter)]] : kNoGroup;
+            AtlasLane& lane = m_drafts[draftOfFile(kNoFile, group)].lane;
             AtlasSpan span{at, at + cells * cellBytesOf(owner)};
             if (!m_homeOfParameter.empty()) {
                 if (m_model->m_options.modelOnly && !isPartOfModel(m_checkpoint.roles()[indexOf(owner.role)].kind))
@@ -342,7 +350,16 @@ void AtlasBuilder::fillColumns(Draft& draft) const
         lane.pieces.push_back(entry.piece);
     }
     lane.length = std::max(lane.length, reach);
-    if (lane.missing && lane.bytes == 0)
+    const bool isPart = isGrouped() && lane.file != kNoFile && m_model->m_options.across == AtlasAcross::OffsetInFile &&
+                        m_onlyGroup[indexOf(lane.file)] == kNoGroup;
+    if (isPart) {
+        lane.bytes = 0;
+        for (const std::uint64_t length : lane.lengths)
+            lane.bytes += length;
+        for (const AtlasMark& mark : lane.marks)
+            lane.bytes += mark.end - mark.begin;
+    }
+    if (lane.missing && lane.bytes == 0 && !isPart)
         for (const std::uint64_t length : lane.lengths)
             lane.bytes += length;
     draft.entries = {};
@@ -418,11 +435,13 @@ void AtlasBuilder::dropOtherRanks()
 
 void AtlasBuilder::order()
 {
-    const bool byRank = m_model->m_options.rows == AtlasRows::RankFile || m_model->m_options.across == AtlasAcross::ParameterOrder;
+    const bool byRank = m_model->m_options.rows != AtlasRows::File || m_model->m_options.across == AtlasAcross::ParameterOrder;
     const auto rankKey = [byRank](const Draft& draft) {
         return !byRank || !draft.lane.rank ? std::uint64_t{0x1'0000'0000} : std::uint64_t{*draft.lane.rank};
     };
     std::stable_sort(m_drafts.begin(), m_drafts.end(), [&](const Draft& a, const Draft& b) {
+        if (a.group != b.group)
+            return a.group < b.group;
         return rankKey(a) != rankKey(b) ? rankKey(a) < rankKey(b) : naturalLess(a.name, b.name);
     });
 }
@@ -441,11 +460,11 @@ void AtlasBuilder::fold()
         homeOf[i] = i;
         if (!m_model->m_options.fold || !lane.rank || lane.pieces.empty() || lane.missing)
             continue;
-        auto& candidates = byShape[lane.size() * 1'000'003 + lane.length];
+        auto& candidates = byShape[(lane.size() * 1'000'003 + lane.length) * 1'000'003 + m_drafts[i].group];
         const auto same = std::find_if(candidates.begin(), candidates.end(), [&](std::uint32_t other) {
             const AtlasLane& standing = m_drafts[other].lane;
-            return standing.rank != lane.rank && standing.note == lane.note && standing.starts == lane.starts && standing.lengths == lane.lengths &&
-                   tensorsEqual(standing, lane);
+            return m_drafts[other].group == m_drafts[i].group && standing.rank != lane.rank && standing.note == lane.note &&
+                   standing.starts == lane.starts && standing.lengths == lane.lengths && tensorsEqual(standing, lane);
         });
         if (same == candidates.end()) {
             candidates.push_back(i);
@@ -461,7 +480,23 @@ void AtlasBuilder::fold()
 void AtlasBuilder::finishPlaces(const std::vector<std::uint32_t>& homeOf, std::vector<Draft>& drafts)
 {
     std::vector<std::uint32_t> laneOf(drafts.size(), kNowhere);
+    bool isClosed = false;
     for (std::uint32_t i = 0; i < drafts.size(); ++i) {
+        m_model->m_length = std::max(m_model->m_length, drafts[i].lane.length);
+        if (isGrouped() && (i == 0 || drafts[i].group != drafts[i - 1].group)) { // the first of a group stands
+            const QString title = groupTitle(drafts[i].group);
+            isClosed = m_model->m_options.closed.contains(title);
+            m_model->m_groups.push_back({title, static_cast<std::uint32_t>(m_model->m_lanes.size()), 0, 0, isClosed, 0});
+        }
+        if (isGrouped()) {
+            AtlasGroup& group = m_model->m_groups.back();
+            group.allLanes += homeOf[i] == i ? 1 : 0;
+            group.lanes += homeOf[i] == i && !isClosed ? 1 : 0;
+            group.bytes += drafts[i].lane.bytes;
+            drafts[i].lane.group = group.title;
+        }
+        if (isClosed)
+            continue; // its pieces have no place
         if (homeOf[i] == i) {
             laneOf[i] = static_cast<std::uint32_t>(m_model->m_lanes.size());
             m_model->m_lanes.emplace_back();
@@ -469,10 +504,9 @@ void AtlasBuilder::finishPlaces(const std::vector<std::uint32_t>& homeOf, std::v
         const std::uint32_t lane = laneOf[homeOf[i]];
         for (std::uint32_t index = 0; index < drafts[i].lane.size(); ++index)
             m_model->m_placeOfPiece[indexOf(drafts[i].lane.pieces[index])] = {lane, index};
-        m_model->m_length = std::max(m_model->m_length, drafts[i].lane.length);
     }
     for (std::uint32_t i = 0; i < drafts.size(); ++i)
-        if (homeOf[i] == i)
+        if (homeOf[i] == i && laneOf[i] != kNowhere)
             m_model->m_lanes[laneOf[i]] = std::move(drafts[i].lane);
 }
 

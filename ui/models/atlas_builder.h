@@ -3,6 +3,9 @@
 #include "ui/models/atlas_model.h"
 
 #include <map>
+#include <optional>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
 
 namespace shardlens::ui {
@@ -21,7 +24,12 @@ private:
         std::uint64_t length;
         PieceId piece;
     };
+    // Of lanes: a rank of the axis, or a module's place in the order of the model; what belongs to none comes last.
+    using Group = std::uint32_t;
+    static constexpr Group kEveryRank = 0xFFFFFFFE;
+    static constexpr Group kNoGroup = 0xFFFFFFFF;
     struct Draft {
+        Group group = kNoGroup;
         AtlasLane lane;
         std::vector<Entry> entries;
         std::string name; // decides the order among lanes of one rank
@@ -33,8 +41,18 @@ private:
     void placeByParameter();
     void addFileSpans();
     void addHoles();
-    std::size_t draftOfFile(FileId file);
-    std::size_t draftOfState(std::optional<std::uint32_t> rank, RoleId role);
+    void readGroups();
+    [[nodiscard]] bool isGrouped() const
+    {
+        return m_model->m_options.rows == AtlasRows::Axis || m_model->m_options.rows == AtlasRows::Layer;
+    }
+    [[nodiscard]] Group groupOf(const Piece& piece, TensorId tensor) const;
+    [[nodiscard]] Group groupOfFile(FileId file) const; // of what is no piece in it
+    [[nodiscard]] QString groupTitle(Group group) const;
+    void countNames();
+    void nameFileLane(AtlasLane& lane, const File& file) const;
+    std::size_t draftOfFile(FileId file, Group group);
+    std::size_t draftOfState(std::optional<std::uint32_t> rank, RoleId role, Group group);
     void addByOffset(TensorId tensor, const Piece& piece);
     void addByParameter(TensorId tensor, const Piece& piece, AtlasSpan home);
     void close(Draft& draft) const;
@@ -52,8 +70,13 @@ private:
     const Checkpoint& m_checkpoint;
     std::stop_token m_stop;
     std::vector<Draft> m_drafts;
-    std::vector<std::size_t> m_draftOfFile;
-    std::map<std::pair<std::int64_t, RoleId>, std::size_t> m_draftOfState;
+    std::unordered_map<std::uint64_t, std::size_t> m_draftOfFile; // by file and group
+    std::map<std::tuple<Group, std::int64_t, RoleId>, std::size_t> m_draftOfState;
+    std::map<QString, std::size_t> m_shortNames; // of files without a rank, and how many have each
+    std::vector<Group> m_groupOfModule; // AtlasRows::Layer
+    std::vector<std::uint32_t> m_moduleOfGroup;
+    std::vector<Group> m_groupOfHolder; // by HolderId; AtlasRows::Axis
+    std::vector<std::optional<Group>> m_onlyGroup; // by FileId: of all of its pieces; kNoGroup where they belong to several
     std::vector<std::uint32_t> m_moduleOfParameter;
     std::vector<AtlasSpan> m_homeOfParameter; // in the flat index of the model
 };

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_builder.h"
+#include "ui/models/atlas_classes.h"
 
 #include <algorithm>
 
@@ -11,6 +12,36 @@ bool isPartOfModel(RoleKind kind)
 {
     return kind == RoleKind::Weight || kind == RoleKind::Buffer || kind == RoleKind::Module;
 }
+
+QString axisTitle(Axis axis)
+{
+    switch (axis) {
+    case Axis::Dp: return Atlas::tr("data rank");
+    case Axis::Tp: return Atlas::tr("tensor rank");
+    case Axis::Pp: return Atlas::tr("pipeline stage");
+    case Axis::Ep: return Atlas::tr("expert rank");
+    case Axis::Sp: return Atlas::tr("sequence rank");
+    case Axis::Replica: return Atlas::tr("replica");
+    case Axis::Rank: return Atlas::tr("rank");
+    }
+    return {};
+}
+
+std::vector<AtlasGrouping> groupingsOf(const Checkpoint& checkpoint)
+{
+    std::vector<AtlasGrouping> out{{AtlasRows::RankFile}, {AtlasRows::File}};
+    for (const Topology::Size& axis : checkpoint.topology().axes)
+        if (axis.size > 1 && axis.axis != Axis::Rank)
+            out.push_back({AtlasRows::Axis, axis.axis});
+    const auto hasNumber = [](const std::string& name) {
+        const auto parts = nameParts(name);
+        return std::any_of(parts.begin(), parts.end(), [](std::string_view part) { return isNumber(part); });
+    };
+    if (std::any_of(checkpoint.parameters().begin(), checkpoint.parameters().end(), hasNumber))
+        out.push_back({AtlasRows::Layer});
+    return out;
+}
+
 namespace {
 
 bool isSeparator(char c)

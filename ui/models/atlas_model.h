@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct Atlas {
     Q_DECLARE_TR_FUNCTIONS(Atlas)
 };
 
-enum class AtlasRows : std::uint8_t { RankFile, File };
+// Axis and Layer: lanes are grouped, and a file whose pieces belong to several groups has a lane in each.
+enum class AtlasRows : std::uint8_t { RankFile, File, Axis, Layer };
 enum class AtlasAcross : std::uint8_t { OffsetInFile, ParameterOrder };
 
 struct AtlasOptions {
@@ -27,8 +29,20 @@ struct AtlasOptions {
     bool fold = true; // lanes that look the same become one
     bool modelOnly = false; // in parameter order: what is neither a weight, a buffer nor a copy of them takes no room of its own
     std::optional<std::uint32_t> rank = std::nullopt; // only lanes that this rank wrote or holds a piece of
+    Axis axis = Axis::Dp; // of AtlasRows::Axis
+    std::set<QString> closed = {}; // titles of groups that show their header alone
     auto operator<=>(const AtlasOptions&) const = default;
 };
+
+// "tensor rank", "pipeline stage": one of an axis.
+[[nodiscard]] QString axisTitle(Axis axis);
+// How the lanes of a checkpoint can be grouped, the usual way first: its files by rank, by name, by every axis with more than one rank, by layer.
+struct AtlasGrouping {
+    AtlasRows rows = AtlasRows::RankFile;
+    Axis axis = Axis::Dp; // of AtlasRows::Axis
+    auto operator<=>(const AtlasGrouping&) const = default;
+};
+[[nodiscard]] std::vector<AtlasGrouping> groupingsOf(const Checkpoint& checkpoint);
 
 // Weights, buffers and copies of them: not what only an optimizer or a trainer keeps.
 [[nodiscard]] bool isPartOfModel(RoleKind kind);
@@ -79,6 +93,7 @@ struct AtlasLane {
     std::vector<PieceId> pieces;
     std::vector<AtlasState> states;
     std::vector<AtlasRun> runs;
+    QString group; // whose lane it is: the title of its AtlasGroup; empty where lanes are not grouped
     std::vector<AtlasMark> marks; // by kind, then by place
 
     [[nodiscard]] std::size_t size() const { return pieces.size(); }
@@ -89,9 +104,20 @@ struct AtlasLane {
     [[nodiscard]] std::size_t firstEndingAfter(std::uint64_t at) const;
 };
 
+// Neighbouring lanes that belong together: a rank of an axis, a layer.
+struct AtlasGroup {
+    QString title; // "pipeline stage 1 of 2", "model.layers.7"
+    std::uint32_t firstLane = 0; // of the picture; of a closed group the one behind it, which may be none
+    std::uint32_t lanes = 0; // in the picture: none of a closed group
+    std::uint32_t allLanes = 0;
+    bool isClosed = false;
+    std::uint64_t bytes = 0; // of their pieces; each of a folded lane's files counts
+};
+
 // A module: everything up to the first number of the name ("model.layers.7"), else all but the last two parts.
 struct AtlasModule {
     QString label;   // "7", "embed_tokens"
+    QString path; // "model.layers.7"
     bool odd = false; // neighbours differ
 };
 
@@ -114,6 +140,8 @@ public:
     [[nodiscard]] const CheckpointPtr& checkpointPtr() const { return m_checkpoint; }
     [[nodiscard]] const AtlasOptions& options() const { return m_options; }
     [[nodiscard]] const std::vector<AtlasLane>& lanes() const { return m_lanes; }
+    // In the order of the lanes, which the open ones cover; none where the lanes are not grouped.
+    [[nodiscard]] const std::vector<AtlasGroup>& groups() const { return m_groups; }
     [[nodiscard]] const std::vector<AtlasModule>& modules() const { return m_modules; }
     [[nodiscard]] std::uint64_t length() const { return m_length; } // of the longest lane; at least 1
     [[nodiscard]] std::size_t laneFiles() const { return m_laneFiles; } // before folding
@@ -131,6 +159,7 @@ private:
     CheckpointPtr m_checkpoint;
     AtlasOptions m_options;
     std::vector<AtlasLane> m_lanes;
+    std::vector<AtlasGroup> m_groups;
     std::vector<AtlasModule> m_modules;
     std::vector<TensorId> m_tensorOfPiece;
     std::vector<AtlasPlace> m_placeOfPiece; // lane = kNowhere: not in the picture

@@ -64,6 +64,8 @@ signals:
     void keptRankChanged();
     // A page other than the current one is asked for ("tensor", "atlas", …: Page::id()).
     void pageRequested(const QString& pageId);
+    // The same with something chosen on it: the atlas by "tp" (Page::choose()).
+    void choiceRequested(const QString& pageId, const QString& what);
     // "Convert" with a goal chosen already ("safetensors", "torch").
     void convertRequested(const QString& format);
 

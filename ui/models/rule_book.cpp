@@ -83,8 +83,9 @@ std::shared_ptr<const RuleBook> RuleBook::build(CheckpointPtr checkpoint, const 
         out->m_rules = found.take();
     else
         return out;
+    out->m_facts = of.modelFacts();
     if (const std::string version = factOf(of, "checkpoint version"); !version.empty())
-        out->m_facts["version"] = version.substr(0, version.find(' '));
+        out->m_facts.try_emplace("version", version.substr(0, version.find(' ')));
     out->m_tensorOf.assign(of.parameters().size(), kNoTensor);
     for (std::size_t i = of.tensors().size(); i-- > 0;) {
         TensorId& first = out->m_tensorOf[indexOf(of.tensors()[i].parameter)];

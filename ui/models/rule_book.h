@@ -24,6 +24,8 @@ public:
     [[nodiscard]] const RuleSet* rules() const { return m_rules ? &*m_rules : nullptr; }
     // nullptr: no rule is known to divide it. The one for everything else is a rule too.
     [[nodiscard]] const ShardRule* ruleOf(ParameterId parameter) const { return m_ruleOf.empty() ? nullptr : m_ruleOf[indexOf(parameter)]; }
+    // What is known for the rules' conditions.
+    [[nodiscard]] const Facts& facts() const { return m_facts; }
     // A weight, else the first tensor, of each parameter of that rule, in the model's order.
     [[nodiscard]] std::vector<TensorId> tensorsOf(const ShardRule* rule) const;
     [[nodiscard]] std::uint32_t ranks() const { return m_checkpoint->topology().sizeOf(Axis::Tp); }

@@ -16,16 +16,56 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QScrollBar>
+#include <QSettings>
 #include <QShortcut>
 #include <QStackedWidget>
 #include <QTableView>
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace shardlens::ui {
 namespace {
 
 constexpr double kExportFactor = 2;
+
+constexpr const char* kRowsSetting = "atlas/rows";
+
+// What the settings keep of a grouping.
+QString keyOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return QStringLiteral("rank");
+    case AtlasRows::File: return QStringLiteral("file");
+    case AtlasRows::Layer: return QStringLiteral("layer");
+    case AtlasRows::Axis: break;
+    }
+    return QLatin1String(nameOf(grouping.axis));
+}
+
+QString titleOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return AtlasPage::tr("rank, file");
+    case AtlasRows::File: return AtlasPage::tr("file");
+    case AtlasRows::Layer: return AtlasPage::tr("layer");
+    case AtlasRows::Axis: break;
+    }
+    return AtlasPage::tr("%1 (%2)", "tensor rank, tp").arg(axisTitle(grouping.axis), QLatin1String(nameOf(grouping.axis)));
+}
+
+QString tipOf(const AtlasGrouping& grouping)
+{
+    switch (grouping.rows) {
+    case AtlasRows::RankFile: return AtlasPage::tr("A lane for each file, in the order of the ranks");
+    case AtlasRows::File: return AtlasPage::tr("A lane for each file, by name");
+    case AtlasRows::Layer: return AtlasPage::tr("Under each layer the files that hold a part of it, and where in them it lies");
+    case AtlasRows::Axis: break;
+    }
+    return AtlasPage::tr("Under each %1 the files that hold its pieces; what every one holds alike comes last")
+        .arg(axisTitle(grouping.axis));
+}
 
 struct Built {
     AtlasModelPtr model;
@@ -88,7 +128,8 @@ void AtlasPage::buildBar()
         m_bar->addControl(label, box);
         return box;
     };
-    m_rows = combo(tr("Rows"), {tr("rank, file"), tr("file")});
+    m_rows = combo(tr("Rows"), {});
+    m_rows->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     m_across = combo(tr("Across"), {tr("offset in file"), tr("parameter order")});
     m_colour = combo(tr("Colour"), {tr("rank"), tr("parameter"), tr("dtype"), tr("state"), tr("file"), tr("finding")});
     m_colour->setCurrentIndex(static_cast<int>(AtlasColour::Parameter));
@@ -106,14 +147,11 @@ void AtlasPage::buildBar()
     connect(m_bar->addIconButton(QStringLiteral("fit"), tr("Fit everything (F)")), &QToolButton::clicked, this, [this] { m_view->fitAll(); });
     connect(m_bar->addIconButton(QStringLiteral("box"), tr("Fit the selection (Shift+F)")), &QToolButton::clicked, this, [this] { m_view->fitSelection(); });
     connect(m_bar->addIconButton(QStringLiteral("export"), tr("Save the picture (Ctrl+S)")), &QToolButton::clicked, this, &AtlasPage::askForExport);
-    const auto changeOptions = [this] {
-        m_options.rows = static_cast<AtlasRows>(m_rows->currentIndex());
-        m_options.across = static_cast<AtlasAcross>(m_across->currentIndex());
-        m_builtFor.reset();
-        rebuild();
-    };
-    connect(m_rows, &QComboBox::activated, this, changeOptions);
-    connect(m_across, &QComboBox::activated, this, changeOptions);
+    connect(m_rows, &QComboBox::activated, this, [this](int index) {
+        QSettings().setValue(QLatin1String(kRowsSetting), keyOf(m_groupings[static_cast<std::size_t>(index)]));
+        changeOptions();
+    });
+    connect(m_across, &QComboBox::activated, this, &AtlasPage::changeOptions);
     connect(m_colour, &QComboBox::activated, this, &AtlasPage::setColour);
     connect(m_search, &QLineEdit::textChanged, m_view, [this](const QString& text) { m_view->setSearch(text); });
     connect(m_search, &QLineEdit::returnPressed, this, [this] { m_view->goToMatch(!(QGuiApplication::keyboardModifiers() & Qt::ShiftModifier)); });
@@ -131,6 +169,8 @@ void AtlasPage::connectView()
         m_builtFor.reset();
         rebuild();
     });
+    connect(m_view, &AtlasView::groupToggled, this, &AtlasPage::toggleGroups);
+    connect(m_view, &AtlasView::groupsToggled, this, [this] { toggleGroups({}); });
     connect(m_table, &QTableView::clicked, this, [this](const QModelIndex& index) {
         const PieceId piece = m_tableModel->pieceAt(index.row());
         document()->select({m_model->tensorOf(piece), piece, m_model->rankOf(piece), std::nullopt});
@@ -143,6 +183,75 @@ void AtlasPage::activate()
     m_active = true;
     rebuild();
     m_view->setFocus();
+}
+
+// What this checkpoint has; the one that was chosen last, on whatever page, where it has that.
+void AtlasPage::listGroupings()
+{
+    if (m_groupedFor == document()->checkpoint())
+        return;
+    m_groupedFor = document()->checkpoint();
+    m_groupings = groupingsOf(*m_groupedFor);
+    const QString wanted = QSettings().value(QLatin1String(kRowsSetting)).toString();
+    m_rows->clear();
+    for (const AtlasGrouping& grouping : m_groupings) {
+        m_rows->addItem(titleOf(grouping), keyOf(grouping));
+        m_rows->setItemData(m_rows->count() - 1, tipOf(grouping), Qt::ToolTipRole);
+    }
+    m_rows->setCurrentIndex(std::max(0, m_rows->findData(wanted)));
+    takeOptions();
+}
+
+void AtlasPage::takeOptions()
+{
+    const AtlasGrouping& grouping = m_groupings[static_cast<std::size_t>(m_rows->currentIndex())];
+    if (m_options.rows != grouping.rows || m_options.axis != grouping.axis)
+        m_options.closed.clear();
+    m_options.rows = grouping.rows;
+    m_options.axis = grouping.axis;
+    m_options.across = static_cast<AtlasAcross>(m_across->currentIndex());
+    m_rows->setToolTip(tipOf(grouping));
+}
+
+void AtlasPage::changeOptions()
+{
+    if (m_groupings.empty())
+        return;
+    takeOptions();
+    m_builtFor.reset();
+    rebuild();
+}
+
+void AtlasPage::choose(const QString& what)
+{
+    if (!document()->checkpoint())
+        return;
+    listGroupings();
+    const int row = m_rows->findData(what);
+    if (row < 0)
+        return;
+    m_rows->setCurrentIndex(row);
+    QSettings().setValue(QLatin1String(kRowsSetting), what);
+    changeOptions();
+}
+
+void AtlasPage::toggleGroups(const QString& title)
+{
+    if (!m_model || m_model->groups().empty())
+        return;
+    const auto& groups = m_model->groups();
+    const bool anyOpen = std::any_of(groups.begin(), groups.end(), [](const AtlasGroup& group) { return !group.isClosed; });
+    if (!title.isEmpty()) {
+        if (m_options.closed.erase(title) == 0)
+            m_options.closed.insert(title);
+    } else {
+        m_options.closed.clear();
+        for (const AtlasGroup& group : groups)
+            if (anyOpen)
+                m_options.closed.insert(group.title);
+    }
+    m_builtFor.reset();
+    rebuild();
 }
 
 // Off the window's thread: the old picture stays until the new one is there.
@@ -160,6 +269,7 @@ void AtlasPage::rebuild()
         m_view->setModel(nullptr, nullptr);
         return;
     }
+    listGroupings();
     m_options.rank = document()->keptRank();
     const auto colour = static_cast<AtlasColour>(m_colour->currentIndex());
     m_run.start(
@@ -197,8 +307,15 @@ void AtlasPage::showFacts()
     const QString pieces = counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces"));
     const QString files = counted(checkpoint.files().size(), tr("1 file to scale"), tr("%1 files to scale"));
     QString facts = tr("%1, %2, %3").arg(tensors, pieces, files);
-    const auto folded = m_model->laneFiles() - m_model->lanes().size();
-    if (folded > 0)
+    std::size_t standing = 0; // in closed groups too
+    for (const AtlasGroup& group : m_model->groups())
+        standing += group.allLanes;
+    const bool isGrouped = !m_model->groups().empty();
+    const auto folded = m_model->laneFiles() - (isGrouped ? standing : m_model->lanes().size());
+    if (folded > 0 && isGrouped)
+        facts = tr("%1, %2").arg(facts,
+                                 counted(folded, tr("1 lane looks like another (U unfolds)"), tr("%1 lanes look like others (U unfolds)")));
+    else if (folded > 0)
         facts = tr("%1, %2").arg(facts, counted(folded, tr("1 of them looks like another (U unfolds)"), tr("%1 of them look like others (U unfolds)")));
     m_bar->setFacts(facts);
 }

@@ -33,6 +33,7 @@ public:
     bool clearFilter() override;
     [[nodiscard]] QString copyText(bool withPlace) const override;
     bool undoView() override;
+    void choose(const QString& what) override; // rows: "rank", "file", "tp", …, "layer"
 
     [[nodiscard]] AtlasView* view() const { return m_view; }
     [[nodiscard]] QTableView* table() const { return m_table; }
@@ -42,6 +43,10 @@ public:
 private:
     void buildBar();
     void connectView();
+    void listGroupings();
+    void takeOptions(); // as the controls say
+    void changeOptions();
+    void toggleGroups(const QString& title); // empty: all
     void rebuild();
     void setColour(int colour);
     void showSelection();
@@ -62,6 +67,8 @@ private:
     AtlasTable* m_tableModel;
     AtlasModelPtr m_model;
     AtlasOptions m_options;
+    std::vector<AtlasGrouping> m_groupings; // of the rows' items
+    CheckpointPtr m_groupedFor;
     CheckpointPtr m_builtFor;
     bool m_active = false;
     Runner m_run;

@@ -93,7 +93,7 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
     if (makesLayout(draft))
         addLayout(facts.outlook.get());
     else if (makesRun(draft))
-        addRun(facts.outlook.get());
+        addRun(facts.outlook.get(), isModelParallel(*facts.checkpoint));
     addFiles(*facts.checkpoint, *facts.source);
     addPickles(*facts.source, facts.scan.get());
     addLeftOut(draft, facts);
@@ -127,14 +127,19 @@ void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts&
 }
 
 // What the plan would refuse is said here already.
-void ConvertCheckStep::addRun(const SourceOutlook* outlook)
+void ConvertCheckStep::addRun(const SourceOutlook* outlook, bool mayChange)
 {
     if (outlook == nullptr)
         addLine(Verdict::Pending, tr("Looking whether training can go on from this checkpoint."));
     else if (!outlook->run.refusal.isEmpty())
-        addLine(Verdict::Bad, tr("Training cannot go on from this checkpoint: %1", "reason").arg(outlook->run.refusal));
+        addLine(mayChange ? Verdict::Note : Verdict::Bad,
+                (mayChange ? tr("It cannot be written again as it is; other sizes or rules may do: %1", "reason")
+                           : tr("Training cannot go on from this checkpoint: %1", "reason"))
+                    .arg(outlook->run.refusal));
     else
-        addLine(Verdict::Good, tr("Training can go on: %1, with optimizer states and counters.").arg(layoutText(*outlook->run.before)));
+        addLine(Verdict::Good, (outlook->run.degreesBefore.isEmpty() ? tr("Training can go on: %1, with optimizer states and counters.")
+                                                                     : tr("It can be merged and split anew: %1."))
+                                   .arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
 }
 
 void ConvertCheckStep::addLayout(const SourceOutlook* outlook)
@@ -144,7 +149,8 @@ void ConvertCheckStep::addLayout(const SourceOutlook* outlook)
     else if (!outlook->run.refusal.isEmpty())
         addLine(Verdict::Bad, tr("This checkpoint cannot be cut anew: %1", "reason").arg(outlook->run.refusal));
     else
-        addLine(Verdict::Good, tr("It can be merged and split anew: %1.").arg(layoutText(*outlook->run.before)));
+        addLine(Verdict::Good,
+                tr("It can be merged and split anew: %1.").arg(layoutText(*outlook->run.before, outlook->run.degreesBefore)));
 }
 
 void ConvertCheckStep::addFiles(const Checkpoint& checkpoint, const SourceFacts& source)
@@ -216,7 +222,8 @@ QString ConvertCheckStep::summary(const JobDraft& draft, const StepFacts& facts)
         return {};
     if (!facts.source->completeFor(contentsOf(draft)))
         return tr("Not whole");
-    if (makesRun(draft) && facts.outlook && !facts.outlook->run.refusal.isEmpty())
+    const bool mayChange = isModelParallel(*facts.checkpoint) && !makesLayout(draft);
+    if (makesRun(draft) && facts.outlook && !facts.outlook->run.refusal.isEmpty() && !mayChange)
         return makesLayout(draft) ? tr("Cannot be cut anew") : tr("Cannot be continued");
     const std::size_t warnings = countOf(*facts.checkpoint, Severity::Warning);
     if (warnings == 0)
@@ -230,7 +237,8 @@ QString ConvertCheckStep::obstacle(const JobDraft& draft, const StepFacts& facts
         return tr("The source is still being checked.");
     if (facts.source->of(contentsOf(draft)).incomplete > 0)
         return tr("Values of what would be written have no source.");
-    return makesRun(draft) && facts.outlook ? facts.outlook->run.refusal : QString();
+    const bool mayChange = facts.checkpoint && isModelParallel(*facts.checkpoint) && !makesLayout(draft);
+    return makesRun(draft) && facts.outlook && !mayChange ? facts.outlook->run.refusal : QString();
 }
 
 } // namespace shardlens::ui

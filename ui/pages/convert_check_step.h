@@ -24,7 +24,7 @@ private:
     void addLine(Verdict verdict, const QString& sentence);
     void addCompleteness(const JobDraft& draft, const SourceFacts& source);
     void addLayout(const SourceOutlook* outlook);
-    void addRun(const SourceOutlook* outlook);
+    void addRun(const SourceOutlook* outlook, bool mayChange);
     void addFiles(const Checkpoint& checkpoint, const SourceFacts& source);
     void addPickles(const SourceFacts& source, const ScanReport* scan);
     void addLeftOut(const JobDraft& draft, const StepFacts& facts);

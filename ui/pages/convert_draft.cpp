@@ -96,16 +96,16 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
 QString suffixOf(const JobDraft& draft)
 {
     QString suffix;
-    if (makesLayout(draft)) {
-        for (const auto& [name, size] : {std::pair{"tp", draft.tp}, {"pp", draft.pp}, {"ep", draft.ep}})
+    if (makesRun(draft)) {
+        const bool isLayout = makesLayout(draft);
+        for (const auto& [name, size] : {std::pair{"tp", draft.tp},
+                                         {"pp", draft.pp},
+                                         {"ep", isLayout ? draft.ep : std::nullopt},
+                                         {"dp", isLayout ? std::nullopt : draft.dp},
+                                         {"zero", isLayout ? std::nullopt : draft.zeroStage}})
             if (size)
                 suffix += QStringLiteral("-%1%2").arg(QLatin1String(name)).arg(*size);
-        return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;
     }
-    if (makesRun(draft) && draft.dp)
-        suffix += QStringLiteral("-dp%1").arg(*draft.dp);
-    if (makesRun(draft) && draft.zeroStage)
-        suffix += QStringLiteral("-zero%1").arg(*draft.zeroStage);
     return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;
 }
 
@@ -207,15 +207,18 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.target = draft.target.toStdString();
     request.to = draft.format;
     request.tag = draft.tag;
-    if (makesLayout(draft)) {
+    request.rules = draft.rules;
+    if (makesRun(draft)) {
         request.tp = draft.tp;
         request.pp = draft.pp;
+    } else {
+        request.select = draft.select;
+    }
+    if (makesLayout(draft)) {
         request.ep = draft.ep;
     } else if (makesRun(draft)) {
         request.dp = draft.dp;
         request.zeroStage = draft.zeroStage;
-    } else {
-        request.select = draft.select;
     }
     if (takesWhole(draft))
         request.keepObjects = draft.keepObjects && !makesLayout(draft);
@@ -249,7 +252,10 @@ QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
     QString parent = source.absolutePath();
     if (source.isDir() && QFileInfo(parent).fileName() == QFileInfo(QString::fromStdString(checkpoint.title())).fileName())
         parent = QFileInfo(parent).absolutePath();
-    if (parent.startsWith(folder + QLatin1Char('/')))
+    const bool isList = source.isFile() && std::any_of(checkpoint.files().begin(), checkpoint.files().end(), [&](const File& file) {
+                            return QFileInfo(QString::fromStdString(file.path)).absoluteFilePath() != source.absoluteFilePath();
+                        });
+    if (parent.startsWith(folder + QLatin1Char('/')) || (isList && parent == folder)) // the files that a list names fill its folder
         parent = QFileInfo(folder).absolutePath();
     const QString stem = parent + QLatin1Char('/') + name;
     QString target = withEnding(stem, draft);

@@ -68,10 +68,11 @@ struct JobDraft {
     bool overwrite = false;
     std::optional<std::uint32_t> dp;        // of a run to train on with; nothing: the source's ranks
     std::optional<std::uint32_t> zeroStage; // nothing: the source's
-    std::optional<std::uint32_t> tp;        // of another parallel layout; nothing: the source's
+    std::optional<std::uint32_t> tp;        // likewise, and of another parallel layout; nothing: the source's
     std::optional<std::uint32_t> pp;
     std::optional<std::uint32_t> ep;
     bool keepObjects = false;
+    std::optional<std::string> rules; // by which the source is read: id or file; nothing: as its format chooses
     bool sourceIsTree = false;        // one torch file with nesting: everything of it goes into one torch file as it is
     std::optional<std::string> tag;   // of a job document; this page chooses none
     std::string device = "auto";      // likewise

@@ -1,36 +1,124 @@
 #include "ui/pages/convert_facts.h"
 
+#include "core/format/format.h"
+#include "core/layout/rule_library.h"
+
+#include <new>
+
 namespace shardlens::ui {
+namespace {
+
+// A checkpoint that was opened again, or why not. A value from a worker.
+struct Reopened {
+    CheckpointPtr checkpoint;
+    QString problem; // a sentence
+};
+
+Reopened openBy(const std::string& path, const std::string& rules, const std::stop_token& stop)
+{
+    const auto readable = findRules(rules);
+    if (!readable)
+        return {nullptr, QString::fromStdString(readable.error().sentence())}; // without the source, which has no part in it
+    JobContext job(stop);
+    OpenOptions options;
+    options.rules = rules;
+    try {
+        auto opened = openCheckpoint(path, options, job);
+        return opened ? Reopened{opened.take(), {}} : Reopened{nullptr, QString::fromStdString(opened.error().sentence())};
+    } catch (const std::bad_alloc&) {
+        return {nullptr, ConvertFacts::tr("There is not enough memory to open it again.")};
+    }
+}
+
+} // namespace
 
 void ConvertFacts::lookAt(const CheckpointPtr& checkpoint)
 {
     m_facts = {};
-    for (Runner* runner : {&m_source, &m_outlook, &m_run})
+    for (Runner* runner : {&m_open, &m_source, &m_outlook, &m_run})
         runner->cancel();
-    m_facts.checkpoint = checkpoint;
+    m_asOpened = checkpoint;
     if (!checkpoint)
         return;
+    adopt(checkpoint);
+    if (m_rules)
+        open();
+}
+
+void ConvertFacts::readBy(const std::optional<std::string>& rules)
+{
+    if (rules == m_rules)
+        return;
+    m_rules = rules;
+    m_open.cancel();
+    m_facts.isReading = false;
+    m_facts.rulesProblem.clear();
+    if (!m_asOpened)
+        return;
+    if (m_rules)
+        open();
+    else
+        adopt(m_asOpened);
+}
+
+void ConvertFacts::open()
+{
+    m_facts.isReading = true;
+    m_run.cancel();
+    m_facts.run.reset();
+    m_open.start([path = m_asOpened->path(), rules = *m_rules](std::stop_token stop) { return openBy(path, rules, stop); },
+                 [this](const Reopened& reopened) {
+                     m_facts.isReading = false;
+                     if (reopened.checkpoint)
+                         adopt(reopened.checkpoint);
+                     else
+                         refuse(reopened.problem);
+                     emit known();
+                 });
+}
+
+void ConvertFacts::refuse(const QString& why)
+{
+    m_facts.rulesProblem = why;
+    auto run = std::make_shared<Outlook>();
+    run->refusal = why;
+    m_facts.run = std::move(run);
+}
+
+void ConvertFacts::adopt(const CheckpointPtr& checkpoint)
+{
+    m_facts.checkpoint = checkpoint;
+    m_facts.source.reset();
+    m_facts.outlook.reset();
+    m_facts.run.reset();
+    OpenOptions options;
+    options.rules = checkpoint == m_asOpened ? std::nullopt : m_rules;
     m_source.start([checkpoint](std::stop_token stop) { return std::make_shared<const SourceFacts>(factsOf(*checkpoint, stop)); },
                    [this](std::shared_ptr<const SourceFacts> facts) {
                        m_facts.source = std::move(facts);
                        emit known();
                    });
-    m_outlook.start([checkpoint](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, stop)); },
-                    [this](std::shared_ptr<const SourceOutlook> outlook) {
-                        m_facts.outlook = std::move(outlook);
-                        lookAtRun(m_options);
-                        emit known();
-                    });
+    m_outlook.start(
+        [checkpoint, options](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, options, stop)); },
+        [this](std::shared_ptr<const SourceOutlook> outlook) {
+            m_facts.outlook = std::move(outlook);
+            lookAtRun(m_options);
+            emit known();
+        });
 }
 
 void ConvertFacts::lookAtRun(const TargetOptions& options)
 {
     m_options = options;
+    if (m_facts.isReading || !m_facts.rulesProblem.isEmpty())
+        return; // the run of another reading says nothing
     m_run.cancel();
     m_facts.run.reset();
     if (!m_facts.outlook)
         return;
-    if (!m_facts.outlook->run.refusal.isEmpty() || (!options.dp && !options.zeroStage && !options.tp && !options.pp && !options.ep && !options.keepObjects)) {
+    const bool isPlain = !options.dp && !options.zeroStage && !options.tp && !options.pp && !options.ep && !options.keepObjects;
+    const bool isHopeless = !m_facts.outlook->run.refusal.isEmpty() && !isModelParallel(*m_facts.checkpoint);
+    if (isPlain || isHopeless) {
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }

@@ -6,6 +6,9 @@
 
 #include <QObject>
 
+#include <optional>
+#include <string>
+
 namespace shardlens::ui {
 
 // What the steps show of the source, found out on workers one after the other.
@@ -14,8 +17,10 @@ class ConvertFacts : public QObject {
 public:
     explicit ConvertFacts(QObject* parent = nullptr) : QObject(parent) {}
 
-    // Forgets what it knew. nullptr: nothing is open.
+    // Forgets what it knew; rules that were chosen hold for the new one too. nullptr: nothing is open.
     void lookAt(const CheckpointPtr& checkpoint);
+    // Opens the source anew, by these rules. What is known stays until that is done, and where it fails.
+    void readBy(const std::optional<std::string>& rules);
     // The run that the draft asks for; the answer is in now().run when known() tells.
     void lookAtRun(const TargetOptions& options);
     void setScan(std::shared_ptr<const ScanReport> scan) { m_facts.scan = std::move(scan); }
@@ -25,8 +30,15 @@ signals:
     void known(); // something more is
 
 private:
+    void open();
+    void adopt(const CheckpointPtr& checkpoint);
+    void refuse(const QString& why);
+
     StepFacts m_facts;
+    CheckpointPtr m_asOpened;          // in the tab, by the rules that its format chooses
+    std::optional<std::string> m_rules;
     TargetOptions m_options; // of the run
+    Runner m_open;
     Runner m_source;
     Runner m_outlook;
     Runner m_run;

@@ -54,6 +54,15 @@ void GoalCard::setSize(const QString& size)
     update();
 }
 
+void GoalCard::setTitle(const QString& title)
+{
+    if (title == text())
+        return;
+    setText(title);
+    setAccessibleName(title);
+    updateGeometry();
+}
+
 void GoalCard::setSentence(const QString& sentence)
 {
     if (sentence == m_sentence)
@@ -203,16 +212,21 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
         run->setSentence(tr("Not from this checkpoint: it is no DeepSpeed run. Its own format on other ranks is the goal below."));
         return;
     }
+    const bool isParallel = facts.checkpoint && isModelParallel(*facts.checkpoint);
     const Outlook* can = facts.outlook ? &facts.outlook->run : nullptr;
-    run->setEnabled(can != nullptr && can->refusal.isEmpty());
+    run->setTitle(isParallel ? tr("Other parallel layout: DeepSpeed") : tr("Continue on other ranks: DeepSpeed"));
+    run->setEnabled(can != nullptr && (can->refusal.isEmpty() || isParallel)); // another layout may do where the source's own does not
     run->setSize(facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
     if (can == nullptr)
         run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
     else if (!can->refusal.isEmpty())
-        run->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
+        run->setSentence(isParallel ? tr("Not as it is: %1 Other sizes or rules may do.", "reason").arg(can->refusal)
+                                    : tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        run->setSentence(tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1.")
-                             .arg(layoutText(*can->before)));
+        run->setSentence(
+            (isParallel ? tr("Merged and split for other tensor, pipeline or data ranks, or another ZeRO stage. Now: %1.")
+                        : tr("Weights, optimizer states and counters, cut for another number of ranks or another ZeRO stage. Now: %1."))
+                .arg(layoutText(*can->before, can->degreesBefore)));
 }
 
 // The source's own format, cut for other ranks: a card for the format that is open, none else.
@@ -228,7 +242,10 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
     else if (!can->refusal.isEmpty())
         card->setSentence(tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
-        card->setSentence(tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.").arg(layoutText(*can->before)));
+        card->setSentence((card->format() == "megatron"
+                               ? tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
+                               : tr("Every file of it, merged and split for other tensor-parallel ranks. Now: %1."))
+                              .arg(layoutText(*can->before, can->degreesBefore)));
 }
 
 GoalCard* ConvertGoalStep::card(const std::string& format) const
@@ -237,9 +254,9 @@ GoalCard* ConvertGoalStep::card(const std::string& format) const
     return found == m_cards.end() ? nullptr : *found;
 }
 
-QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts&) const
+QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts& facts) const
 {
-    if (makesLayout(draft))
+    if (makesRun(draft) && facts.checkpoint && isModelParallel(*facts.checkpoint))
         return tr("Other parallel layout");
     return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
 }
@@ -248,7 +265,10 @@ QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts)
 {
     if (!makesRun(draft))
         return {};
-    return !facts.outlook ? tr("Looking whether training can go on from this checkpoint.") : facts.outlook->run.refusal;
+    if (!facts.outlook)
+        return tr("Looking whether training can go on from this checkpoint.");
+    const bool mayChange = facts.checkpoint && isModelParallel(*facts.checkpoint) && !makesLayout(draft);
+    return mayChange ? QString() : facts.outlook->run.refusal; // else the options have the say
 }
 
 } // namespace shardlens::ui

@@ -16,6 +16,7 @@ class GoalCard : public QAbstractButton {
 public:
     GoalCard(std::string format, const QString& title, const QString& sentence, QWidget* parent = nullptr);
     [[nodiscard]] const std::string& format() const { return m_format; }
+    void setTitle(const QString& title);
     void setSize(const QString& size);
     void setSentence(const QString& sentence);
     [[nodiscard]] const QString& sentence() const { return m_sentence; }

@@ -1,7 +1,9 @@
 #include "ui/pages/convert_job_file.h"
 
 #include "core/base/text.h"
+#include "core/format/format.h"
 #include "core/io/byte_source.h"
+#include "ui/pages/convert_outlook.h"
 
 #include <QSaveFile>
 
@@ -99,6 +101,11 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
         return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
     if (makesLayout(draft) && draft.format != source.formatId())
         return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
+    const Format* format = formatById(source.formatId());
+    if (request.rules && (format == nullptr || !format->hasRules))
+        return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
+    if (draft.format == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
+        return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
     if (request.tag && *request.tag != source.subtitle())
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
@@ -124,6 +131,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.tp = request.tp;
     draft.pp = request.pp;
     draft.ep = request.ep;
+    draft.rules = request.rules;
     draft.keepObjects = request.keepObjects;
     draft.verify = request.verify;
     draft.overwrite = request.overwrite;

@@ -3,6 +3,7 @@
 #include "core/base/regex.h"
 #include "core/base/text.h"
 #include "core/job/executor.h"
+#include "ui/pages/convert_rules_option.h"
 #include "ui/pages/convert_whole_options.h"
 #include "ui/widgets/text_label.h"
 
@@ -72,6 +73,9 @@ ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What g
     makeContents(grid);
     m_whole = new ConvertWholeOptions(grid, this);
     connect(m_whole, &ConvertWholeOptions::edited, this, &ConvertOptionsStep::take);
+    m_rules = new ConvertRulesOption(grid, this);
+    connect(m_rules, &ConvertRulesOption::edited, this, &ConvertOptionsStep::take);
+    m_whole->addResult(grid);
     makePrecision(grid);
     makeSizes(grid);
     makeChecks(grid);
@@ -151,6 +155,7 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
     m_loading = true;
     loadContents();
     m_whole->load(draft, facts);
+    m_rules->load(draft, facts);
     const bool cast = draft.dtype && !keepsTree(draft);
     m_dtype->setCurrentIndex(cast ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
     showSize(m_maxShard, makesOneFile(draft) ? 0 : draft.maxShardBytes);
@@ -272,6 +277,7 @@ void ConvertOptionsStep::take()
         takePicking(next);
     if (wasWhole && takesWhole(next))
         m_whole->take(next);
+    m_rules->take(next);
     if (const std::uint64_t size = sizeIn(m_memory); size > 0)
         next.memoryLimit = size;
     next.threads = static_cast<std::uint32_t>(m_threads->value());
@@ -284,6 +290,7 @@ void ConvertOptionsStep::take()
     }
     m_loading = true;
     m_whole->load(next, m_facts);
+    m_rules->load(next, m_facts);
     m_loading = false;
     loadReasons();
 }

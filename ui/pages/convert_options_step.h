@@ -13,6 +13,7 @@ class QSpinBox;
 
 namespace shardlens::ui {
 
+class ConvertRulesOption;
 class ConvertWholeOptions;
 
 // "What goes in?" Each choice with its size and the reason for its default.
@@ -23,6 +24,7 @@ public:
     void load(const JobDraft& draft, const StepFacts& facts) override;
     [[nodiscard]] QString summary(const JobDraft& draft, const StepFacts& facts) const override;
     [[nodiscard]] QString obstacle(const JobDraft& draft, const StepFacts& facts) const override;
+    [[nodiscard]] ConvertRulesOption* rules() const { return m_rules; }
 
 private:
     struct Content {
@@ -48,6 +50,7 @@ private:
 
     std::array<Content, 4> m_contents{};
     ConvertWholeOptions* m_whole;
+    ConvertRulesOption* m_rules;
     QComboBox* m_dtype;
     OptionRow m_dtypeRow;
     QComboBox* m_maxShard;

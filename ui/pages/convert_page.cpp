@@ -36,9 +36,10 @@ namespace {
 TargetOptions targetOptionsOf(const JobDraft& draft)
 {
     TargetOptions out;
+    out.open.rules = draft.rules;
+    out.tp = draft.tp;
+    out.pp = draft.pp;
     if (makesLayout(draft)) {
-        out.tp = draft.tp;
-        out.pp = draft.pp;
         out.ep = draft.ep;
         return out;
     }
@@ -174,6 +175,8 @@ void ConvertPage::adoptDocument()
 void ConvertPage::adoptFacts()
 {
     const bool wasTree = keepsTree(m_draft);
+    if (m_step == Plan && !m_plan->planned() && !m_planner.isRunning())
+        replan(); // the source has been read by other rules
     if (facts().outlook)
         m_draft.sourceIsTree = facts().outlook->tree.has_value();
     if (keepsTree(m_draft) != wasTree) {
@@ -231,8 +234,10 @@ void ConvertPage::take(const JobDraft& draft)
     const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep); };
     if (facts().checkpoint && naming(draft) != naming(before))
         propose();
+    if (draft.rules != before.rules)
+        m_facts->readBy(draft.rules);
     const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
-    const bool cutAnew = cutting(draft) != cutting(before);
+    const bool cutAnew = cutting(draft) != cutting(before) || draft.rules != before.rules;
     if (cutAnew)
         m_facts->lookAtRun(targetOptionsOf(draft));
     loadSteps(cutAnew ? nullptr : sender());
@@ -269,7 +274,7 @@ void ConvertPage::changed()
 void ConvertPage::replan()
 {
     m_replanSoon.stop();
-    if (!facts().checkpoint || m_draft.target.isEmpty())
+    if (!facts().checkpoint || facts().isReading || !facts().rulesProblem.isEmpty() || m_draft.target.isEmpty())
         return;
     m_planner.start(facts().checkpoint, requestOf(m_draft));
 }
@@ -292,6 +297,10 @@ QString ConvertPage::obstacle() const
 {
     if (!facts().checkpoint)
         return tr("The checkpoint is not open.");
+    if (facts().isReading)
+        return tr("The source is being read by the rules that were chosen.");
+    if (!facts().rulesProblem.isEmpty())
+        return facts().rulesProblem;
     if (m_draft.target.isEmpty())
         return tr("A target is needed.");
     if (const QString problem = problemOfTarget(m_draft); !problem.isEmpty())
@@ -413,6 +422,7 @@ void ConvertPage::openJobFile(const QString& path)
         return;
     }
     m_draft = *draft;
+    m_facts->readBy(draft->rules);
     m_facts->lookAtRun(targetOptionsOf(*draft));
     loadSteps();
     changed();

@@ -73,6 +73,14 @@ QString ranksText(const TargetLayout& before, const TargetLayout& after)
     return before.ranks == after.ranks ? ConvertPlanStep::tr("%1, as before").arg(now) : ConvertPlanStep::tr("%1 before, %2 after").arg(now, text(groupedText(after.ranks)));
 }
 
+// Wrapped lines have their room at once, not after further rounds of events, in which they would be cut off.
+void settle(QWidget* changed)
+{
+    for (QWidget* at = changed; at != nullptr && qobject_cast<ConvertPlanStep*>(at) == nullptr; at = at->parentWidget())
+        if (at->layout() != nullptr)
+            at->layout()->activate();
+}
+
 // Source files that a tensor of the plan has pieces in.
 std::size_t filesRead(const PlanPictureModel& picture)
 {
@@ -194,6 +202,8 @@ void ConvertPlanStep::showPlan(std::shared_ptr<const PlannedJob> job, std::optio
     showFigures();
     showTime();
     m_lines->setLines(linesOf(*m_job->plan));
+    for (QWidget* changed : {static_cast<QWidget*>(m_reads), static_cast<QWidget*>(m_space), static_cast<QWidget*>(m_times)})
+        settle(changed);
 }
 
 QString ConvertPlanStep::sentence() const
@@ -207,7 +217,7 @@ QString ConvertPlanStep::sentence() const
     const QString tensors = text(groupedText(plan.tensorCount()));
     if (plan.layoutBefore && plan.layoutAfter)
         return tr("%1: %2 with %3 tensors%4.", "layouts, files, what is done to values")
-            .arg(changeText(*plan.layoutBefore, *plan.layoutAfter), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
+            .arg(changeText(outlookOf(plan)), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
     return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
                                    : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
 }

@@ -12,7 +12,9 @@ namespace shardlens::ui {
 
 // What the steps of the convert page show besides the draft. Pointers are nullptr while they are not known yet.
 struct StepFacts {
-    CheckpointPtr checkpoint;
+    CheckpointPtr checkpoint; // as it is read by the rules of the draft
+    bool isReading = false;   // by other rules: `checkpoint` is still the one of before
+    QString rulesProblem;     // a sentence: it cannot be read by them; `checkpoint` is the one of before
     std::shared_ptr<const SourceFacts> source;
     std::shared_ptr<const SourceOutlook> outlook; // what can be taken as a whole, with nothing chosen
     OutlookPtr run; // of a run as the draft wants it; where nothing is chosen or can be, that of `outlook`

@@ -52,7 +52,12 @@ std::uint64_t countIn(const Checkpoint& checkpoint, std::string_view fact)
 // "8 heads divide by 1, 2, 4, 8": where the checkpoint says what is divided; the plan decides, whatever is said here.
 QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
 {
-    const std::uint64_t count = countIn(checkpoint, axis == Axis::Tp ? "attention heads" : axis == Axis::Pp ? "layers" : "experts");
+    const bool mustDivide =
+        axis != Axis::Dp && (axis != Axis::Pp || checkpoint.formatId() == "megatron"); // DeepSpeed's stages may differ by a layer
+    const std::uint64_t count = mustDivide ? countIn(checkpoint, axis == Axis::Tp   ? "attention heads"
+                                                                 : axis == Axis::Pp ? "layers"
+                                                                                    : "experts")
+                                           : 0;
     if (count < 2)
         return {};
     QStringList divisors;
@@ -65,38 +70,62 @@ QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
                               : ConvertWholeOptions::tr("%1 experts divide by %2").arg(count).arg(all);
 }
 
+// The axes that the goal can cut the source along.
+bool hasAxis(const JobDraft& draft, const Checkpoint& source, Axis axis)
+{
+    if (!makesRun(draft))
+        return false;
+    if (!makesLayout(draft))
+        return axis == Axis::Dp || (axis != Axis::Ep && isModelParallel(source));
+    return axis == Axis::Tp || (axis != Axis::Dp && draft.format == "megatron");
+}
+
+// How many ranks the source has along it; 0: it does not say.
+std::uint32_t sourceSize(const StepFacts& facts, Axis axis)
+{
+    const Topology& topology = facts.checkpoint->topology();
+    if (isModelParallel(*facts.checkpoint))
+        return topology.axes.empty() ? 0 : topology.sizeOf(axis);
+    return facts.outlook && facts.outlook->run.before ? facts.outlook->run.before->ranks : 0;
+}
+
+template <typename Draft> // const or not
+auto& sizeIn(Draft& draft, Axis axis)
+{
+    return axis == Axis::Tp ? draft.tp : axis == Axis::Pp ? draft.pp : axis == Axis::Ep ? draft.ep : draft.dp;
+}
+
 } // namespace
 
 ConvertWholeOptions::ConvertWholeOptions(OptionGrid& grid, QObject* parent) : QObject(parent)
 {
     m_contents = grid.add(tr("Contents"), new TextLabel(tr("Everything, as it is"), TextStyle::Body, Token::Text));
-    m_contents.setReason(tr("an engine resumes from all of it: precision, names and file sizes are not chosen here"));
-    m_dp = new QSpinBox;
-    m_dp->setRange(1, kMostRanks);
-    m_dp->setAccessibleName(tr("Data-parallel ranks"));
-    m_ranks = grid.add(tr("Ranks"), m_dp);
-    m_zeroStage = new QComboBox;
-    m_zeroStage->addItem(tr("As the source"));
-    for (std::uint32_t stage = 1; stage <= kLastStage; ++stage)
-        m_zeroStage->addItem(QStringLiteral("ZeRO-%1").arg(stage), stage);
-    m_stage = grid.add(tr("ZeRO stage"), m_zeroStage);
-    for (const auto& [axis, label, name] :
-         {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")}, {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
-          {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")}}) {
+    for (const auto& [axis, label, name] : {std::tuple{Axis::Tp, tr("Tensor parallel"), tr("Tensor-parallel ranks")},
+                                            {Axis::Pp, tr("Pipeline stages"), tr("Pipeline stages")},
+                                            {Axis::Ep, tr("Expert parallel"), tr("Expert-parallel ranks")},
+                                            {Axis::Dp, tr("Data parallel"), tr("Data-parallel ranks")}}) {
         auto* size = new QSpinBox;
         size->setRange(1, kMostRanks);
         size->setAccessibleName(name);
         connect(size, &QSpinBox::valueChanged, this, &ConvertWholeOptions::edited);
         m_axes.push_back({axis, grid.add(label, size), size});
     }
+    m_zeroStage = new QComboBox;
+    m_zeroStage->addItem(tr("As the source"));
+    for (std::uint32_t stage = 1; stage <= kLastStage; ++stage)
+        m_zeroStage->addItem(QStringLiteral("ZeRO-%1").arg(stage), stage);
+    m_stage = grid.add(tr("ZeRO stage"), m_zeroStage);
     m_keep = new QCheckBox(tr("Keep them"));
     m_keep->setAccessibleName(tr("Keep objects of unknown classes"));
     m_objects = grid.add(tr("Unknown objects"), m_keep);
-    m_size = new TextLabel({}, TextStyle::Body, Token::Text);
-    m_result = grid.add(tr("Result"), m_size);
-    connect(m_dp, &QSpinBox::valueChanged, this, &ConvertWholeOptions::edited);
     connect(m_zeroStage, &QComboBox::currentIndexChanged, this, &ConvertWholeOptions::edited);
     connect(m_keep, &QCheckBox::toggled, this, &ConvertWholeOptions::edited);
+}
+
+void ConvertWholeOptions::addResult(OptionGrid& grid)
+{
+    m_size = new TextLabel({}, TextStyle::Body, Token::Text);
+    m_result = grid.add(tr("Result"), m_size);
 }
 
 void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
@@ -105,68 +134,76 @@ void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
     const bool isLayout = makesLayout(draft);
     for (const OptionRow* row : {&m_contents, &m_result})
         row->setVisible(makesRun(draft));
-    for (const OptionRow* row : {&m_ranks, &m_stage})
-        row->setVisible(makesRun(draft) && !isLayout);
-    for (const AxisSize& axis : m_axes)
-        axis.row.setVisible(isLayout && (axis.axis == Axis::Tp || draft.format == "megatron"));
+    m_stage.setVisible(makesRun(draft) && !isLayout);
     m_objects.setVisible(takesWhole(draft) && !isLayout);
-    if (isLayout)
-        loadLayout(draft, facts);
-    else
-        loadRun(draft, facts);
+    loadAxes(draft, facts);
+    if (!isLayout)
+        loadStage(draft, facts);
     loadResult(facts);
     loadObjects(draft, facts);
 }
 
-void ConvertWholeOptions::loadRun(const JobDraft& draft, const StepFacts& facts)
+// How many ranks the source has on each axis, and sizes that its own counts divide by.
+void ConvertWholeOptions::loadAxes(const JobDraft& draft, const StepFacts& facts)
+{
+    const bool isParallel = facts.checkpoint && isModelParallel(*facts.checkpoint);
+    const bool known = facts.checkpoint && facts.outlook && (isParallel || facts.outlook->run.before);
+    for (AxisSize& axis : m_axes) {
+        axis.isShown = facts.checkpoint ? hasAxis(draft, *facts.checkpoint, axis.axis) : makesRun(draft) && axis.axis == Axis::Dp;
+        axis.row.setVisible(axis.isShown);
+        if (axis.axis == Axis::Dp)
+            axis.row.label->setText(isParallel ? tr("Data parallel") : tr("Ranks"));
+        const std::optional<std::uint32_t> chosen = sizeIn(draft, axis.axis);
+        axis.source = known ? sourceSize(facts, axis.axis) : 0;
+        const bool isUnsaid = known && axis.source == 0;
+        axis.size->setSpecialValueText(isUnsaid ? tr("as the source") : QString());
+        axis.size->setMinimum(isUnsaid ? 0 : 1);
+        axis.size->setValue(static_cast<int>(chosen.value_or(isUnsaid ? 0 : std::max(1u, axis.source))));
+        axis.size->setEnabled(known);
+        axis.row.setReason(known ? reasonOf(axis, chosen, facts) : QString());
+    }
+}
+
+QString ConvertWholeOptions::reasonOf(const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts)
+{
+    const QString source = QString::fromStdString(groupedText(axis.source));
+    if (!isModelParallel(*facts.checkpoint))
+        return !chosen || *chosen == axis.source
+                   ? tr("data parallel, as many as the source has")
+                   : tr("data parallel; the source has %1, and every rank gets a share of its own").arg(source);
+    if (axis.source == 0)
+        return tr("a universal checkpoint does not say how many there were");
+    const QString now = chosen ? tr("the source has %1").arg(source) : tr("as the source");
+    const QString fits = sizesThatFit(*facts.checkpoint, axis.axis);
+    return fits.isEmpty() ? now : tr("%1; %2", "what the source has, what fits").arg(now, fits);
+}
+
+void ConvertWholeOptions::loadStage(const JobDraft& draft, const StepFacts& facts)
 {
     const bool known = facts.outlook && facts.outlook->run.before;
-    m_sourceRanks = known ? facts.outlook->run.before->ranks : 0;
     const QString now = known ? stageName(*facts.outlook->run.before) : QString();
-    m_dp->setValue(static_cast<int>(draft.dp.value_or(std::max(1u, m_sourceRanks))));
     m_zeroStage->setItemText(0, now.isEmpty() ? tr("As the source") : tr("As the source: %1").arg(now));
     m_zeroStage->setCurrentIndex(draft.zeroStage ? std::max(0, m_zeroStage->findData(*draft.zeroStage)) : 0);
-    m_dp->setEnabled(known);
-    m_zeroStage->setEnabled(known);
-    const bool same = !draft.dp || *draft.dp == m_sourceRanks;
-    m_ranks.setReason(!known ? QString()
-                      : same ? tr("data parallel, as many as the source has")
-                             : tr("data parallel; the source has %1, and every rank gets a share of its own")
-                                   .arg(QString::fromStdString(groupedText(m_sourceRanks))));
+    m_zeroStage->setEnabled(known || (facts.outlook && facts.checkpoint && isModelParallel(*facts.checkpoint)));
     const Outlook* run = facts.run.get();
     const QString asked = draft.zeroStage ? QStringLiteral("ZeRO-%1").arg(*draft.zeroStage) : now;
     m_stage.setReason(stageReason(now, run != nullptr && run->after ? stageName(*run->after) : asked, draft.zeroStage));
-}
-
-// How many ranks the source has on each axis, and sizes that its own counts divide by.
-void ConvertWholeOptions::loadLayout(const JobDraft& draft, const StepFacts& facts)
-{
-    const bool known = facts.checkpoint && facts.outlook && facts.outlook->run.before;
-    for (AxisSize& axis : m_axes) {
-        const auto chosen = axis.axis == Axis::Tp ? draft.tp : axis.axis == Axis::Pp ? draft.pp : draft.ep;
-        axis.source = known ? facts.checkpoint->topology().sizeOf(axis.axis) : 0;
-        axis.size->setValue(static_cast<int>(chosen.value_or(std::max(1u, axis.source))));
-        axis.size->setEnabled(known);
-        if (!known) {
-            axis.row.setReason({});
-            continue;
-        }
-        const QString now = chosen ? tr("the source has %1").arg(QString::fromStdString(groupedText(axis.source))) : tr("as the source");
-        const QString fits = sizesThatFit(*facts.checkpoint, axis.axis);
-        axis.row.setReason(fits.isEmpty() ? now : tr("%1; %2", "what the source has, what fits").arg(now, fits));
-    }
 }
 
 void ConvertWholeOptions::loadResult(const StepFacts& facts)
 {
     const Outlook* run = facts.run.get();
     const bool refused = run != nullptr && !run->refusal.isEmpty();
+    m_contents.setReason(run == nullptr || run->dropped.isEmpty()
+                             ? tr("an engine resumes from all of it: precision, names and file sizes are not chosen here")
+                             : tr("without %1: the plan says why", "Optimizer state").arg(run->dropped.join(QStringLiteral(", "))));
     m_size->setText(run == nullptr ? tr("being worked out")
                     : refused      ? tr("cannot be written")
                               : tr("%1, %2", "files, size").arg(JobTexts::files(run->files), QString::fromStdString(sizeText(run->bytes))));
-    m_result.setReason(refused                                       ? run->refusal
-                       : run != nullptr && run->before && run->after ? changeText(*run->before, *run->after)
-                                                                     : QString(),
+    m_result.setReason(!facts.rulesProblem.isEmpty() ? tr("the rules above cannot be used")
+                       : refused                     ? run->refusal
+                       : run != nullptr              ? changeText(*run)
+                                                     : QString(),
                        refused);
 }
 
@@ -195,34 +232,33 @@ void ConvertWholeOptions::take(JobDraft& draft) const
 {
     if (takesWhole(draft))
         draft.keepObjects = m_keep->isChecked();
-    if (makesLayout(draft)) {
-        for (const AxisSize& axis : m_axes) {
-            auto& to = axis.axis == Axis::Tp ? draft.tp : axis.axis == Axis::Pp ? draft.pp : draft.ep;
-            const auto size = static_cast<std::uint32_t>(axis.size->value());
-            if (axis.source > 0)
-                to = size == axis.source ? std::nullopt : std::optional(size);
-        }
-        return;
+    for (const AxisSize& axis : m_axes) {
+        if (!axis.isShown || !axis.size->isEnabled())
+            continue;
+        const auto size = static_cast<std::uint32_t>(axis.size->value());
+        sizeIn(draft, axis.axis) = size == axis.source ? std::nullopt : std::optional(size); // 0: as a source that does not say
     }
-    if (!makesRun(draft) || m_sourceRanks == 0)
+    if (!makesRun(draft) || makesLayout(draft) || !m_zeroStage->isEnabled())
         return;
-    const auto dp = static_cast<std::uint32_t>(m_dp->value());
-    draft.dp = dp == m_sourceRanks ? std::nullopt : std::optional(dp);
     const QVariant stage = m_zeroStage->currentData();
     draft.zeroStage = stage.isValid() ? std::optional(stage.toUInt()) : std::nullopt;
 }
 
 QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& facts)
 {
-    if (makesLayout(draft)) {
-        if (!facts.checkpoint)
-            return {};
-        const Topology& source = facts.checkpoint->topology();
-        QStringList sizes{QStringLiteral("tp %1").arg(draft.tp.value_or(source.sizeOf(Axis::Tp)))};
-        for (const auto& [axis, size] : {std::pair{Axis::Pp, draft.pp}, {Axis::Ep, draft.ep}})
-            if (const std::uint32_t ranks = size.value_or(source.sizeOf(axis)); ranks > 1 || size)
+    if (!facts.checkpoint)
+        return {};
+    if (isModelParallel(*facts.checkpoint)) {
+        QStringList sizes;
+        for (const Axis axis : {Axis::Tp, Axis::Pp, Axis::Ep, Axis::Dp}) {
+            const std::uint32_t ranks = sizeIn(draft, axis).value_or(sourceSize(facts, axis));
+            const bool tells = axis == Axis::Tp || axis == Axis::Pp ? ranks > 0 : ranks > 1;
+            if (hasAxis(draft, *facts.checkpoint, axis) && (tells || sizeIn(draft, axis)))
                 sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis))).arg(ranks);
-        return sizes.join(QStringLiteral(", "));
+        }
+        if (!makesLayout(draft) && draft.zeroStage)
+            sizes << QStringLiteral("ZeRO-%1").arg(*draft.zeroStage);
+        return sizes.isEmpty() ? tr("As the source") : sizes.join(QStringLiteral(", "));
     }
     const std::optional<TargetLayout> now = facts.outlook ? facts.outlook->run.before : std::nullopt;
     const std::uint32_t ranks = draft.dp.value_or(now ? now->ranks : 0);

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "ui/pages/convert_option_grid.h"
 #include "core/model/topology.h"
+#include "ui/pages/convert_option_grid.h"
 #include "ui/pages/convert_step.h"
 
 #include <vector>
@@ -12,11 +12,13 @@ class QSpinBox;
 
 namespace shardlens::ui {
 
-// The rows of a goal that takes the source as a whole: ranks and stage of a run, and objects that are no tensors. They show for these goals only.
+// The rows of a goal that takes the source as a whole: ranks of every axis and stage of a run, and objects that are no tensors. They show for these goals only.
 class ConvertWholeOptions : public QObject {
     Q_OBJECT
 public:
     ConvertWholeOptions(OptionGrid& grid, QObject* parent);
+    // The last row, below those of others.
+    void addResult(OptionGrid& grid);
 
     // Never signals edited().
     void load(const JobDraft& draft, const StepFacts& facts);
@@ -30,29 +32,28 @@ signals:
     void edited();
 
 private:
-    void loadRun(const JobDraft& draft, const StepFacts& facts);
-    void loadLayout(const JobDraft& draft, const StepFacts& facts);
-    void loadResult(const StepFacts& facts);
-    void loadObjects(const JobDraft& draft, const StepFacts& facts);
-
-    OptionRow m_contents;
-    OptionRow m_ranks;
-    OptionRow m_stage;
-    struct AxisSize { // a size of another parallel layout
+    struct AxisSize { // how many ranks of one kind the result has
         Axis axis;
         OptionRow row;
         QSpinBox* size;
         std::uint32_t source = 0; // 0: not known
+        bool isShown = false;
     };
 
-    OptionRow m_objects;
+    [[nodiscard]] static QString reasonOf(const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts);
+    void loadAxes(const JobDraft& draft, const StepFacts& facts);
+    void loadStage(const JobDraft& draft, const StepFacts& facts);
+    void loadResult(const StepFacts& facts);
+    void loadObjects(const JobDraft& draft, const StepFacts& facts);
+
+    OptionRow m_contents;
     std::vector<AxisSize> m_axes;
+    OptionRow m_stage;
+    OptionRow m_objects;
     OptionRow m_result;
     TextLabel* m_size;
-    QSpinBox* m_dp;
     QComboBox* m_zeroStage;
     QCheckBox* m_keep;
-    std::uint32_t m_sourceRanks = 0; // 0: not known
 };
 
 } // namespace shardlens::ui

@@ -4,6 +4,7 @@
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/pages/convert_draft.h"
+#include "ui/pages/convert_outlook.h"
 #include "ui/pages/overview/file_table.h"
 #include "ui/pages/overview/goal_button.h"
 #include "ui/pages/overview/model_strip.h"
@@ -71,6 +72,17 @@ QString containersOf(const Checkpoint& checkpoint)
     for (const std::string& kind : kinds)
         out << printableText(kind);
     return out.join(QStringLiteral(", "));
+}
+
+// One axis in words; several by their short names, for which the figure has room.
+QString axesText(const Topology& topology)
+{
+    if (topology.axes.size() < 2)
+        return printableText(topology.text());
+    QStringList sizes;
+    for (const Topology::Size& axis : topology.axes)
+        sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis.axis))).arg(axis.size);
+    return sizes.join(QStringLiteral(" × "));
 }
 
 } // namespace
@@ -237,7 +249,10 @@ QBoxLayout* OverviewPage::buildFoot()
     connect(m_toTorch, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("torch")); });
     connect(m_toRun, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("deepspeed")); });
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
-    connect(m_toLayout, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QString::fromStdString(document()->checkpoint()->formatId())); });
+    connect(m_toLayout, &GoalButton::clicked, this, [this] {
+        const std::string& own = document()->checkpoint()->formatId();
+        emit document()->convertRequested(isLayoutFormat(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
+    });
     for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
@@ -429,7 +444,7 @@ void OverviewPage::showFigures()
     if (checkpoint.topology().axes.empty())
         set(3, QStringLiteral("–"), tr("ranks"), tr("this format has none"));
     else
-        set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), printableText(checkpoint.topology().text()));
+        set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), axesText(checkpoint.topology()));
     const auto read = static_cast<std::size_t>(std::count_if(checkpoint.files().begin(), checkpoint.files().end(), [](const File& file) { return file.state == File::State::Read; }));
     const std::size_t files = checkpoint.files().size();
     set(4, numberText(read), read == files ? tr("file(s)", nullptr, count(files)) : tr("of %1 files").arg(numberText(files)), containersOf(checkpoint));
@@ -468,8 +483,9 @@ void OverviewPage::showGoals()
         button->setEnabled(bytes > 0);
     const auto& roles = checkpoint.roles();
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
-    m_toRun->setVisible((checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal") && trains);
-    m_toLayout->setVisible(isLayoutFormat(checkpoint.formatId()));
+    const bool isRun = checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal";
+    m_toRun->setVisible(isRun && trains && !isModelParallel(checkpoint));
+    m_toLayout->setVisible(isModelParallel(checkpoint));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

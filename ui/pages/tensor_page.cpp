@@ -4,6 +4,7 @@
 #include "ui/models/atlas_pieces.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/models/tensor_bands.h"
 #include "ui/pages/tensor/bytes_view.h"
 #include "ui/pages/tensor/rule_view.h"
 #include "ui/pages/tensor/statistics_view.h"
@@ -21,6 +22,7 @@
 #include <QHeaderView>
 #include <QKeyEvent>
 #include <QLabel>
+#include <QSignalBlocker>
 #include <QSpinBox>
 #include <QSplitter>
 #include <QStackedWidget>
@@ -37,6 +39,7 @@ constexpr int kBoxWidth = 190; // design pixels
 constexpr int kFileWidth = 90;
 constexpr int kMargin = 16;
 constexpr int kMostNames = 1024; // of files that are shortened around what differs
+constexpr int kMostHeads = 65'536;
 constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
 
 bool hasTensor(const Document& document)
@@ -48,10 +51,26 @@ bool hasTensor(const Document& document)
 } // namespace
 
 TensorPage::TensorPage(Document* document, QWidget* parent)
-    : Page(document, parent), m_bar(new PageBar(tr("Tensor"), this)), m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes"), tr("Rule")}, this)), m_states(new QComboBox(this)),
-      m_copyLabel(new QLabel(tr("Copy"), this)), m_copy(new QSpinBox(this)), m_note(new QLabel(this)), m_tileRow(new QWidget(this)), m_stack(new QStackedWidget(this)),
-      m_split(new QSplitter(this)), m_picture(new TensorPicture(this)), m_pieces(new QTableView(this)), m_piecesModel(new TensorPieces(this)),
-      m_values(new ValuesView(this)), m_statistics(new StatisticsView(this)), m_bytes(new BytesView(this)), m_rule(new RuleView(this)), m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
+    : Page(document, parent),
+      m_bar(new PageBar(tr("Tensor"), this)),
+      m_segments(new Segments({tr("Picture"), tr("Values"), tr("Statistics"), tr("Bytes"), tr("Rule")}, this)),
+      m_states(new QComboBox(this)),
+      m_copyLabel(new QLabel(tr("Copy"), this)),
+      m_copy(new QSpinBox(this)),
+      m_headsLabel(new QLabel(tr("Heads"), this)),
+      m_heads(new QSpinBox(this)),
+      m_note(new QLabel(this)),
+      m_tileRow(new QWidget(this)),
+      m_stack(new QStackedWidget(this)),
+      m_split(new QSplitter(this)),
+      m_picture(new TensorPicture(this)),
+      m_pieces(new QTableView(this)),
+      m_piecesModel(new TensorPieces(this)),
+      m_values(new ValuesView(this)),
+      m_statistics(new StatisticsView(this)),
+      m_bytes(new BytesView(this)),
+      m_rule(new RuleView(this)),
+      m_empty(new QLabel(tr("Choose a tensor: Ctrl+K"), this))
 {
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
@@ -68,6 +87,12 @@ TensorPage::TensorPage(Document* document, QWidget* parent)
     m_copy->setAccessibleName(tr("Which of the equal copies"));
     m_tileRow->setLayout(new QHBoxLayout);
     m_tileRow->layout()->setContentsMargins(0, 0, 0, 0);
+    m_bar->addControl({}, m_headsLabel);
+    m_bar->addControl({}, m_heads);
+    m_heads->setAccessibleName(tr("Attention heads of the model"));
+    m_heads->setRange(0, kMostHeads);
+    m_heads->setSpecialValueText(tr("not known"));
+    m_heads->setToolTip(tr("The checkpoint does not say how many attention heads the model has; the picture follows what you say here"));
     m_bar->addControl({}, m_tileRow);
     m_bar->addControlStretch();
     m_bar->addControl({}, m_note);
@@ -118,11 +143,11 @@ void TensorPage::buildDivision()
     row->setContentsMargins(theme.px(kMargin), theme.px(6), theme.px(kMargin), theme.px(6));
     row->setSpacing(theme.px(12));
     m_division = new TextLabel({}, TextStyle::Body, Token::Text2, m_divisionRow);
-    m_division->setElide(Qt::ElideRight);
+    m_division->setWordWrap(true);
     row->addWidget(m_division, 1);
     m_toRule = new Link(tr("Rule preview"), m_divisionRow);
     m_toRule->setToolTip(tr("Every tensor that the same rule divides (R)"));
-    row->addWidget(m_toRule);
+    row->addWidget(m_toRule, 0, Qt::AlignTop);
     connect(m_toRule, &Link::clicked, this, [this] { setView(View::Rule); });
 }
 
@@ -130,6 +155,8 @@ void TensorPage::buildDivision()
 void TensorPage::readRules()
 {
     m_rules = nullptr;
+    const QSignalBlocker quiet(m_heads);
+    m_heads->setValue(0);
     m_rulesRun.start([checkpoint = m_checkpoint](const std::stop_token& stop) { return RuleBook::build(checkpoint, stop); },
                      [this](RuleBookPtr book) {
                          m_rules = std::move(book);
@@ -142,6 +169,7 @@ void TensorPage::showDivision()
     m_divisionRow->setVisible(m_tensor && m_segments->current() != static_cast<int>(View::Rule));
     if (!m_tensor) {
         m_rule->show(nullptr, std::nullopt);
+        showBands();
         return;
     }
     const bool hasRule = m_rules && m_rules->ruleOf(m_checkpoint->tensor(*m_tensor).parameter) != nullptr;
@@ -151,6 +179,19 @@ void TensorPage::showDivision()
     m_division->setText(text);
     m_toRule->setVisible(hasRule);
     m_rule->show(m_rules, m_tensor);
+    showBands();
+}
+
+// The number of heads holds for all tensors of the checkpoint.
+void TensorPage::showBands()
+{
+    std::optional<TensorBands> bands;
+    if (m_tensor && m_rules && m_rules->rules() != nullptr)
+        bands = bandsOf(*m_rules, *m_tensor, static_cast<std::uint64_t>(m_heads->value()));
+    const bool asks = bands && bands->isByHeads && !bands->saysHeads && m_segments->current() == static_cast<int>(View::Picture);
+    m_headsLabel->setVisible(asks);
+    m_heads->setVisible(asks);
+    m_picture->setBands(std::move(bands));
 }
 
 QString TensorPage::division() const
@@ -164,6 +205,7 @@ void TensorPage::connectParts()
     connect(m_segments, &Segments::currentChanged, this, [this](int index) { setView(static_cast<View>(index)); });
     connect(m_states, &QComboBox::activated, this, [this](int index) { document()->selectTensor(idAt<TensorId>(m_states->itemData(index).toUInt())); });
     connect(m_copy, &QSpinBox::valueChanged, this, [this](int value) { m_picture->setCopy(static_cast<std::uint32_t>(value - 1)); });
+    connect(m_heads, &QSpinBox::valueChanged, this, &TensorPage::showBands);
     connect(m_picture, &TensorPicture::pieceClicked, this, &TensorPage::selectPiece);
     connect(m_bytes, &BytesView::pieceChosen, this, &TensorPage::selectPiece);
     connect(m_picture, &TensorPicture::pieceActivated, this, [this] { emit document()->pageRequested(QStringLiteral("atlas")); });
@@ -310,6 +352,7 @@ void TensorPage::setView(View view)
     if (m_tensor)
         m_stack->setCurrentWidget(bodyOf(view));
     m_divisionRow->setVisible(m_tensor && view != View::Rule); // which says the same
+    showBands();
 }
 
 QWidget* TensorPage::bodyOf(View view) const

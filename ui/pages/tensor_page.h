@@ -50,6 +50,7 @@ public:
     [[nodiscard]] RuleView* rule() const { return m_rule; }
     // How the tensor is divided, in a sentence; empty without one.
     [[nodiscard]] QString division() const;
+    [[nodiscard]] QSpinBox* heads() const { return m_heads; }
     [[nodiscard]] QComboBox* states() const { return m_states; }
 
 protected:
@@ -63,6 +64,7 @@ private:
     void showControls();
     void buildDivision();
     void showDivision();
+    void showBands();
     void readRules();
     void selectPiece(PieceId piece);
     [[nodiscard]] QWidget* bodyOf(View view) const;
@@ -74,6 +76,8 @@ private:
     QComboBox* m_states;
     QLabel* m_copyLabel;
     QSpinBox* m_copy;
+    QLabel* m_headsLabel;
+    QSpinBox* m_heads; // where the checkpoint does not say how many there are
     QLabel* m_note;
     QWidget* m_tileRow;
     std::vector<QSpinBox*> m_tileAxes;

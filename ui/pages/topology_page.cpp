@@ -1,11 +1,13 @@
 #include "ui/pages/topology_page.h"
 
+#include "ui/models/atlas_model.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
 #include "ui/pages/topology/rank_legend_bar.h"
 #include "ui/pages/topology/rank_rows.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/card.h"
+#include "ui/widgets/link.h"
 #include "ui/widgets/page_bar.h"
 #include "ui/widgets/rank_bars.h"
 #include "ui/widgets/rank_chip.h"
@@ -211,8 +213,26 @@ void TopologyPage::adoptDocument()
                 });
 }
 
+void TopologyPage::showAxes()
+{
+    for (Link* axis : m_axes)
+        axis->deleteLater();
+    m_axes.clear();
+    for (const Topology::Size& size : document()->checkpoint()->topology().axes) {
+        if (size.size < 2 || size.axis == Axis::Rank)
+            continue;
+        const QString key = QLatin1String(nameOf(size.axis));
+        auto* axis = new Link(tr("Atlas by %1", "an axis").arg(key));
+        axis->setToolTip(tr("What each %1 holds, side by side").arg(axisTitle(size.axis)));
+        connect(axis, &Link::clicked, this, [this, key] { emit document()->choiceRequested(QStringLiteral("atlas"), key); });
+        m_gridCard->head()->addWidget(axis);
+        m_axes.push_back(axis);
+    }
+}
+
 void TopologyPage::deliver(RankUsesPtr uses)
 {
+    showAxes();
     const Checkpoint& checkpoint = *document()->checkpoint();
     m_uses = std::move(uses);
     const bool isShown = !m_uses->ranks.empty();

@@ -5,6 +5,7 @@
 #include "ui/pages/page.h"
 
 #include <optional>
+#include <vector>
 
 class QComboBox;
 class QLabel;
@@ -16,6 +17,7 @@ class QVBoxLayout;
 namespace shardlens::ui {
 
 class Card;
+class Link;
 class PageBar;
 class RankBars;
 class RankGridView;
@@ -59,6 +61,7 @@ private:
     void adoptDocument();
     void deliver(RankUsesPtr uses);
     void showBalance();
+    void showAxes();
     void setColour();
     void showView();
     void followKept();
@@ -86,6 +89,7 @@ private:
     QTableView* m_table = nullptr;
     RankRows* m_rows;
 
+    std::vector<Link*> m_axes; // one for each axis that the atlas can be grouped by
     RankUsesPtr m_uses;
     Runner m_run;
 };

@@ -151,8 +151,19 @@ HoverCardContent headerCard(const AtlasScene& scene, const AtlasHit& hit)
         card.rows = {{Atlas::tr("File"), printableText(file.name)}, {Atlas::tr("Holds"), printableText(file.holds)}, {Atlas::tr("As"), printableText(file.container)}};
         std::erase_if(card.rows, [](const auto& row) { return row.second.isEmpty(); });
     }
+    if (!lane.group.isEmpty())
+        card.rows.insert(card.rows.begin(), {Atlas::tr("Of"), lane.group});
     card.rows.emplace_back(Atlas::tr("Bytes"), numberText(lane.bytes));
     card.rows.emplace_back(Atlas::tr("Pieces"), numberText(lane.size()));
+    return card;
+}
+
+HoverCardContent groupCard(const AtlasScene& scene, const AtlasHit& hit)
+{
+    const AtlasGroup& group = scene.model->groups()[hit.index];
+    HoverCardContent card{{}, group.title, counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), {}};
+    card.rows = {{Atlas::tr("Bytes"), numberText(group.bytes)},
+                 {QString(), group.isClosed ? Atlas::tr("a click opens it, G opens all") : Atlas::tr("a click closes it, G closes all")}};
     return card;
 }
 
@@ -177,6 +188,8 @@ AtlasHit hitAt(const AtlasScene& scene, QPointF point)
                 return {AtlasHit::Kind::Legend, 0, static_cast<std::uint32_t>(i), 0, 0, 0};
         return hit;
     }
+    if (const auto group = layout.groupAt(point.y()))
+        return {AtlasHit::Kind::Group, 0, static_cast<std::uint32_t>(*group), 0, 0, 0};
     const auto lane = layout.laneAt(point.y());
     if (!lane)
         return hit;
@@ -209,6 +222,7 @@ HoverCardContent cardFor(const AtlasScene& scene, const AtlasHit& hit)
     case AtlasHit::Kind::Column: return columnCard(scene, hit);
     case AtlasHit::Kind::Mark: return markCard(scene, hit);
     case AtlasHit::Kind::LaneHeader: return headerCard(scene, hit);
+    case AtlasHit::Kind::Group: return groupCard(scene, hit);
     case AtlasHit::Kind::Nothing:
     case AtlasHit::Kind::Legend:
     case AtlasHit::Kind::Minimap:
@@ -223,6 +237,7 @@ QString statusFor(const AtlasScene& scene, const AtlasHit& hit)
     case AtlasHit::Kind::Piece: return pieceSentence(scene.model->checkpoint(), scene.model->lanes()[hit.lane].pieces[hit.index]);
     case AtlasHit::Kind::Column:
     case AtlasHit::Kind::Mark:
+    case AtlasHit::Kind::Group:
     case AtlasHit::Kind::LaneHeader: {
         const HoverCardContent card = cardFor(scene, hit);
         return card.rows.empty() ? card.title : Atlas::tr("%1 · %2").arg(card.title, card.rows.front().second);

@@ -11,10 +11,10 @@ namespace shardlens::ui {
 
 // What lies under a point of the atlas. Found by geometry: no scene, no per-item object.
 struct AtlasHit {
-    enum class Kind : std::uint8_t { Nothing, Piece, Column, Mark, LaneHeader, Legend, Minimap, Lens };
+    enum class Kind : std::uint8_t { Nothing, Piece, Column, Mark, LaneHeader, Group, Legend, Minimap, Lens };
     Kind kind = Kind::Nothing;
     std::uint32_t lane = 0;
-    std::uint32_t index = 0;       // Piece, Column: the (largest) piece; Mark: the mark; Legend: the entry
+    std::uint32_t index = 0;       // Piece, Column: the (largest) piece; Mark: the mark; Group: the group; Legend: the entry
     std::size_t piecesInColumn = 0; // Column: how many share this pixel
     std::uint64_t unitsInColumn = 0;
     double unit = 0; // where in the lane

@@ -7,7 +7,6 @@ namespace shardlens::ui {
 namespace {
 
 // Design pixels, from the mock picture (make_mocks.py, atlas).
-constexpr double kHeaderColumn = 128;
 constexpr double kRightMargin = 20;
 constexpr double kMinimapTop = 11;
 constexpr double kMinimapHeight = 34;
@@ -19,6 +18,7 @@ constexpr double kTallest = 68;
 constexpr double kTallestOfFew = 120;
 constexpr std::size_t kFew = 3; // lanes that may be taller, so that a single file does not leave the page empty
 constexpr double kShortest = 12;
+constexpr double kGroupHeader = 26;
 constexpr double kStatesFrom = 48;
 constexpr double kModulesFrom = 28;
 constexpr double kWideGap = 16;
@@ -33,11 +33,16 @@ double gapFor(double laneHeight)
 
 } // namespace
 
-AtlasLayout::AtlasLayout(const Request& request) : m_scrollY(request.scrollY), m_factor(request.factor), m_count(request.lanes)
+AtlasLayout::AtlasLayout(const Request& request)
+    : m_scrollY(request.scrollY),
+      m_factor(request.factor),
+      m_count(request.lanes),
+      m_groups(request.groups),
+      m_groupHeight(std::round(kGroupHeader * request.factor))
 {
     const double f = request.factor;
     const double width = request.size.width();
-    m_plotLeft = kHeaderColumn * f;
+    m_plotLeft = request.headerColumn * f;
     m_plotWidth = std::max(1.0, width - m_plotLeft - kRightMargin * f);
     m_minimap = QRectF(m_plotLeft, kMinimapTop * f, m_plotWidth, kMinimapHeight * f);
     m_ruler = QRectF(0, m_minimap.bottom() + 8 * f, width, kRulerHeight * f);
@@ -55,14 +60,15 @@ AtlasLayout::AtlasLayout(const Request& request) : m_scrollY(request.scrollY), m
     m_lanes = QRectF(0, top, width, std::max(0.0, m_legend.top() - top));
     double height = request.laneHeight;
     if (height <= 0 && m_count > 0) {
-        const double each = (m_lanes.height() - 1) / f / static_cast<double>(m_count);
+        const double headers = m_groupHeight * static_cast<double>(m_groups.size());
+        const double each = std::max(0.0, m_lanes.height() - headers - 1) / f / static_cast<double>(m_count);
         height = std::clamp(each - kWideGap, kShortest, m_count <= kFew ? kTallestOfFew : kTallest);
         if (height < kStatesFrom)
             height = std::clamp(each * 0.75, kShortest, kStatesFrom);
     }
     m_laneHeight = std::floor(std::max(height, 4.0) * f); // never more than the room that was shared out
     m_gap = std::round(gapFor(height) * f);
-    m_contentHeight = static_cast<double>(m_count) * pitch();
+    m_contentHeight = static_cast<double>(m_count) * pitch() + m_groupHeight * static_cast<double>(m_groups.size());
 }
 
 bool AtlasLayout::hasStates() const
@@ -75,9 +81,63 @@ bool AtlasLayout::hasModules() const
     return m_laneHeight >= kModulesFrom * m_factor;
 }
 
+double AtlasLayout::topOf(std::size_t lane) const
+{
+    const auto headers = std::upper_bound(m_groups.begin(), m_groups.end(), lane) - m_groups.begin();
+    return static_cast<double>(lane) * pitch() + static_cast<double>(headers) * m_groupHeight;
+}
+
+std::size_t AtlasLayout::firstRowEndingAfter(double y) const
+{
+    std::size_t first = 0;
+    for (std::size_t last = m_count; first < last;) {
+        const std::size_t middle = first + (last - first) / 2;
+        if (topOf(middle) + pitch() > y)
+            last = middle;
+        else
+            first = middle + 1;
+    }
+    return first;
+}
+
 QRectF AtlasLayout::row(std::size_t lane) const
 {
-    return {0, m_lanes.top() - m_scrollY + static_cast<double>(lane) * pitch(), m_lanes.width(), pitch()};
+    return {0, m_lanes.top() - m_scrollY + topOf(lane), m_lanes.width(), pitch()};
+}
+
+QRectF AtlasLayout::groupHeader(std::size_t group) const
+{
+    const double top = static_cast<double>(m_groups[group]) * pitch() + static_cast<double>(group) * m_groupHeight;
+    return {0, m_lanes.top() - m_scrollY + top, m_lanes.width(), m_groupHeight};
+}
+
+std::pair<std::size_t, std::size_t> AtlasLayout::visibleGroups() const
+{
+    const auto firstBelow = [this](double y) { // the first header whose lower edge lies below y
+        std::size_t first = 0;
+        for (std::size_t last = m_groups.size(); first < last;) {
+            const std::size_t middle = first + (last - first) / 2;
+            if (groupHeader(middle).bottom() > y)
+                last = middle;
+            else
+                first = middle + 1;
+        }
+        return first;
+    };
+    const std::size_t first = firstBelow(m_lanes.top());
+    std::size_t last = firstBelow(m_lanes.bottom());
+    if (last < m_groups.size() && groupHeader(last).top() < m_lanes.bottom())
+        ++last;
+    return {first, last};
+}
+
+std::optional<std::size_t> AtlasLayout::groupAt(double y) const
+{
+    const auto [first, last] = visibleGroups();
+    for (std::size_t group = first; group < last; ++group)
+        if (y >= m_lanes.top() && y < m_lanes.bottom() && y >= groupHeader(group).top() && y < groupHeader(group).bottom())
+            return group;
+    return std::nullopt;
 }
 
 QRectF AtlasLayout::lane(std::size_t lane) const
@@ -115,18 +175,18 @@ std::optional<std::size_t> AtlasLayout::laneAt(double y) const
 {
     if (y < m_lanes.top() || y >= m_lanes.bottom())
         return std::nullopt;
-    const double row = (y - m_lanes.top() + m_scrollY) / pitch();
-    if (row < 0 || row >= static_cast<double>(m_count))
-        return std::nullopt;
-    return static_cast<std::size_t>(row);
+    const double at = y - m_lanes.top() + m_scrollY;
+    const std::size_t lane = firstRowEndingAfter(at);
+    return at < 0 || lane >= m_count || topOf(lane) > at ? std::nullopt : std::optional(lane);
 }
 
 std::pair<std::size_t, std::size_t> AtlasLayout::visible() const
 {
-    const double first = std::floor(m_scrollY / pitch());
-    const double last = std::ceil((m_scrollY + m_lanes.height()) / pitch());
-    const auto count = static_cast<double>(m_count);
-    return {static_cast<std::size_t>(std::clamp(first, 0.0, count)), static_cast<std::size_t>(std::clamp(last, 0.0, count))};
+    const std::size_t first = firstRowEndingAfter(m_scrollY);
+    std::size_t last = firstRowEndingAfter(m_scrollY + m_lanes.height());
+    if (last < m_count && topOf(last) < m_scrollY + m_lanes.height())
+        ++last;
+    return {first, std::max(first, last)};
 }
 
 } // namespace shardlens::ui

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace shardlens::ui {
 
 // Where the parts of the atlas are, in pixels of its viewport. Pure geometry: no model, no theme but its factor.
 class AtlasLayout {
 public:
+    static constexpr double kHeaderColumn = 128; // design pixels, unless more are asked for
     struct Request {
         QSizeF size;
         double factor = 1;       // of design pixels
@@ -21,6 +23,9 @@ public:
         double legendHeight = 26; // pixels
         bool lens = true;        // shown where there is room
         bool hints = true;
+        double headerColumn = kHeaderColumn; // design pixels left of the lanes
+        std::vector<std::size_t> groups =
+            {}; // first lanes of groups, ascending: a header above each; groups without lanes have that of the next
     };
     AtlasLayout() = default;
     explicit AtlasLayout(const Request& request);
@@ -46,10 +51,16 @@ public:
     [[nodiscard]] QRectF moduleTier(std::size_t lane) const;
     [[nodiscard]] QRectF pieceTier(std::size_t lane) const;
     [[nodiscard]] std::optional<std::size_t> laneAt(double y) const;
+    [[nodiscard]] QRectF groupHeader(std::size_t group) const;
+    [[nodiscard]] std::optional<std::size_t> groupAt(double y) const;
+    // [first, last) of the groups whose header shows.
+    [[nodiscard]] std::pair<std::size_t, std::size_t> visibleGroups() const;
     // [first, last) of the lanes that show.
     [[nodiscard]] std::pair<std::size_t, std::size_t> visible() const;
 
 private:
+    [[nodiscard]] double topOf(std::size_t lane) const; // of its row, from the top of the content
+    [[nodiscard]] std::size_t firstRowEndingAfter(double y) const; // in the content
     [[nodiscard]] bool hasStates() const;
     [[nodiscard]] bool hasModules() const;
 
@@ -62,6 +73,8 @@ private:
     double m_scrollY = 0;
     double m_factor = 1;
     std::size_t m_count = 0;
+    std::vector<std::size_t> m_groups;
+    double m_groupHeight = 0; // of a header
 };
 
 } // namespace shardlens::ui

@@ -93,6 +93,7 @@ void AtlasPainter::paintFrame(QPainter& painter) const
     painter.setClipRect(m_scene.layout.lanes());
     paintRows(painter);
     const auto [first, last] = m_scene.layout.visible();
+    paintGroups(painter);
     for (std::size_t lane = first; lane < last; ++lane) {
         paintHeader(painter, lane);
         paintStates(painter, lane);
@@ -121,9 +122,14 @@ void AtlasPainter::paintMinimap(QPainter& painter) const
     const AtlasScale whole = AtlasScale::fit(m_scene.model->length(), map.width(), m_scene.bytes());
     const double pitch = (map.height() - 4) / static_cast<double>(std::max<std::size_t>(lanes.size(), 1));
     const double height = std::max(1.0, std::min(4.5, pitch * 0.75));
+    std::uint64_t longest = 0; // of the lanes that share a row of pixels
     for (std::size_t i = 0; i < lanes.size(); ++i) {
         const double y = map.top() + 2 + pitch * (static_cast<double>(i) + 0.5) - height / 2;
-        painter.fillRect(QRectF(map.left(), y, whole.toPixel(static_cast<double>(lanes[i].length)), height), m_theme.colour(Token::TierAlt));
+        longest = std::max(longest, lanes[i].length);
+        if (i + 1 == lanes.size() || std::floor(y + pitch) > std::floor(y)) {
+            painter.fillRect(QRectF(map.left(), y, whole.toPixel(static_cast<double>(longest)), height), m_theme.colour(Token::TierAlt));
+            longest = 0;
+        }
         for (const AtlasMark& mark : lanes[i].marks)
             if (mark.kind == AtlasMark::Kind::Hole || mark.kind == AtlasMark::Kind::PastEnd) {
                 const double from = whole.toPixel(static_cast<double>(mark.begin));
@@ -179,6 +185,31 @@ void AtlasPainter::paintRows(QPainter& painter) const
             continue;
         const double x = std::round(m_left + m_scene.scale.toPixel(tick.unit)) + 0.5;
         painter.drawLine(QPointF(x, m_scene.layout.lanes().top()), QPointF(x, bottom));
+    }
+}
+
+// "pipeline stage 1", what it holds at the right.
+void AtlasPainter::paintGroups(QPainter& painter) const
+{
+    const auto [first, last] = m_scene.layout.visibleGroups();
+    for (std::size_t i = first; i < last; ++i) {
+        const AtlasGroup& group = m_scene.model->groups()[i];
+        const QRectF area = m_scene.layout.groupHeader(i);
+        painter.fillRect(area, m_theme.colour(Token::Sunken));
+        const double side = m_theme.px(12);
+        const QIcon sign = m_theme.icon(group.isClosed ? QStringLiteral("right") : QStringLiteral("down"), Token::Text2);
+        sign.paint(&painter, QRectF(m_theme.px(10), area.center().y() - side / 2, side, side).toRect());
+        const QRectF words = area.adjusted(m_theme.px(28), 0, -m_theme.px(20), 0);
+        painter.setFont(m_theme.font(TextStyle::Caption));
+        painter.setPen(m_theme.colour(Token::Text2));
+        const QString amount = Atlas::tr("%1, %2", "lanes, size")
+                                   .arg(counted(group.allLanes, Atlas::tr("1 lane"), Atlas::tr("%1 lanes")), bytesText(group.bytes));
+        painter.drawText(words, Qt::AlignVCenter | Qt::AlignRight | Qt::TextSingleLine, amount);
+        const double room = words.width() - painter.fontMetrics().horizontalAdvance(amount) - m_theme.px(16);
+        painter.setFont(m_theme.font(TextStyle::Strong));
+        painter.setPen(m_theme.colour(Token::Text));
+        painter.drawText(words, Qt::AlignVCenter | Qt::TextSingleLine,
+                         painter.fontMetrics().elidedText(group.title, Qt::ElideMiddle, static_cast<int>(room)));
     }
 }
 

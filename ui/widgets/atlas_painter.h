@@ -62,6 +62,7 @@ private:
     void paintMinimap(QPainter& painter) const;
     void paintRuler(QPainter& painter) const;
     void paintRows(QPainter& painter) const;
+    void paintGroups(QPainter& painter) const;
     void paintHeader(QPainter& painter, std::size_t lane) const;
     void paintStates(QPainter& painter, std::size_t lane) const;
     void paintModules(QPainter& painter, std::size_t lane) const;

@@ -18,6 +18,21 @@ constexpr int kFlightMs = 120;
 constexpr int kCoalesceMs = 400;       // wheel turns in this time are one step of the history
 constexpr std::size_t kMostHistory = 64;
 constexpr double kFitShare = 0.6;      // of the width that a piece takes after zooming to it
+constexpr double kTitleMargins = 36;   // design pixels beside the titles of the lanes
+constexpr double kWidestHeader = 216;
+constexpr std::size_t kMostTitles = 4096; // that are measured
+
+// As wide as the lanes' titles need, within limits: a name that is cut in its middle tells no file from another.
+double headerColumnFor(const AtlasModel& model)
+{
+    const QFontMetricsF metrics(Theme::current().font(TextStyle::Strong));
+    const double factor = Theme::current().px(100) / 100.0;
+    double widest = 0;
+    const std::size_t count = std::min(model.lanes().size(), kMostTitles);
+    for (std::size_t i = 0; i < count; ++i)
+        widest = std::max(widest, metrics.horizontalAdvance(model.lanes()[i].title));
+    return std::clamp(std::ceil(widest / factor) + kTitleMargins, AtlasLayout::kHeaderColumn, kWidestHeader);
+}
 
 } // namespace
 
@@ -29,7 +44,6 @@ AtlasView::AtlasView(QWidget* parent) : QAbstractScrollArea(parent), m_card(new 
     setVerticalScrollBarPolicy(Qt::ScrollBarAsNeeded);
     viewport()->setMouseTracking(true);
     setAccessibleName(tr("Atlas: where every tensor lies in the files"));
-    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"), tr("F fits"), tr("N next occurrence")};
     m_hoverTimer.setSingleShot(true);
     m_hoverTimer.setInterval(kHoverDelayMs);
     connect(&m_hoverTimer, &QTimer::timeout, this, &AtlasView::showCard);
@@ -45,8 +59,15 @@ AtlasView::~AtlasView() = default;
 
 void AtlasView::setModel(AtlasModelPtr model, AtlasPalettePtr palette)
 {
-    const bool sameSpace = m_scene.model && model && m_scene.model->length() == model->length() && m_scene.model->options().across == model->options().across;
+    const double headerColumn = model ? headerColumnFor(*model) : m_headerColumn;
+    const bool sameSpace = headerColumn == m_headerColumn && m_scene.model && model && m_scene.model->length() == model->length() &&
+                           m_scene.model->options().across == model->options().across;
     m_flight.stop();
+    m_headerColumn = headerColumn;
+    m_scene.hints = {tr("Click selects"), tr("Wheel zooms at the cursor"), tr("Drag pans"), tr("Shift-drag zooms into a box"),
+                     tr("F fits"),        tr("N next occurrence")};
+    if (model && !model->groups().empty())
+        m_scene.hints << tr("G closes the groups");
     m_scene.model = std::move(model);
     m_lens.lane = 0;
     m_hover = {};
@@ -197,7 +218,10 @@ void AtlasView::updateLayout()
     const QSizeF size = viewport()->size();
     const double legend = m_scene.palette ? AtlasPainter::legendHeight(*m_scene.palette, size.width()) : 26 * factor;
     const std::size_t lanes = m_scene.model ? m_scene.model->lanes().size() : 0;
-    AtlasLayout::Request request{size, factor, lanes, m_laneHeight, 0, legend, m_lensShown, true};
+    AtlasLayout::Request request{size, factor, lanes, m_laneHeight, 0, legend, m_lensShown, true, m_headerColumn, {}};
+    if (m_scene.model)
+        for (const AtlasGroup& group : m_scene.model->groups())
+            request.groups.push_back(group.firstLane);
     m_scene.layout = AtlasLayout(request);
     const int hidden = static_cast<int>(std::ceil(m_scene.layout.contentHeight() - m_scene.layout.lanes().height()));
     verticalScrollBar()->setRange(0, std::max(0, hidden));

@@ -57,6 +57,8 @@ signals:
     void tensorActivated();
     void colourRequested(int colour); // AtlasColour
     void foldingToggled();
+    void groupToggled(const QString& title);
+    void groupsToggled(); // all of them
     void tableRequested();
     void matchesChanged();
 
@@ -120,6 +122,7 @@ private:
     bool m_lensShown = true;
     bool m_lensFrozen = false;
     AtlasLens m_lens;
+    double m_headerColumn = AtlasLayout::kHeaderColumn;
     double m_laneHeight = 0; // design pixels; 0: automatic
     HoverCard* m_card;
     QTimer m_hoverTimer;

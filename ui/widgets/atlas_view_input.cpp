@@ -80,7 +80,8 @@ void AtlasView::hover(QPoint at)
         return;
     const AtlasHit hit = hitAt(m_scene, at);
     m_cursor = at;
-    const bool pointing = hit.kind == AtlasHit::Kind::Piece || hit.kind == AtlasHit::Kind::Column || hit.kind == AtlasHit::Kind::Legend;
+    const bool pointing = hit.kind == AtlasHit::Kind::Piece || hit.kind == AtlasHit::Kind::Column || hit.kind == AtlasHit::Kind::Legend ||
+                          hit.kind == AtlasHit::Kind::Group;
     viewport()->setCursor(pointing ? Qt::PointingHandCursor : hit.kind == AtlasHit::Kind::Minimap ? Qt::SizeHorCursor : Qt::ArrowCursor);
     if (const auto place = hit.place(); place && !m_lensFrozen) {
         m_lens.lane = place->lane;
@@ -209,6 +210,7 @@ void AtlasView::clickAt(QPointF at, const AtlasHit& hit)
     case AtlasHit::Kind::Piece: selectPlace(*hit.place()); return;
     case AtlasHit::Kind::Column: zoomAt(kColumnZoom, plotX(at)); return;
     case AtlasHit::Kind::Legend: keepOnly(hit.index); return;
+    case AtlasHit::Kind::Group: emit groupToggled(m_scene.model->groups()[hit.index].title); return;
     case AtlasHit::Kind::Lens:
         m_lensFrozen = !m_lensFrozen;
         viewport()->update();
@@ -361,6 +363,12 @@ bool AtlasView::pictureKey(const QKeyEvent& event)
         return true;
     case Qt::Key_L: setLensShown(!m_lensShown); return true;
     case Qt::Key_U: emit foldingToggled(); return true;
+    case Qt::Key_G:
+        if (event.modifiers() & Qt::ShiftModifier && m_scene.focus)
+            emit groupToggled(m_scene.model->lanes()[m_scene.focus->lane].group);
+        else
+            emit groupsToggled();
+        return true;
     case Qt::Key_T: emit tableRequested(); return true;
     case Qt::Key_Return:
     case Qt::Key_Enter:

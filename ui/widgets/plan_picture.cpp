@@ -156,7 +156,8 @@ void PlanPicture::paintNotes(QPainter& painter) const
 {
     const Theme& theme = Theme::current();
     const int side = theme.px(kSide);
-    const auto note = [&](const QRect& row, const QString& title, const QString& facts, const QString& remark) {
+    const auto note = [&](const QRect& row, const QString& title, const QString& facts, const QString& remark,
+                          const QString& shorter = {}) {
         painter.setFont(theme.font(TextStyle::Strong));
         painter.setPen(theme.colour(Token::Text));
         painter.drawText(row, Qt::AlignVCenter, title);
@@ -167,7 +168,9 @@ void PlanPicture::paintNotes(QPainter& painter) const
         left += painter.fontMetrics().horizontalAdvance(facts) + theme.px(24);
         painter.setFont(theme.font(TextStyle::Caption));
         const QRect room(left, row.top(), row.right() - left, row.height());
-        painter.drawText(room, static_cast<int>(Qt::AlignVCenter | Qt::AlignRight), painter.fontMetrics().elidedText(remark, Qt::ElideRight, room.width()));
+        const QString said = painter.fontMetrics().horizontalAdvance(remark) > room.width() && !shorter.isEmpty() ? shorter : remark;
+        painter.drawText(room, static_cast<int>(Qt::AlignVCenter | Qt::AlignRight),
+                         painter.fontMetrics().elidedText(said, Qt::ElideRight, room.width()));
     };
     const QRect top(side, 0, width() - 2 * side, theme.px(kNoteRow));
     const QRect bottom(side, height() - theme.px(kNoteRow), width() - 2 * side, theme.px(kNoteRow));
@@ -179,7 +182,8 @@ void PlanPicture::paintNotes(QPainter& painter) const
     const QString ranks = m_model->ranks > 0 ? JobTexts::ranks(m_model->ranks) : JobTexts::files(m_model->before.size());
     note(top, tr("Before"), tr("%1, %2", "ranks, size").arg(ranks, sizeWords(m_model->beforeBytes)),
          m_model->ranks > 0 ? tr("files end to end, to scale; colour = rank that holds the bytes now; pale = not carried over")
-                            : tr("files end to end, to scale; pale = not carried over"));
+                            : tr("files end to end, to scale; pale = not carried over"),
+         m_model->ranks > 0 ? tr("to scale; colour = rank now; pale = not carried over") : tr("to scale; pale = not carried over"));
     QString remark = m_zoom > 1 ? tr("drawn %1 × as wide as above").arg(m_zoom) : tr("the same scale as above");
     if (m_model->bandsAreSums)
         remark += tr("; one band for each pair of files, as thick as its bytes");

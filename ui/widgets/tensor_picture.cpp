@@ -21,6 +21,7 @@ constexpr double kMargin = 16;
 constexpr double kSideLabels = 128;
 constexpr double kTitles = 48;
 constexpr double kAxis = 46; // two lines
+constexpr double kLegendLine = 18;
 constexpr double kTileGap = 6;
 
 } // namespace
@@ -45,7 +46,16 @@ void TensorPicture::setTensor(CheckpointPtr checkpoint, TensorId tensor)
     m_tensor = tensor;
     m_request = {};
     m_selected.reset();
+    m_bands.reset();
     rebuild();
+}
+
+void TensorPicture::setBands(std::optional<TensorBands> bands)
+{
+    m_bands = std::move(bands);
+    m_band.reset();
+    announce();
+    updateLayout();
 }
 
 void TensorPicture::setCompact(bool compact)
@@ -99,13 +109,15 @@ QRectF TensorPicture::pictureRoom() const
     const double margin = theme.px(kMargin);
     const bool vector = m_boxes.rows == 1 && m_boxes.tiles <= 1;
     const double left = vector ? margin : theme.px(kSideLabels) + margin;
-    return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -theme.px(kAxis) - margin);
+    const double below = theme.px(kAxis) + (m_bands ? theme.px(4) + legendLines() * theme.px(kLegendLine) : 0);
+    return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -below - margin);
 }
 
 void TensorPicture::updateLayout()
 {
     const auto only = m_boxes.tiles > PictureLayout::kMostTiles ? std::optional(m_request.tile) : std::nullopt;
-    m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
+    for (int round = 0; round < (m_bands ? 2 : 1); ++round) // what the legend says depends on how large the bands are
+        m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
     update();
 }
 
@@ -141,6 +153,43 @@ QString TensorPicture::caption() const
     if (m_boxes.copies > 1)
         text += tr(", × %1").arg(m_boxes.copies);
     return text;
+}
+
+TensorPicture::BandAxis TensorPicture::bandAxis() const
+{
+    if (!m_bands || m_bands->bands.empty() || m_compact)
+        return BandAxis::None;
+    const std::size_t axes = m_checkpoint->tensor(m_tensor).shape.size();
+    return m_bands->dim + 1 == axes ? BandAxis::Columns : m_bands->dim + 2 == axes ? BandAxis::Rows : BandAxis::None;
+}
+
+double TensorPicture::leastBand() const
+{
+    const QRectF tile = m_layout.tileRect(m_layout.firstTile());
+    const double perCell = bandAxis() == BandAxis::Rows ? tile.height() / static_cast<double>(m_boxes.rows)
+                                                        : tile.width() / static_cast<double>(m_boxes.columns);
+    std::uint64_t least = m_bands->bands.front().end - m_bands->bands.front().begin;
+    for (const TensorBand& band : m_bands->bands)
+        least = std::min(least, band.end - band.begin);
+    return perCell * static_cast<double>(least);
+}
+
+const TensorBand* TensorPicture::bandAt(QPointF point) const
+{
+    const BandAxis axis = bandAxis();
+    const auto cell = m_layout.cellAt(point);
+    return axis == BandAxis::None || !cell ? nullptr : m_bands->at(axis == BandAxis::Rows ? cell->row : cell->column);
+}
+
+// "query, head 3 of 8, rows 96 to 127"
+QString TensorPicture::bandText(const TensorBand* band) const
+{
+    if (band == nullptr)
+        return {};
+    const QString cells = m_boxes.rows > 1 && bandAxis() == BandAxis::Rows ? tr("rows %1 to %2")
+                          : m_boxes.rows > 1                               ? tr("columns %1 to %2")
+                                                                           : tr("elements %1 to %2");
+    return tr("%1, %2", "part, its cells").arg(m_bands->textOf(*band), cells.arg(numberText(band->begin), numberText(band->end - 1)));
 }
 
 QColor TensorPicture::colourOf(PieceId piece) const
@@ -180,6 +229,8 @@ HoverCardContent TensorPicture::cardAt(QPointF point) const
         return {Theme::current().colour(Token::Hole), tr("Nobody holds this part"), place, {}};
     const PieceFacts facts = factsOf(*m_checkpoint, *piece);
     HoverCardContent card{colourOf(*piece), rankText(*piece), place, {{tr("Box"), facts.box}, {tr("File"), facts.file}, {tr("Bytes"), facts.bytes}}};
+    if (const QString part = bandText(bandAt(point)); !part.isEmpty())
+        card.rows.insert(card.rows.begin(), {tr("Part"), part});
     if (m_boxes.copies > 1)
         card.rows.emplace_back(tr("Copies"), tr("the same part lies on %1 ranks").arg(m_boxes.copies));
     return card;
@@ -203,7 +254,9 @@ void TensorPicture::mouseMoveEvent(QMouseEvent* event)
     m_cursor = event->position().toPoint();
     const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt;
     setCursor(piece ? Qt::PointingHandCursor : Qt::ArrowCursor);
-    emit hoverTextChanged(piece ? pieceSentence(*m_checkpoint, *piece) : QString());
+    const QString part = piece ? bandText(bandAt(event->position())) : QString();
+    const QString sentence = piece ? pieceSentence(*m_checkpoint, *piece) : QString();
+    emit hoverTextChanged(part.isEmpty() ? sentence : tr("%1 · %2", "part, piece").arg(part, sentence));
     if (m_card->isVisible())
         showCard();
     else
@@ -246,6 +299,22 @@ void TensorPicture::step(int by)
         emit pieceClicked(order[static_cast<std::size_t>(index)]);
 }
 
+// Through the parts, in the order of the rows: what the pointer says, for the keyboard.
+void TensorPicture::stepBand(int by)
+{
+    if (bandAxis() == BandAxis::None)
+        return;
+    const auto last = static_cast<std::ptrdiff_t>(m_bands->bands.size()) - 1;
+    const std::ptrdiff_t next = m_band ? static_cast<std::ptrdiff_t>(*m_band) + by : by > 0 ? 0 : last;
+    m_band = static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(next, 0, last));
+    const QString text = bandText(&m_bands->bands[*m_band]);
+    setAccessibleDescription(text);
+    QAccessibleEvent event(this, QAccessible::DescriptionChanged);
+    QAccessible::updateAccessibility(&event);
+    emit hoverTextChanged(text);
+    updateLayout(); // the legend says it, and may need another line
+}
+
 void TensorPicture::keyPressEvent(QKeyEvent* event)
 {
     switch (event->key()) {
@@ -253,6 +322,8 @@ void TensorPicture::keyPressEvent(QKeyEvent* event)
     case Qt::Key_Right: step(1); return;
     case Qt::Key_Up:
     case Qt::Key_Left: step(-1); return;
+    case Qt::Key_BracketRight: stepBand(1); return;
+    case Qt::Key_BracketLeft: stepBand(-1); return;
     case Qt::Key_Return:
     case Qt::Key_Enter:
         if (m_selected)

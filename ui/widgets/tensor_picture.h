@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ui/models/tensor_bands.h"
 #include "ui/widgets/hover_card.h"
 #include "ui/widgets/tensor_picture_layout.h"
 
@@ -26,7 +27,10 @@ public:
     // The tile of the leading axes that shows where there are more than PictureLayout::kMostTiles.
     void setTile(std::uint64_t tile);
     void setSelectedPiece(std::optional<PieceId> piece);
+    // Parts and heads of the tensor; nothing: it is drawn by pieces alone. Forgotten with the next tensor.
+    void setBands(std::optional<TensorBands> bands);
 
+    [[nodiscard]] const std::optional<TensorBands>& bands() const { return m_bands; }
     [[nodiscard]] std::uint32_t copies() const { return m_boxes.copies; }
     [[nodiscard]] std::uint64_t tiles() const { return m_boxes.tiles; }
     [[nodiscard]] const PictureBoxes& boxes() const { return m_boxes; }
@@ -55,9 +59,12 @@ private:
     void rebuild();
     void updateLayout();
     void step(int by);
+    void stepBand(int by);
     void announce();
     void showCard();
     void paintBoxes(QPainter& painter) const;
+    void paintBands(QPainter& painter) const;
+    void paintLegend(QPainter& painter) const;
     void paintCuts(QPainter& painter) const;
     void paintBoxLabels(QPainter& painter) const;
     void paintSideLabels(QPainter& painter) const;
@@ -67,6 +74,18 @@ private:
     [[nodiscard]] QColor colourOf(PieceId piece) const;
     [[nodiscard]] QString rankText(PieceId piece) const;
     [[nodiscard]] HoverCardContent cardAt(QPointF point) const;
+    // The bands lie along rows, along columns, or not in the plane that shows.
+    enum class BandAxis : std::uint8_t { None, Rows, Columns };
+    [[nodiscard]] BandAxis bandAxis() const;
+    // Pixels of the smallest band.
+    [[nodiscard]] double leastBand() const;
+    [[nodiscard]] bool showsBands() const { return bandAxis() != BandAxis::None && leastBand() >= 1; }
+    [[nodiscard]] const TensorBand* bandAt(QPointF point) const;
+    [[nodiscard]] QString bandText(const TensorBand* band) const;
+    [[nodiscard]] QString legendNote() const;
+    // The note goes below the swatches where there is no room beside them.
+    [[nodiscard]] double swatchesWidth() const;
+    [[nodiscard]] int legendLines() const;
 
     CheckpointPtr m_checkpoint;
     TensorId m_tensor{};
@@ -74,6 +93,8 @@ private:
     bool m_compact = false;
     PictureBoxes m_boxes;
     PictureLayout m_layout;
+    std::optional<TensorBands> m_bands;
+    std::optional<std::size_t> m_band; // that the keys have come to
     std::optional<PieceId> m_selected;
     HoverCard* m_card;
     QTimer m_hoverTimer;

@@ -8,6 +8,7 @@
 #include <QPainterPath>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 
@@ -16,6 +17,13 @@ namespace {
 
 constexpr double kOverhang = 4;         // pixels that a cut goes beyond the picture
 constexpr std::size_t kMostLabels = 256;
+// Design pixels of the legend.
+constexpr int kSwatch = 11;
+constexpr int kSwatchGap = 16;
+constexpr int kLegendRow = 18;
+constexpr int kLegendLeft = 16;
+
+constexpr double kLinesFrom = 6;        // pixels of a band
 constexpr std::size_t kMostCuts = 4096; // beyond that the colours alone show the cuts
 
 // The largest box of every piece in a tile: where its label goes.
@@ -30,6 +38,23 @@ std::map<PieceId, const PictureBox*> largestBoxes(const PictureBoxes& boxes, con
             best = &box;
     }
     return out;
+}
+
+QColor blended(const QColor& ink, const QColor& ground, double share)
+{
+    const auto mix = [share](int a, int b) { return static_cast<int>(std::lround(a * share + b * (1 - share))); };
+    return QColor(mix(ink.red(), ground.red()), mix(ink.green(), ground.green()), mix(ink.blue(), ground.blue()));
+}
+
+// Of a part's tint, the first strongest: 100, 62, 34 % for three. What is no part of its own has the middle one.
+double shareOf(std::optional<std::uint32_t> part, qsizetype parts)
+{
+    constexpr std::array kOfThree{1.0, 0.62, 0.34};
+    if (!part)
+        return kOfThree[1];
+    if (parts <= static_cast<qsizetype>(kOfThree.size()))
+        return kOfThree[*part];
+    return 1.0 - 0.74 * static_cast<double>(*part) / static_cast<double>(parts - 1);
 }
 
 // Broken behind the comma nearest to the middle where one line is too short, so that no line is a lone number.
@@ -55,11 +80,14 @@ void TensorPicture::paintEvent(QPaintEvent*)
     if (!m_checkpoint)
         return;
     paintBoxes(painter);
+    if (showsBands())
+        paintBands(painter);
     paintCuts(painter);
     paintBoxLabels(painter);
     if (!m_compact) {
         paintSideLabels(painter);
         paintAxes(painter);
+        paintLegend(painter);
     }
     paintSelection(painter);
     if (hasFocus()) {
@@ -92,6 +120,108 @@ void TensorPicture::paintBoxes(QPainter& painter) const
         painter.setBrush(Qt::NoBrush);
         painter.drawRect(rect.adjusted(0.5, 0.5, -0.5, -0.5));
     }
+}
+
+// The part of a box that a band covers is tinted in the colour of the box's rank (design.md §5); a thin line parts the bands, their labels are in them.
+void TensorPicture::paintBands(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
+    const bool isRows = bandAxis() == BandAxis::Rows;
+    const QColor surface = theme.colour(Token::Surface);
+    const bool hasLines = leastBand() >= kLinesFrom;
+    painter.setFont(theme.font(TextStyle::Tiny));
+    const auto metrics = painter.fontMetrics();
+    for (const PictureBox& box : m_boxes.boxes) {
+        if (!box.piece || box.missing || !m_layout.shows(box.tile))
+            continue;
+        const std::uint64_t first = isRows ? box.row : box.column;
+        const std::uint64_t last = first + (isRows ? box.rows : box.columns);
+        for (const TensorBand* band = m_bands->at(first); band != nullptr && band->begin < last; band = m_bands->at(band->end)) {
+            PictureBox part = box;
+            const std::uint64_t from = std::max(first, band->begin);
+            const std::uint64_t count = std::min(last, band->end) - from;
+            (isRows ? part.row : part.column) = from;
+            (isRows ? part.rows : part.columns) = count;
+            const QRectF rect = m_layout.rectOf(part);
+            const QColor ink = blended(colourOf(*box.piece), surface, shareOf(band->part, m_bands->parts.size()));
+            painter.fillRect(rect, ink);
+            if (hasLines && from == band->begin && from > 0)
+                painter.fillRect(
+                    isRows ? QRectF(rect.left(), rect.top(), rect.width(), 1) : QRectF(rect.left(), rect.top(), 1, rect.height()), surface);
+            const QRectF words =
+                isRows ? rect.adjusted(6, 0, -4, 0) : QRectF(rect.left() + 3, rect.top() + 1, rect.width() - 4, metrics.height());
+            const QString label = m_bands->labelOf(*band);
+            if (words.height() < metrics.height() - 2 || words.width() < metrics.horizontalAdvance(label))
+                continue;
+            painter.setPen(Theme::inkOn(ink));
+            painter.drawText(words, Qt::AlignVCenter | Qt::AlignLeft | Qt::TextSingleLine, label);
+        }
+    }
+}
+
+double TensorPicture::swatchesWidth() const
+{
+    const Theme& theme = Theme::current();
+    const QFontMetricsF metrics(theme.font(TextStyle::Caption));
+    double width = 0;
+    for (const QString& part : m_bands->parts)
+        width += theme.px(kSwatch + 5) + metrics.horizontalAdvance(part) + theme.px(kSwatchGap);
+    return width;
+}
+
+int TensorPicture::legendLines() const
+{
+    const Theme& theme = Theme::current();
+    const double needed = swatchesWidth() + QFontMetricsF(theme.font(TextStyle::Caption)).horizontalAdvance(legendNote());
+    return needed <= width() - theme.px(kLegendLeft) - theme.px(8) ? 1 : 2;
+}
+
+// What the tints mean, and where the number of heads comes from.
+void TensorPicture::paintLegend(QPainter& painter) const
+{
+    if (!m_bands)
+        return;
+    const Theme& theme = Theme::current();
+    const bool isBar = m_boxes.rows == 1 && m_boxes.tiles <= 1;
+    const int lines = legendLines();
+    const double height = theme.px(kLegendRow);
+    double top = isBar ? m_layout.tileRect(m_layout.firstTile()).bottom() + theme.px(44) : this->height() - lines * height - theme.px(12);
+    const double right = width() - theme.px(8);
+    double x = theme.px(kLegendLeft);
+    painter.setFont(theme.font(TextStyle::Caption));
+    const auto metrics = painter.fontMetrics();
+    for (qsizetype i = 0; showsBands() && i < m_bands->parts.size(); ++i) {
+        const QString& part = m_bands->parts[i];
+        const double side = theme.px(kSwatch);
+        painter.fillRect(QRectF(x, top + (height - side) / 2, side, side),
+                         blended(theme.colour(Token::Text), theme.colour(Token::Surface),
+                                 shareOf(static_cast<std::uint32_t>(i), m_bands->parts.size())));
+        x += theme.px(kSwatch + 5);
+        painter.setPen(theme.colour(Token::Text2));
+        painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine, part);
+        x += metrics.horizontalAdvance(part) + theme.px(kSwatchGap);
+    }
+    if (lines > 1 && x > theme.px(kLegendLeft)) {
+        x = theme.px(kLegendLeft);
+        top += height;
+    }
+    painter.setPen(theme.colour(m_bands->problem.isEmpty() ? Token::Text2 : Token::Warn));
+    painter.drawText(QRectF(x, top, right - x, height), Qt::AlignVCenter | Qt::TextSingleLine,
+                     metrics.elidedText(legendNote(), Qt::ElideRight, static_cast<int>(right - x)));
+}
+
+QString TensorPicture::legendNote() const
+{
+    if (m_band && bandAxis() != BandAxis::None)
+        return bandText(&m_bands->bands[*m_band]);
+    if (!m_bands->problem.isEmpty())
+        return m_bands->problem;
+    if (bandAxis() == BandAxis::None)
+        return tr("its parts follow each other along dimension %1, which this picture does not show").arg(m_bands->dim);
+    if (!showsBands())
+        return tr("%1 parts are finer than a pixel here: point at one, or step through them with [ and ]")
+            .arg(numberText(m_bands->bands.size()));
+    return m_bands->headsText();
 }
 
 // Borders between pieces that are not borders of the tensor.
@@ -138,7 +268,8 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
     const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Caption));
     const auto largest = largestBoxes(m_boxes, m_layout);
-    if (largest.size() > kMostLabels)
+    const bool hasBands = showsBands(); // with labels of their own: those of the ranks are beside the picture
+    if (largest.size() > kMostLabels || (hasBands && bandAxis() == BandAxis::Rows))
         return;
     for (const auto& [piece, box] : largest) {
         if (box->missing)
@@ -153,7 +284,10 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
             if (painter.fontMetrics().horizontalAdvance(badge) <= rect.width())
                 text = badge;
         }
-        painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
+        if (hasBands) // below the labels of the bands, where most of the word lies on the first of them
+            painter.drawText(rect.adjusted(0, 0, 0, -3), Qt::AlignLeft | Qt::AlignBottom | Qt::TextSingleLine, text);
+        else
+            painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
     }
     if (m_layout.tiles() <= 1 || m_layout.tileRect(m_layout.firstTile()).height() < theme.px(28))
         return;
@@ -188,6 +322,8 @@ void TensorPicture::paintSideLabels(QPainter& painter) const
         if (isNew)
             order.push_back(*box.piece);
     }
+    std::stable_sort(order.begin(), order.end(),
+                     [&spans](PieceId a, PieceId b) { return spans[a].top < spans[b].top; }); // segments of the ranks alternate
     const double right = tile.left() - theme.px(10);
     double free = tile.top(); // below what is written
     for (const PieceId piece : order) {
@@ -254,6 +390,16 @@ void TensorPicture::paintAxes(QPainter& painter) const
 
 void TensorPicture::paintSelection(QPainter& painter) const
 {
+    if (m_band && bandAxis() != BandAxis::None) {
+        const TensorBand& band = m_bands->bands[*m_band];
+        const bool isRows = bandAxis() == BandAxis::Rows;
+        PictureBox all{m_layout.firstTile(), 0, 0, m_boxes.rows, m_boxes.columns, {}, false, 1};
+        (isRows ? all.row : all.column) = band.begin;
+        (isRows ? all.rows : all.columns) = band.end - band.begin;
+        painter.setBrush(Qt::NoBrush);
+        painter.setPen(QPen(Theme::current().colour(Token::Selection), 2));
+        painter.drawRect(m_layout.rectOf(all));
+    }
     if (!m_selected)
         return;
     const Theme& theme = Theme::current();
