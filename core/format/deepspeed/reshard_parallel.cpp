@@ -127,7 +127,8 @@ public:
         for (std::uint32_t model = 0; model < m_tp; ++model)
             for (const auto& [name, tensors] : m_prepared.tensors) {
                 SHARDLENS_TRY(job.poll());
-                auto local = cutter.of(name, tensors, model, m_options.select == Select::Module);
+                const bool hasNoStates = m_options.select == Select::Module || m_prepared.reshard.stage == Stage::None; // in the result
+                auto local = cutter.of(name, tensors, model, hasNoStates);
                 if (!local)
                     return local.takeError().within(printable(name));
                 m_local[model].emplace(name, local.take());
@@ -245,6 +246,8 @@ void addParallelNotes(const ReshardSource& prepared, const Checkpoint& source, c
                                                           parallel.tp > 1 || tp > 1 ? fmt::format(", by the rules {}", printable(parallel.rules.id)) : "")});
     for (const std::string& note : stages.notes())
         out.notes.push_back({Kind::Info, "Pipeline", note});
+    if (prepared.reshard.run->stage != Stage::Zero3 && prepared.reshard.stage == Stage::Zero3)
+        out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
     const auto isMean = [&](const Tensor& tensor) { return tensor.combine == Combine::Average; };
     if (const auto means = std::count_if(source.tensors().begin(), source.tensors().end(), isMean); means > 0)
         out.notes.push_back({Kind::Warning, "Averages", fmt::format("The rules average {} over the tensor-parallel ranks: every rank of the result gets the mean, as universal loading gives it.",
@@ -331,6 +334,8 @@ Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source,
     const std::uint64_t ranks = std::uint64_t{tp} * pp * prepared.reshard.world;
     if (tp == 0 || pp == 0 || ranks == 0 || ranks > (1u << 16))
         return Error{ErrorCode::Refused, fmt::format("{} ranks, and 1 to {} are written", ranks, 1u << 16)};
+    if (prepared.reshard.zeroStage > 1 && (pp > 1 || !parallel.folder.layers.empty()))
+        return Error{ErrorCode::Refused, fmt::format("ZeRO-{} on pipeline stages: DeepSpeed's pipeline engine resumes ZeRO-1 and runs without ZeRO only", prepared.reshard.zeroStage)};
     SHARDLENS_ASSIGN(StageMap stages, StageMap::of(parallel, *prepared.reshard.payload, pp));
     Target out;
     ParallelWriter writer(prepared, options, stages, pp, tp);

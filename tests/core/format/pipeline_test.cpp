@@ -201,6 +201,49 @@ TEST_F(PipelineRun, IsNotCutAnewWithoutAllItsFiles)
     EXPECT_THAT(without("layer_01-model_states.pt"), HasSubstr("the layer file layer_01-model_states.pt is missing"));
 }
 
+TEST_F(PipelineRun, IsNotCutForStagesOfZeroThatPipelinesDoNotHave)
+{
+    rank(0, {{"0.weight", {4}, {1, 2, 3, 4}}}, 1, 1);
+    layer("layer_00-model_states.pt", {{"weight", {4}, {1, 2, 3, 4}}});
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    for (const std::uint32_t stage : {2u, 3u}) {
+        TargetOptions options;
+        options.zeroStage = stage;
+        JobContext job;
+        const auto target = formatById("deepspeed")->layOut(*opened, options, job);
+        ASSERT_FALSE(target);
+        EXPECT_THAT(target.error().text(), HasSubstr(fmt::format("ZeRO-{} on pipeline stages", stage)));
+    }
+}
+
+// The optimizer of a pipeline without ZeRO only numbers its parameters; it is not written, and no rule is wanted for it.
+TEST_F(PipelineRun, WithoutZeroIsCutOverTensorParallelRanks)
+{
+    std::filesystem::create_directories(m_folder.file("step"));
+    const Py state = pyDict({{"exp_avg", Py{Py::Tensor{"FloatStorage", 0, 4, 0, {4, 1}, {}}}}});
+    Py::Dict states;
+    states.items.emplace_back(Py{std::int64_t{0}}, state);
+    const Py optimizer = pyDict({{"state", Py{std::move(states)}}, {"param_groups", Py{std::vector<Py>{pyDict({{"params", Py{std::vector<Py>{Py{std::int64_t{0}}}}}})}}}});
+    for (const int mpRank : {0, 1})
+        writeTorchFile(file(fmt::format("mp_rank_{:02d}_model_states.pt", mpRank)),
+                       pyDict({{"module", Py{}}, {"buffer_names", Py{std::vector<Py>{}}}, {"optimizer", optimizer}, {"param_shapes", Py{}}, {"dp_world_size", Py{std::int64_t{1}}},
+                               {"mp_world_size", Py{std::int64_t{2}}}, {"ds_config", pyDict({})}, {"ds_version", Py{std::string("0.19.8")}}}),
+                       {storageOf({1, 2, 3, 4})});
+    test::writeText(m_folder.file("latest"), "step");
+    for (const int index : {0, 1})
+        layer(fmt::format("layer_{:02d}-model_states.pt", index), {{"mlp.dense_h_to_4h.weight", {4, 1}, {1, 2, 3, 4}}});
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    TargetOptions options;
+    options.tp = 2;
+    options.pp = 1;
+    JobContext job;
+    const auto target = formatById("deepspeed")->layOut(*opened, options, job);
+    ASSERT_TRUE(target) << target.error().text();
+    EXPECT_EQ(target->torchFiles.size(), 6u); // two ranks, and two layers of two parts
+}
+
 TEST_F(PipelineRun, TensorParallelFilesAreJoinedByTheRunsOwnRules)
 {
     const Py info = pyDict({{"universal_checkpoint_version", Py{0.2}},
