@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <sys/stat.h>
 
@@ -152,6 +153,16 @@ Status compareAssumed(Plan& plan, JobContext& job)
     return {};
 }
 
+// Values that no rank has: the mean of what they have.
+void addAverages(Plan& plan)
+{
+    const auto means = std::count_if(plan.results.begin(), plan.results.end(), [&](const PlannedResult& one) { return plan.source->tensor(one.source).combine == Combine::Average; });
+    if (means > 0)
+        plan.lines.push_back({PlanLine::Kind::Warning, "Averages",
+                              fmt::format("The rules average {} over the tensor-parallel ranks: the mean is written, and no rank's own values.",
+                                          plural(static_cast<std::uint64_t>(means), "tensor", "tensors"))});
+}
+
 } // namespace
 
 const char* nameOf(PlanLine::Kind kind)
@@ -187,6 +198,7 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
     SHARDLENS_TRY(compareAssumed(plan, job));
+    addAverages(plan);
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
     SHARDLENS_TRY(planMemory(plan));

@@ -63,10 +63,10 @@ std::optional<FileName> stageFile(std::string_view name)
     if (!scan.literal("module-pipe_") || !scan.number(number, 2))
         return std::nullopt;
     out.pipe = number;
-    if (scan.literal("-model_")) {
-        if (!scan.number(number, 2))
-            return std::nullopt;
+    NameScanner behind = scan; // "-model_states" begins as "-model_01" does
+    if (behind.literal("-model_") && behind.number(number, 2)) {
         out.model = number;
+        scan = behind;
     }
     if (!scan.literal("_model_states"))
         (void)scan.literal("-model_states");

@@ -107,7 +107,9 @@ Status openRanks(ParallelRun& run, const Candidate& candidate, const OpenOptions
         return Error{ErrorCode::LimitExceeded, fmt::format("{} model-parallel ranks, at most {} are read", groupedText(named), groupedText(kMostModelRanks))};
     while (run.ranks.size() < named)
         SHARDLENS_TRY(open(static_cast<std::uint32_t>(run.ranks.size())));
-    const std::uint32_t count = std::max(named, rankCount(run.folder, run.ranks));
+    std::uint32_t count = std::max(named, rankCount(run.folder, run.ranks));
+    if (const auto degree = run.folder.stageDegree) // the last stage may lack files
+        count = (count + *degree - 1) / *degree * *degree;
     while (run.ranks.size() < count)
         SHARDLENS_TRY(open(static_cast<std::uint32_t>(run.ranks.size())));
     if (run.firstRun() == nullptr)

@@ -238,7 +238,7 @@ std::string degreesText(std::uint32_t pp, std::uint32_t dp, std::uint32_t tp)
     return fmt::format("pipeline {} x data {} x tensor {}", pp, dp, tp);
 }
 
-void addParallelNotes(const ReshardSource& prepared, const Checkpoint& source, const TargetOptions& options, const StageMap& stages, std::uint32_t pp, std::uint32_t tp, Target& out)
+void addParallelNotes(const ReshardSource& prepared, const TargetOptions& options, const StageMap& stages, std::uint32_t pp, std::uint32_t tp, Target& out)
 {
     using Kind = TargetNote::Kind;
     const ParallelRun& parallel = *prepared.parallel;
@@ -248,10 +248,6 @@ void addParallelNotes(const ReshardSource& prepared, const Checkpoint& source, c
         out.notes.push_back({Kind::Info, "Pipeline", note});
     if (prepared.reshard.run->stage != Stage::Zero3 && prepared.reshard.stage == Stage::Zero3)
         out.notes.push_back({Kind::Dropped, "Module copies", "ZeRO-3 keeps none: it makes them from the masters when it resumes."});
-    const auto isMean = [&](const Tensor& tensor) { return tensor.combine == Combine::Average; };
-    if (const auto means = std::count_if(source.tensors().begin(), source.tensors().end(), isMean); means > 0)
-        out.notes.push_back({Kind::Warning, "Averages", fmt::format("The rules average {} over the tensor-parallel ranks: every rank of the result gets the mean, as universal loading gives it.",
-                                                                    plural(static_cast<std::uint64_t>(means), "tensor", "tensors"))});
     if (options.select == Select::Module)
         out.notes.push_back({Kind::Dropped, "Optimizer state", "Only the module's files are written: load them without optimizer states."});
     else if (prepared.reshard.stage == Stage::None)
@@ -342,7 +338,7 @@ Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source,
     SHARDLENS_TRY(writer.cut(job));
     SHARDLENS_TRY(writer.write(job, out));
     addParallelResults(prepared, source, options.select == Select::Module, out);
-    addParallelNotes(prepared, source, options, stages, pp, tp, out);
+    addParallelNotes(prepared, options, stages, pp, tp, out);
     using Kind = TargetNote::Kind;
     if (!writer.random().empty())
         out.notes.push_back({Kind::Dropped, "Random states", fmt::format("Not carried over, because they belong to ranks: {}.", joinedText(writer.random()))});

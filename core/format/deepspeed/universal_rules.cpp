@@ -76,9 +76,12 @@ Result<SubParameterExtents> subParameterExtents(pickle::Value row, ShapeView sha
         const pickle::Value extent = extents.at(i);
         std::uint64_t sum = 0;
         for (std::size_t k = 0; k < extent.size(); ++k) {
-            sum += countOf(extent.at(k)).value_or(0);
+            const std::uint64_t width = countOf(extent.at(k)).value_or(0);
+            if (width > shape[i] - sum) // and so the sum does not overflow
+                return misfit();
+            sum += width;
             if (i == *dim)
-                out.widths.push_back(countOf(extent.at(k)).value_or(0));
+                out.widths.push_back(width);
         }
         if (i == *dim && !extent.isSequence()) {
             const std::uint64_t parts = countOf(extent).value_or(0);

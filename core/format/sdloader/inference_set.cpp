@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 
 namespace shardlens::sdloader {
 namespace {
@@ -72,6 +73,7 @@ public:
         }
         SHARDLENS_TRY(parts.finish());
         SHARDLENS_TRY(whole.finish());
+        reportTwice();
         addFacts(rules, facts);
         return std::move(m_builder).finish();
     }
@@ -131,6 +133,22 @@ private:
                               isMissing ? fmt::format("{} is not there, and {} names it.", printable(name), printable(m_name)) : fmt::format("{} cannot be read: {}.", printable(name), error.text()),
                               kNoTensor, part.id, part.rank});
         return {};
+    }
+
+    // The loader takes a name from the files of the ranks first, and then from those that every rank loads.
+    void reportTwice()
+    {
+        std::set<std::string> ofRanks;
+        for (const Part& part : m_parts)
+            if (part.rank && part.content.checkpoint)
+                ofRanks.insert(part.content.checkpoint->parameters().begin(), part.content.checkpoint->parameters().end());
+        for (const Part& part : m_parts)
+            for (std::size_t i = 0; !part.rank && part.content.checkpoint && i < part.content.checkpoint->parameters().size(); ++i)
+                if (const std::string& name = part.content.checkpoint->parameters()[i]; ofRanks.contains(name))
+                    m_builder.addFinding({Severity::Error, "held-twice",
+                                          fmt::format("{} lies in files of single ranks and in {}, which every rank loads: which of them counts depends on the module that loads it.", printable(name),
+                                                      printable(m_builder.file(part.id).name)),
+                                          kNoTensor, part.id, std::nullopt});
     }
 
     // Of the parts of the lowest rank.

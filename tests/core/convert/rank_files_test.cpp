@@ -143,5 +143,27 @@ TEST_F(RankFilesTest, OptionsThatWouldDoNothingAreRefused)
     EXPECT_THAT(names(), Not(Contains("out")));
 }
 
+TEST_F(RankFilesTest, MeansAreSaidWhereverTheyAreWritten)
+{
+    for (const int rank : {0, 1})
+        writeRankFile(path(fmt::format("list/mp_rank_{:02d}_model_states.pt", rank)), "module", {{"shared.weight", {2}, {1.F + static_cast<float>(rank), 4}}, {"attention.dense.weight", {1, 1}, {7}}});
+    std::ofstream(path("list/list.json")) << R"({"type": "Megatron", "version": 2, "checkpoints": ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"]})";
+    std::ofstream(path("mean.json")) << R"({"shardlens_rules": 1, "id": "mean", "rules": [{"pattern": "shared", "ranks": "average"}, {"pattern": "dense", "ranks": "split", "dim": 1}]})";
+    OpenOptions open;
+    open.rules = path("mean.json");
+    JobContext job;
+    const auto source = openCheckpoint(path("list/list.json"), open, job);
+    ASSERT_TRUE(source) << source.error().text();
+    for (const char* to : {"safetensors", "sdloader"}) {
+        ConvertRequest wanted = request(fmt::format("to-{}", to), to);
+        wanted.rules = open.rules;
+        EXPECT_THAT(planLinesOf(*source, wanted), Contains(HasSubstr("The rules average 1 tensor over the tensor-parallel ranks"))) << to;
+        wanted.verify = true;
+        EXPECT_EQ(convert(*source, wanted), "") << to;
+    }
+    EXPECT_THAT(floats("to-safetensors", "shared.weight"), ElementsAre(1.5F, 4));
+    EXPECT_THAT(floats("to-sdloader/mp_rank_01_model_states.pt", "module.shared.weight"), ElementsAre(1.5F, 4));
+}
+
 } // namespace
 } // namespace shardlens

@@ -157,6 +157,7 @@ TEST_F(ToUniversal, SubParametersKeepTheirWidths)
         return convertTo("from", "refused", "universal");
     };
     for (const Py& bad : {row(R"(\d+.bad)", numberTuple({4, 1}), -1), row(R"(\d+.bad)", Py{std::int64_t{4}}, -1), row(R"(\d+.bad)", numberTuple({3, 3}), 5),
+                          row(R"(\d+.bad)", numberTuple({INT64_MAX, INT64_MAX, 8}), -1),
                           pyDict({{"patterns", Py{std::vector<Py>{Py{std::string(R"(\d+.bad)")}}}}})})
         EXPECT_THAT(refusal({bad}), HasSubstr("1.bad.weight: its entry in parameter_with_sub_params does not describe the shape [6, 2]"));
     EXPECT_FALSE(std::filesystem::exists(path("refused")));

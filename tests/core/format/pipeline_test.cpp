@@ -376,10 +376,14 @@ TEST_F(PipelineRun, FilesNamedByTheirStageAreOneModel)
     ASSERT_FALSE(target);
     EXPECT_EQ(target.error().text(), "module-pipe_00-model_00.pt is a state dict of the module alone: there is nothing to resume from");
 
-    std::filesystem::remove(file("module-pipe_01-model_00_model_states.pt"));
-    opened = openPath(m_folder.file("step"));
-    ASSERT_TRUE(opened) << opened.error().text();
-    EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr("Model-parallel rank 2 (module-pipe_01-model_00) cannot be read")));
+    for (const int model : {0, 1}) {
+        const std::string name = fmt::format("module-pipe_01-model_{:02d}_model_states.pt", model);
+        std::filesystem::rename(file(name), m_folder.file("aside"));
+        opened = openPath(m_folder.file("step"));
+        ASSERT_TRUE(opened) << opened.error().text();
+        EXPECT_THAT(findingsOf(**opened), Contains(HasSubstr(fmt::format("Model-parallel rank {} (module-pipe_01-model_{:02d}) cannot be read", 2 + model, model))));
+        std::filesystem::rename(m_folder.file("aside"), file(name));
+    }
 
     writeRankFile(file("mp_rank_00_model_states.pt"), "module", {{"0.weight", {1}, {1}}});
     EXPECT_THAT(openPath(m_folder.file("step")).error().text(), HasSubstr("two files of one rank"));
@@ -387,6 +391,11 @@ TEST_F(PipelineRun, FilesNamedByTheirStageAreOneModel)
 
 TEST_F(PipelineRun, OneStageByItselfIsOpened)
 {
+    for (const char* name : {"module-pipe_00_model_states.pt", "module-pipe_00-model_states.pt"})
+        EXPECT_TRUE(classify(name) && classify(name)->pipe && !classify(name)->model) << name;
+    EXPECT_EQ(classify("module-pipe_00-model_03-model_states.pt")->model, 3u);
+    for (const char* name : {"module-pipe_0.pt", "module-pipe_00-data_01.pt", "module-pipe_00.txt", "module-pipe_00-model_.pt"})
+        EXPECT_FALSE(classify(name)) << name;
     writeRankFile(file("module-pipe_00.pt"), "", {{"0.weight", {2}, {1, 2}}});
     const auto opened = openPath(m_folder.file("step"));
     ASSERT_TRUE(opened) << opened.error().text();

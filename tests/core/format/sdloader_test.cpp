@@ -357,6 +357,14 @@ TEST_F(InferenceFiles, MissingFilesAreSaid)
     EXPECT_THAT(opened.error().text(), HasSubstr("none of the files that ds_inference_config.json names can be read"));
 }
 
+TEST_F(InferenceFiles, ANameInBothKindsOfFilesIsAFinding)
+{
+    writeRankFile(m_folder.file("non-tp.pt"), "", {{"wte.weight", {1}, {1}}, {"h.0.norm_w", {2}, {7, 8}}});
+    const auto opened = openPath(list());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), ElementsAre(HasSubstr("held-twice: h.0.norm_w lies in files of single ranks and in non-tp.pt")));
+}
+
 TEST_F(InferenceFiles, Int8WeightsAreRefusedByName)
 {
     const Py pair{std::vector<Py>{Py{Py::Tensor{"CharStorage", 0, 2, 0, {2}, {1}}}, Py{Py::Tensor{"FloatStorage", 1, 1, 0, {1}, {1}}}}};
