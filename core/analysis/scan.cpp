@@ -1,6 +1,7 @@
 #include "core/analysis/scan.h"
 
 #include "core/analysis/file_scanner.h"
+#include "core/analysis/named_files.h"
 #include "core/base/text.h"
 #include "core/encoding/zip.h"
 
@@ -60,6 +61,18 @@ Result<std::vector<ScannedFile>> filesOf(const std::string& path, const JobConte
     return std::vector<ScannedFile>{{std::filesystem::path(path).filename().string(), path, problem ? 0 : size, {}, 0, true, 0}};
 }
 
+// A list of checkpoints is no pickle; what it names is loaded.
+void addNamedFiles(std::vector<ScannedFile>& files)
+{
+    const std::string list = files.front().path;
+    const std::filesystem::path folder = std::filesystem::path(list).parent_path();
+    for (const std::string& path : filesNamedIn(list)) {
+        std::error_code problem;
+        const std::uint64_t size = std::filesystem::file_size(path, problem);
+        files.push_back({std::filesystem::path(path).lexically_proximate(folder).string(), path, problem ? 0 : size, {}, 0, true, 0});
+    }
+}
+
 void sortFindings(std::vector<ScanFinding>& findings)
 {
     std::ranges::stable_sort(findings, [](const ScanFinding& a, const ScanFinding& b) {
@@ -114,7 +127,9 @@ Result<ScanReport> scanPath(const std::string& path, JobContext& job)
 {
     ScanReport report;
     report.path = path;
-    SHARDLENS_ASSIGN(report.files, filesOf(path, job));
+    SHARDLENS_ASSIGN(report.files, filesOf(pointedFolder(path), job));
+    if (report.files.size() == 1 && report.files.front().path == path)
+        addNamedFiles(report.files);
     std::uint64_t total = 0;
     for (const ScannedFile& file : report.files)
         total += file.sizeBytes;

@@ -180,7 +180,12 @@ const char* nameOf(PlanLine::Kind kind)
 
 std::size_t Plan::tensorCount() const
 {
-    return results.size();
+    if (!results.empty())
+        return results.size();
+    std::size_t ofFiles = 0; // of one rank alone there are no whole tensors
+    for (const PlannedFile& file : files)
+        ofFiles += file.tensorCount;
+    return ofFiles;
 }
 
 Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, JobContext& job)

@@ -200,6 +200,8 @@ Result<TagFolder> listTag(const Candidate& folder, std::uint32_t mpRank)
             continue;
         }
         out.mpRanks.insert(name->mpRank);
+        if (name->kind == FileKind::Optimizer)
+            out.optimizerPrefix = name->prefix; // of the other ranks' files, where this one's are gone
         if (name->mpRank != mpRank)
             continue;
         if (name->kind == FileKind::Model && !out.model.empty())

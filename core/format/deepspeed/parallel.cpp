@@ -229,8 +229,8 @@ RuleSet bestRules(const ParallelRun& run)
     return *best;
 }
 
-// What the shapes of the ranks' parts prove of the MLP; without a proof it is not gated.
-bool isGated(const ParallelRun& run)
+// What the shapes of the ranks' parts say; an MLP that they do not prove to be gated is not.
+void addShapeFacts(ParallelRun& run)
 {
     std::map<std::string, Shape, std::less<>> shapes;
     const auto take = [&shapes](const CheckpointPtr& checkpoint, const std::string& prefix) {
@@ -241,14 +241,16 @@ bool isGated(const ParallelRun& run)
         take(layer.content.checkpoint, layer.prefix);
     for (const ParallelRank& rank : run.ranks)
         take(rank.checkpoint, {});
-    const auto found = findGating(*run.rules.gating, shapes);
-    return found && found->isGated;
+    if (run.rules.gating)
+        run.facts[run.rules.gating->fact] = "false";
+    addFactsOfShapes(run.rules, shapes, run.facts);
 }
 
 Status chooseRules(ParallelRun& run, const OpenOptions& options)
 {
     if (options.rules) {
         SHARDLENS_ASSIGN(run.rules, findRules(*options.rules));
+        addShapeFacts(run);
         return {};
     }
     const Value info = run.firstRun()->model.root().find("universal_checkpoint_info");
@@ -257,8 +259,7 @@ Status chooseRules(ParallelRun& run, const OpenOptions& options)
         return {};
     }
     run.rules = bestRules(run);
-    if (run.rules.gating)
-        run.facts[run.rules.gating->fact] = isGated(run) ? "true" : "false";
+    addShapeFacts(run);
     return {};
 }
 

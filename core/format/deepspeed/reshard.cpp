@@ -156,8 +156,8 @@ Status checkSource(Run& run, const TargetOptions& options)
         return nothingToResume("the model file has no param_shapes, which say what the optimizer's groups hold");
     if (run.stage == Stage::LegacyZero1)
         return Error{ErrorCode::Unsupported, "the layout of ZeRO-1 before 0.3.17, which no current version resumes from; convert the weights instead"};
-    if (!run.firstOptimizer())
-        return nothingToResume("no optimizer file of the run is here");
+    if (!run.firstOptimizer() && run.optimizers.size() != 1)
+        return nothingToResume(run.optimizers.empty() ? "no optimizer file of the run is here" : fmt::format("no optimizer file of mp_rank_{:02d} is here", run.folder.mpRank));
     for (const auto& [rank, file] : run.optimizers) {
         if (!file.torch)
             return nothingToResume(fmt::format("the optimizer file of rank {} ({}) is missing or cannot be read", rank, printable(file.name)));

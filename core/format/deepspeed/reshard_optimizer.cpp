@@ -304,7 +304,7 @@ Status OptimizerFile::addFlat(Value into)
         SHARDLENS_TRY(take(into, "ds_version"));
     else if (const auto version = (m_run.folder.isUniversal ? m_run.model.root() : m_source->root()).find("ds_version").asText())
         graph().set(into, "ds_version", graph().text(*version));
-    if (m_run.stage == Stage::Zero3 || m_old.find("param_slice_mappings"))
+    if (m_run.stage == Stage::Zero3 || m_run.folder.isUniversal || m_old.find("param_slice_mappings")) // a universal source lost them
         graph().set(into, "param_slice_mappings", slices);
     return {};
 }

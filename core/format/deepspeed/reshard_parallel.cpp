@@ -254,6 +254,19 @@ void addParallelNotes(const ReshardSource& prepared, const TargetOptions& option
         out.notes.push_back({Kind::Dropped, "Optimizer state", "Without ZeRO it numbers the parameters of each stage and is not carried over: load the result without optimizer states."});
 }
 
+// A stage that trains nothing has no optimizer to resume.
+Status checkStages(const ReshardSource& prepared, const StageMap& stages, std::uint32_t pp)
+{
+    std::set<std::uint32_t> used;
+    for (const auto& [name, tensors] : prepared.tensors)
+        if (tensors.master || tensors.module)
+            used.merge(stages.stagesOf(name));
+    for (std::uint32_t stage = 0; stage < pp; ++stage)
+        if (!used.contains(stage))
+            return Error{ErrorCode::Refused, fmt::format("--pp {}: stage {} would hold no parameter, as the layers are cut ({} are used)", pp, stage, plural(used.size(), "stage", "stages"))};
+    return {};
+}
+
 void addParallelResults(const ReshardSource& prepared, const Checkpoint& source, bool moduleOnly, Target& out)
 {
     for (const SelectedTensor& selected : selectTensors(source, SelectionOptions{Select::All, {}, {}})) {
@@ -323,7 +336,8 @@ Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source,
     if (options.select != Select::All && options.select != Select::Module)
         return nothingToResume(fmt::format("--select {}: all, or module for the model's files alone", nameOf(options.select)));
     if (options.ep || options.rank)
-        return Error{ErrorCode::Refused, fmt::format("{} is not for this run", options.ep ? "--ep" : "--rank")};
+        return Error{ErrorCode::Refused, options.ep ? "--ep: a run of model-parallel ranks is written at other --tp, --pp and --dp; its experts are not cut anew"
+                                                    : "--rank: all ranks of a DeepSpeed run are written; one alone is for the lists of sdloader and for megatron"};
     const ParallelRun& parallel = *prepared.parallel;
     const std::uint32_t tp = options.tp.value_or(parallel.tp);
     const std::uint32_t pp = options.pp.value_or(parallel.pp);
@@ -333,6 +347,7 @@ Result<Target> layOutParallel(ReshardSource& prepared, const Checkpoint& source,
     if (prepared.reshard.zeroStage > 1 && (pp > 1 || !parallel.folder.layers.empty()))
         return Error{ErrorCode::Refused, fmt::format("ZeRO-{} on pipeline stages: DeepSpeed's pipeline engine resumes ZeRO-1 and runs without ZeRO only", prepared.reshard.zeroStage)};
     SHARDLENS_ASSIGN(StageMap stages, StageMap::of(parallel, *prepared.reshard.payload, pp));
+    SHARDLENS_TRY(checkStages(prepared, stages, pp));
     Target out;
     ParallelWriter writer(prepared, options, stages, pp, tp);
     SHARDLENS_TRY(writer.cut(job));

@@ -123,6 +123,29 @@ TEST_F(ScanTest, LooksAtEveryFileOfAFolderWhateverItsName)
     EXPECT_EQ(report.verdict(), Verdict::Dangerous);
 }
 
+TEST_F(ScanTest, JudgesTheFilesThatAListNames)
+{
+    write("set/good.pt", "\x80\x02N.");
+    write("set/below/evil.pt", kEvil);
+    write("set/beside.pt", kEvil); // no list names it
+    write("set/list.json", R"({"type": "Megatron", "version": 2, "checkpoints": ["good.pt", "gone.pt", "good.pt"]})");
+    write("set/moved.json", R"({"type": "Megatron", "version": 9, "base_dir": "below", "checkpoints": {"tp": ["evil.pt"]}})");
+    write("set/index.json", R"({"weight_map": {"a": "good.pt", "b": "below/evil.pt"}})");
+    const auto files = [&](const std::string& name) {
+        std::vector<std::string> out;
+        const ScanReport report = scannedPath(path(name));
+        for (const ScannedFile& file : report.files)
+            out.push_back(fmt::format("{} {}", file.name, file.level));
+        return out;
+    };
+    EXPECT_THAT(files("set/list.json"), ElementsAre("list.json 0", "good.pt 0"));
+    EXPECT_THAT(files("set/moved.json"), ElementsAre("moved.json 0", "below/evil.pt 5"));
+    EXPECT_THAT(files("set/index.json"), ElementsAre("index.json 0", "good.pt 0", "below/evil.pt 5"));
+    write("run/latest", "step");
+    write("run/step/mp_rank_00_model_states.pt", kEvil);
+    EXPECT_THAT(files("run/latest"), ElementsAre("latest 0", "step/mp_rank_00_model_states.pt 5"));
+}
+
 TEST_F(ScanTest, SaysWhatAFileWithoutPicklesIs)
 {
     const std::pair<std::string, const char*> files[] = {{"\x89PNG\r\n", "a PNG picture"}, {"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"},
