@@ -15,6 +15,8 @@
 #include <QApplication>
 #include <QSet>
 
+#include <algorithm>
+
 namespace shardlens::ui {
 namespace {
 
@@ -170,6 +172,32 @@ TEST(ModelsTest, WhatIsNoPartOfTheModelLeavesNoHoleInItsPicture)
     strip.show(summary);
     for (const ModelStrip::Holding& holding : strip.holdingsOf(100))
         EXPECT_TRUE(holding.any && !holding.missing);
+}
+
+// Columns on two ranks: their rows take turns, and each rank has its share of the band.
+TEST(ModelsTest, RanksThatShareColumnsShareTheBand)
+{
+    CheckpointBuilder builder("/x", "/x");
+    builder.setTopology({{{Axis::Tp, 2}}});
+    const TensorId tensor = builder.addTensor({builder.parameter("w"), builder.role(RoleKind::Weight, "weight"), DType::F32, Combine::Exclusive, true, {6, 8}});
+    for (const std::uint32_t rank : {0u, 1u}) {
+        File file;
+        file.name = rank == 0 ? "a" : "b";
+        file.size = 1000;
+        file.rank = rank;
+        const Box columns{{0, rank * 2ull}, {6, rank == 0 ? 2ull : 6ull}};
+        ASSERT_TRUE(builder.addPiece(tensor, BoxView(columns), {builder.streamOf(builder.addFile(file)), 0, builder.holder({{{Axis::Tp, rank}}}), {}}));
+    }
+    const auto summary = summarise(std::move(builder).finish(), {});
+    ASSERT_NE(summary, nullptr);
+    ModelStrip strip;
+    strip.show(summary);
+    const auto holdings = strip.holdingsOf(100);
+    const auto ofRank = [&](std::uint32_t rank) { return std::count_if(holdings.begin(), holdings.end(), [&](const ModelStrip::Holding& one) { return one.any && one.rank == rank; }); };
+    EXPECT_NEAR(static_cast<double>(ofRank(0)), 25, 3);
+    EXPECT_NEAR(static_cast<double>(ofRank(1)), 75, 3);
+    EXPECT_EQ(holdings.front().rank, 0u);
+    EXPECT_EQ(holdings.back().rank, 1u);
 }
 
 TEST(ModelsTest, NamesAreShortenedAroundWhatTellsThemApart)

@@ -118,24 +118,70 @@ std::vector<std::size_t> ModelStrip::lanes() const
     return out;
 }
 
+// The lane that holds a unit; where the file of the first one is missing, another that has it.
+std::optional<ModelStrip::Found> ModelStrip::foundIn(const std::vector<std::size_t>& order, std::uint64_t unit) const
+{
+    const Checkpoint& checkpoint = m_summary->model->checkpoint();
+    std::optional<Found> missing;
+    for (const std::size_t index : order) {
+        const AtlasLane& lane = m_summary->model->lanes()[index];
+        const auto at = lane.pieceAt(unit);
+        if (!at)
+            continue;
+        const Found found = shared({index, lane.pieces[*at]}, lane.lengths[*at], order, unit);
+        if (checkpoint.stream(checkpoint.pieces().at(found.piece).source.stream).kind != Stream::Kind::Missing)
+            return found;
+        missing = missing ? missing : found;
+    }
+    return missing;
+}
+
+// Columns of a tensor that lie on several ranks: no stretch of its rows is one rank's, so each has room by its values, in the order of the lanes.
+ModelStrip::Found ModelStrip::shared(const Found& first, std::uint64_t hull, const std::vector<std::size_t>& order, std::uint64_t unit) const
+{
+    const AtlasModel& model = *m_summary->model;
+    const auto valuesOf = [&](PieceId piece) { return volumeOf(model.checkpoint().pieces().at(piece).region); };
+    if (valuesOf(first.piece) >= hull)
+        return first;
+    std::vector<Found> sharers;
+    std::uint64_t begin = unit;
+    std::uint64_t end = unit + 1;
+    std::uint64_t total = 0;
+    for (const std::size_t index : order) {
+        const AtlasLane& lane = model.lanes()[index];
+        const auto at = lane.pieceAt(unit);
+        if (!at || model.tensorOf(lane.pieces[*at]) != model.tensorOf(first.piece))
+            continue;
+        sharers.push_back({index, lane.pieces[*at]});
+        begin = std::min(begin, lane.starts[*at]);
+        end = std::max(end, lane.endOf(*at));
+        total += valuesOf(lane.pieces[*at]);
+    }
+    const double wanted = static_cast<double>(unit - begin) / static_cast<double>(end - begin) * static_cast<double>(total);
+    double behind = 0;
+    for (const Found& one : sharers) {
+        behind += static_cast<double>(valuesOf(one.piece));
+        if (wanted < behind)
+            return one;
+    }
+    return first;
+}
+
+std::optional<ModelStrip::Found> ModelStrip::foundAt(double unit) const
+{
+    const auto at = static_cast<std::uint64_t>(std::max(0.0, unit));
+    const auto weight = foundIn(m_summary->weightLanes, at);
+    return weight ? weight : foundIn(m_summary->copyLanes, at);
+}
+
 std::vector<ModelStrip::Holding> ModelStrip::holdingsOf(int columns) const
 {
     const Checkpoint& checkpoint = m_summary->model->checkpoint();
     std::vector<Holding> out(static_cast<std::size_t>(columns));
     const double perColumn = static_cast<double>(m_summary->model->length()) / std::max(1, columns);
-    for (const std::size_t index : lanes()) {
-        const AtlasLane& lane = m_summary->model->lanes()[index];
-        const bool isCopy = checkpoint.roles()[indexOf(lane.states.front().role)].kind == RoleKind::Module;
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            if (out[i].any && (!out[i].missing || isCopy))
-                continue;
-            const auto at = lane.pieceAt(static_cast<std::uint64_t>((static_cast<double>(i) + 0.5) * perColumn));
-            if (!at)
-                continue;
-            const Piece piece = checkpoint.pieces().at(lane.pieces[*at]);
-            out[i] = {true, checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing, lane.rank};
-        }
-    }
+    for (std::size_t i = 0; i < out.size(); ++i)
+        if (const auto found = foundAt((static_cast<double>(i) + 0.5) * perColumn))
+            out[i] = {true, checkpoint.stream(checkpoint.pieces().at(found->piece).source.stream).kind == Stream::Kind::Missing, m_summary->model->lanes()[found->lane].rank};
     return out;
 }
 
@@ -176,13 +222,8 @@ std::optional<PieceId> ModelStrip::pieceAt(int x) const
 {
     if (!m_summary)
         return std::nullopt;
-    const auto unit = static_cast<std::uint64_t>(std::max(0.0, scale().toUnit(x + 0.5)));
-    for (const std::size_t index : lanes()) {
-        const AtlasLane& lane = m_summary->model->lanes()[index];
-        if (const auto at = lane.pieceAt(unit))
-            return lane.pieces[*at];
-    }
-    return std::nullopt;
+    const auto found = foundAt(scale().toUnit(x + 0.5));
+    return found ? std::optional(found->piece) : std::nullopt;
 }
 
 void ModelStrip::mousePressEvent(QMouseEvent* event)

@@ -35,6 +35,13 @@ protected:
     bool event(QEvent* event) override;
 
 private:
+    struct Found {
+        std::size_t lane = 0; // of the summary's model
+        PieceId piece{};
+    };
+    [[nodiscard]] std::optional<Found> foundIn(const std::vector<std::size_t>& order, std::uint64_t unit) const;
+    [[nodiscard]] Found shared(const Found& first, std::uint64_t hull, const std::vector<std::size_t>& order, std::uint64_t unit) const;
+    [[nodiscard]] std::optional<Found> foundAt(double unit) const;
     [[nodiscard]] std::vector<std::size_t> lanes() const;
     void paintHolding(QPainter& painter, const QRect& room, const Holding& holding) const;
     [[nodiscard]] AtlasScale scale() const;
