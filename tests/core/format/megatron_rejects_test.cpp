@@ -1,0 +1,99 @@
+#include "tests/core/format/format_fixture.h"
+#include "tests/support/megatron_test_run.h"
+#include "tests/support/rank_test_file.h"
+#include "tests/support/temporary_folder.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace shardlens::megatron {
+namespace {
+
+using test::findingsOf;
+using test::floatsOf;
+using test::fullNamesOf;
+using test::MegatronTestRun;
+using test::openPath;
+using test::Py;
+using test::pyDict;
+using test::TemporaryFolder;
+using test::TestTensor;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using Kept = MegatronTestRun::Optimizer;
+
+std::string replacedAll(std::string text, const std::vector<std::pair<std::string, std::string>>& words)
+{
+    for (const auto& [from, to] : words)
+        if (const std::size_t at = text.find(from); at != std::string::npos)
+            text.replace(at, from.size(), to);
+    return text;
+}
+
+Py* memberNamed(Py& dict, const std::string& key)
+{
+    for (auto& [name, value] : std::get<Py::Dict>(dict.value).items)
+        if (const auto* text = std::get_if<std::string>(&name.value); text != nullptr && *text == key)
+            return &value;
+    return nullptr;
+}
+
+// A run of megatron.model before versions were counted: one attention matrix a layer whose rows are [part, head].
+MegatronTestRun runOfVersionZero(Kept kind)
+{
+    MegatronTestRun out;
+    out.optimizer = kind;
+    out.arguments = {{"num_attention_heads", Py{std::int64_t{2}}}};
+    out.change = [](const std::string& file, Py& root) {
+        if (!file.ends_with("model_optim_rng.pt"))
+            return;
+        *memberNamed(root, "checkpoint_version") = Py{std::int64_t{0}};
+        for (auto& [name, value] : std::get<Py::Dict>(memberNamed(root, "model")->value).items)
+            name = Py{replacedAll(std::get<std::string>(name.value), {{"decoder.", "language_model.encoder."},
+                                                                      {"embedding.word", "language_model.embedding.word"},
+                                                                      {"output_layer", "language_model.output_layer"},
+                                                                      {"linear_proj", "query_key_value"},
+                                                                      {"linear_fc1", "dense_h_to_4h"},
+                                                                      {"linear_fc2", "dense_4h_to_h"}})};
+    };
+    return out;
+}
+
+class VersionZero : public testing::TestWithParam<Kept> {};
+
+// Rows q0 q1 k0 k1 v0 v1 become q0 k0 v0 q1 k1 v1, in the states as in the model; a step is one number and has no rows.
+TEST_P(VersionZero, OrdersTheRowsOfStatesToo)
+{
+    const TemporaryFolder folder;
+    const MegatronTestRun run = runOfVersionZero(GetParam());
+    run.write(folder.path().string());
+    const auto opened = openPath(folder.path().string());
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), IsEmpty());
+    const auto parameters = run.parameters();
+    const auto matrix = std::find_if(parameters.begin(), parameters.end(), [](const auto& one) { return one.name.ends_with("linear_proj.weight"); });
+    const std::string name = "language_model.encoder.layers.0.self_attention.query_key_value.weight";
+    for (const char* state : {"module", "exp_avg", "exp_avg_sq"}) {
+        const auto stored = MegatronTestRun::whole(*matrix, state);
+        std::vector<float> ordered;
+        for (const std::size_t row : {0, 2, 4, 1, 3, 5})
+            ordered.insert(ordered.end(), stored.begin() + static_cast<std::ptrdiff_t>(row * 6), stored.begin() + static_cast<std::ptrdiff_t>(row * 6 + 6));
+        const bool isOnly = state == std::string("module") && GetParam() == Kept::Plain;
+        EXPECT_EQ(floatsOf(*opened, isOnly ? name : name + "/" + state), ordered) << state;
+    }
+    if (GetParam() == Kept::Plain) {
+        EXPECT_THAT(fullNamesOf(**opened), Contains(name + "/step"));
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Megatron, VersionZero, testing::Values(Kept::Plain, Kept::Coalesced),
+                         [](const auto& info) { return std::string(info.param == Kept::Plain ? "Plain" : "Coalesced"); });
+
+} // namespace
+} // namespace shardlens::megatron
