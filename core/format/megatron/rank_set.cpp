@@ -353,7 +353,7 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     readFacts(set);
     SHARDLENS_TRY(nameEntries(set));
     SHARDLENS_TRY(readOptimizers(set, job));
-    SHARDLENS_TRY(takeExpertsApart(set));
+    SHARDLENS_TRY(takeExpertsApart(set, job));
     sayLostExperts(set);
     for (Rank& rank : set.ranks)
         if (rank.content.checkpoint) {

@@ -106,7 +106,7 @@ struct RankSet {
 
 // Takes tensors of all experts of a rank apart, states too, as the rules say (formats/megatron.md §5.6). What cannot be is left as it is where there is
 // one expert-parallel rank, and is lost otherwise: the ranks' buffers would pass for copies.
-Status takeExpertsApart(RankSet& set);
+Status takeExpertsApart(RankSet& set, JobContext& job);
 
 // Experts that no file holds, because all ranks that had them are missing: a finding with what their tensors were called, by those of another
 // expert-parallel rank (§11).

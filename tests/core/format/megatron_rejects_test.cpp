@@ -95,5 +95,39 @@ TEST_P(VersionZero, OrdersTheRowsOfStatesToo)
 INSTANTIATE_TEST_SUITE_P(Megatron, VersionZero, testing::Values(Kept::Plain, Kept::Coalesced),
                          [](const auto& info) { return std::string(info.param == Kept::Plain ? "Plain" : "Coalesced"); });
 
+// Files of one rank with arguments of their own.
+class MegatronRejects : public testing::Test {
+protected:
+    using Arguments = std::vector<std::pair<std::string, Py>>;
+
+    void write(const std::vector<TestTensor>& tensors, Arguments arguments, const std::string& rank = "mp_rank_00") const
+    {
+        test::writeRankFile(m_folder.file("iter_0000007/" + rank + "/model_optim_rng.pt"), "model", tensors,
+                            {{"args", pyDict(std::move(arguments))}, {"checkpoint_version", Py{3.0}}, {"iteration", Py{std::int64_t{7}}}});
+        test::writeText(m_folder.file("latest_checkpointed_iteration.txt"), "7");
+    }
+    Result<CheckpointPtr> open() const { return openPath(m_folder.path().string()); }
+    std::string problem() const
+    {
+        const auto opened = open();
+        return opened ? "opened" : opened.error().text();
+    }
+
+    TemporaryFolder m_folder;
+};
+
+TEST_F(MegatronRejects, GroupedExpertsWithoutElementsAreNotTakenApart)
+{
+    write({{"decoder.layers.0.mlp.experts.weight1", {0, 0}, {}}}, {{"num_experts", Py{std::int64_t{1} << 20}}});
+    const auto columns = open();
+    ASSERT_TRUE(columns) << columns.error().text();
+    EXPECT_THAT(findingsOf(**columns), ElementsAre(HasSubstr("is one tensor of all experts and is shown as it is: [0, 0] holds no elements.")));
+    EXPECT_THAT(fullNamesOf(**columns), ElementsAre("decoder.layers.0.mlp.experts.weight1"));
+    write({{"decoder.layers.0.mlp.experts.linear_fc1.weight", {1u << 20, 3, 0}, {}}}, {});
+    const auto stack = open();
+    ASSERT_TRUE(stack) << stack.error().text();
+    EXPECT_THAT(findingsOf(**stack), ElementsAre(HasSubstr("[1048576, 3, 0] holds no elements.")));
+}
+
 } // namespace
 } // namespace shardlens::megatron
