@@ -93,5 +93,15 @@ TEST_F(MegatronFilesTest, BiasesOfGroupedExpertsStayBesideTheirWeights)
                 testing::ElementsAre(HasSubstr("linear_fc1.weight0"), HasSubstr("linear_fc1.bias0"), HasSubstr("linear_fc1.weight1")));
 }
 
+TEST_F(MegatronFilesTest, AVocabularyIsNotFilledUpWithoutEnd)
+{
+    const std::vector<TestTensor> tensors{counted("embedding.word_embeddings.weight", {16, 2}), counted("decoder.final_layernorm.weight", {2})};
+    writeSource(tensors, {{"vocab_size", Py{std::int64_t{10}}}, {"make_vocab_size_divisible_by", Py{std::int64_t{100'000'000'000}}}});
+    EXPECT_THAT(cut(1), HasSubstr("embedding.word_embeddings.weight: 16 rows of a vocabulary would become 100,000,000,000 to be a multiple of 100,000,000,000 x tensor "
+                                  "parallel 1, and at most 65,536 are added"));
+    writeSource(tensors, {{"vocab_size", Py{std::int64_t{10}}}, {"make_vocab_size_divisible_by", Py{std::int64_t{1000}}}});
+    EXPECT_EQ(cut(2), "");
+}
+
 } // namespace
 } // namespace shardlens
