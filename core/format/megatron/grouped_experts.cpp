@@ -128,7 +128,8 @@ private:
             return Error{ErrorCode::Unsupported, fmt::format("{} holds no elements", shapeText(shape))};
         if (matrix.experts > kMostExpertTensors - m_made)
             return Error{ErrorCode::LimitExceeded,
-                         fmt::format("its {} would be one of more than {} tensors of single experts", plural(matrix.experts, "matrix", "matrices"), groupedText(kMostExpertTensors))};
+                         fmt::format("it holds {}, and a run's experts are taken apart into {} tensors at most", plural(matrix.experts, "matrix", "matrices"),
+                                     groupedText(kMostExpertTensors))};
         m_made += matrix.experts;
         const PieceStore& pieces = m_stored->pieces();
         const std::size_t first = pieces.firstOf(idAt<TensorId>(entry.tensor));

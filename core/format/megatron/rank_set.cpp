@@ -352,6 +352,7 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     }
     readFacts(set);
     SHARDLENS_TRY(nameEntries(set));
+    SHARDLENS_TRY(checkExpertArguments(set));
     SHARDLENS_TRY(readOptimizers(set, job));
     SHARDLENS_TRY(takeExpertsApart(set, job));
     sayLostExperts(set);

@@ -116,6 +116,8 @@ void sayLostExperts(RankSet& set);
 
 // Reads what args, and the shapes, say (formats/megatron.md §4.3).
 void readFacts(RankSet& set);
+// Refused: arguments by which experts lie in another way than the rules say (§2.4, §5.5). Names must be known.
+Status checkExpertArguments(const RankSet& set);
 // A whole number above 0, of up to 12 digits, that the run says; nothing where it says none.
 [[nodiscard]] std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name);
 // Names: chunks, layers with the model's numbers, experts.

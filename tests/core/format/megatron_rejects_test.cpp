@@ -129,5 +129,45 @@ TEST_F(MegatronRejects, GroupedExpertsWithoutElementsAreNotTakenApart)
     EXPECT_THAT(findingsOf(**stack), ElementsAre(HasSubstr("[1048576, 3, 0] holds no elements.")));
 }
 
+struct ExpertArgument {
+    const char* name;
+    const char* parameter;
+    const char* argument;
+    Py value;
+    const char* says;
+};
+
+class ExpertArguments : public MegatronRejects, public testing::WithParamInterface<ExpertArgument> {};
+
+TEST_P(ExpertArguments, ThatMeanAnotherLayoutAreRefusedByName)
+{
+    const auto& row = GetParam();
+    for (const char* rank : {"mp_rank_00", "mp_rank_01"})
+        write({{row.parameter, {2, 1}, {1, 2}}}, {{"tensor_model_parallel_size", Py{std::int64_t{2}}}, {row.argument, row.value}}, rank);
+    EXPECT_THAT(problem(), HasSubstr(row.says));
+}
+
+constexpr const char* kExpert = "decoder.layers.0.mlp.experts.local_experts.0.linear_fc1.weight";
+constexpr const char* kShared = "decoder.layers.0.mlp.shared_experts.linear_fc1.weight";
+constexpr const char* kDense = "decoder.layers.0.mlp.linear_fc1.weight";
+
+INSTANTIATE_TEST_SUITE_P(
+    Megatron, ExpertArguments,
+    testing::Values(ExpertArgument{"OtherTensorParallel", kExpert, "expert_tensor_parallel_size", Py{std::int64_t{1}},
+                                   "expert_tensor_parallel_size is 1, and tensor_model_parallel_size 2: experts that are cut otherwise than the rest of the model are not read"},
+                    ExpertArgument{"GroupedOtherTensorParallel", "decoder.layers.0.mlp.experts.weight1", "expert_tensor_parallel_size", Py{std::int64_t{4}},
+                                   "expert_tensor_parallel_size is 4"},
+                    ExpertArgument{"SameTensorParallel", kExpert, "expert_tensor_parallel_size", Py{std::int64_t{2}}, "opened"},
+                    ExpertArgument{"NoTensorParallelOfExperts", kExpert, "expert_tensor_parallel_size", Py{}, "opened"},
+                    ExpertArgument{"OtherTensorParallelWithoutExperts", kDense, "expert_tensor_parallel_size", Py{std::int64_t{1}}, "opened"},
+                    ExpertArgument{"Interleaved", kExpert, "moe_mlp_glu_interleave_size", Py{std::int64_t{32}},
+                                   "moe_mlp_glu_interleave_size is 32: rows of gate and up that alternate in blocks are not read"},
+                    ExpertArgument{"InterleavedByNothing", kExpert, "moe_mlp_glu_interleave_size", Py{std::int64_t{0}}, "opened"},
+                    ExpertArgument{"NotInterleaved", kExpert, "moe_mlp_glu_interleave_size", Py{}, "opened"},
+                    ExpertArgument{"InterleavedSharedExpert", kShared, "moe_shared_expert_glu_interleave_size", Py{std::int64_t{8}},
+                                   "moe_shared_expert_glu_interleave_size is 8: "},
+                    ExpertArgument{"InterleavedSharedExpertThatIsNone", kExpert, "moe_shared_expert_glu_interleave_size", Py{std::int64_t{8}}, "opened"}),
+    [](const auto& info) { return info.param.name; });
+
 } // namespace
 } // namespace shardlens::megatron
