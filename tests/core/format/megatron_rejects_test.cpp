@@ -169,5 +169,19 @@ INSTANTIATE_TEST_SUITE_P(
                     ExpertArgument{"InterleavedSharedExpertThatIsNone", kExpert, "moe_shared_expert_glu_interleave_size", Py{std::int64_t{8}}, "opened"}),
     [](const auto& info) { return info.param.name; });
 
+TEST_F(MegatronRejects, LayerWiseOptimizersAreALossByName)
+{
+    write({{"decoder.final_layernorm.weight", {2}, {1, 2}}}, {});
+    for (const char* name : {"layer_wise_optimizer_0.pt", "layer_wise_optimizer_12.pt", "layer_wise_optimizer_.pt", "layer_wise_optimizer_a.pt"})
+        test::writeText(m_folder.file("iter_0000007/mp_rank_00/") + name, "x");
+    const auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().text();
+    EXPECT_THAT(findingsOf(**opened), ElementsAre("optimizer-not-read: mp_rank_00/layer_wise_optimizer_0.pt and 1 more: which layers each file of a layer-wise "
+                                                  "optimizer owns is not known, so its states are not read; the model is."));
+    ASSERT_EQ((*opened)->lostTensors().size(), 1u);
+    EXPECT_EQ((*opened)->lostTensors().front().role, RoleKind::OptimizerState);
+    EXPECT_THAT(floatsOf(*opened, "decoder.final_layernorm.weight"), ElementsAre(1, 2));
+}
+
 } // namespace
 } // namespace shardlens::megatron
