@@ -7,7 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <functional>
 
 namespace shardlens::megatron {
 namespace {
@@ -181,6 +182,54 @@ TEST_F(MegatronRejects, LayerWiseOptimizersAreALossByName)
     ASSERT_EQ((*opened)->lostTensors().size(), 1u);
     EXPECT_EQ((*opened)->lostTensors().front().role, RoleKind::OptimizerState);
     EXPECT_THAT(floatsOf(*opened, "decoder.final_layernorm.weight"), ElementsAre(1, 2));
+}
+
+// distrib_optim.pt of a run of one rank, changed before it is written; what the checkpoint then says.
+std::vector<std::string> findingsWith(MegatronTestRun run, const std::function<void(Py::Dict& root)>& change, CheckpointPtr* opened = nullptr)
+{
+    const TemporaryFolder folder;
+    run.change = [&](const std::string& file, Py& root) {
+        if (file.ends_with("distrib_optim.pt"))
+            change(std::get<Py::Dict>(root.value));
+    };
+    run.write(folder.path().string());
+    const auto checkpoint = openPath(folder.path().string());
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().text();
+    if (opened != nullptr && checkpoint)
+        *opened = *checkpoint;
+    return checkpoint ? findingsOf(**checkpoint) : std::vector<std::string>{};
+}
+
+TEST(MegatronFlatStates, OfManyBuffersThatAreNoneTheFirstFewAreSaid)
+{
+    const auto findings = findingsWith({}, [](Py::Dict& root) {
+        Py::Dict many;
+        for (std::int64_t i = 0; i < 60'000; ++i)
+            many.items.emplace_back(Py{i}, Py{std::int64_t{5}});
+        root.items.back().second = Py{many};
+    });
+    ASSERT_EQ(findings.size(), 9u);
+    EXPECT_THAT(findings.front(), HasSubstr("buffer 0 (?): it has no vectors"));
+    EXPECT_THAT(findings.back(), HasSubstr("mp_rank_00/distrib_optim.pt: 59992 buffers behind these are not looked at."));
+}
+
+MegatronTestRun runWithChunks()
+{
+    MegatronTestRun out;
+    out.pp = 2;
+    out.chunks = 2;
+    out.layers = 4;
+    return out;
+}
+
+// Buffers are numbered through: what is left of those of two chunks may be of either.
+TEST(MegatronFlatStates, NumbersWithAGapSayNothingAboutTheOthers)
+{
+    CheckpointPtr opened;
+    const auto findings = findingsWith(runWithChunks(), [](Py::Dict& root) { root.items.pop_back(); }, &opened);
+    EXPECT_THAT(findings, ElementsAre("optimizer-not-read: mp_rank_00_000/distrib_optim.pt: it has 1 buffer, and the chunks of the model need 2: which one is whose cannot be told.",
+                                      "optimizer-not-read: mp_rank_00_001/distrib_optim.pt: it has 1 buffer, and the chunks of the model need 2: which one is whose cannot be told."));
+    EXPECT_THAT(fullNamesOf(*opened), Not(Contains(HasSubstr("exp_avg"))));
 }
 
 } // namespace
