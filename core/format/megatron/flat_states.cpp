@@ -15,6 +15,7 @@ using pickle::Value;
 constexpr std::size_t kStatesMetadataNodes = 20'000;
 constexpr std::size_t kMostBuffers = 1u << 16;
 constexpr std::size_t kMostLossesSaid = 8; // of buffers of one file
+constexpr std::size_t kMostStatesSaid = 8;
 
 // A buffer as the file has it.
 struct FlatItem {
@@ -174,6 +175,42 @@ Result<std::vector<FlatVectors>> vectorsOf(const TorchFile& file, Value content)
     if (out.empty())
         return Error{ErrorCode::Corrupt, "it has no vectors (param, exp_avg, exp_avg_sq)"};
     return out;
+}
+
+// What should be a state and is none: "param (None) and 2 more".
+std::string otherThanVectors(Value content)
+{
+    std::string first;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < content.size(); ++i) {
+        const std::string_view name = content.keyAt(i).asText().value_or("?");
+        const Value value = content.valueAt(i);
+        if (name == "numel_unpadded" || TorchFile::isTensor(value) || value.kind() == pickle::Kind::List)
+            continue;
+        if (count++ == 0)
+            first = fmt::format("{}{}", printable(name), value.isNone() ? " (None)" : "");
+    }
+    return count > 1 ? fmt::format("{} and {} more", first, count - 1) : first;
+}
+
+std::string statesText(const std::vector<std::pair<Role, DType>>& states)
+{
+    std::string out;
+    for (std::size_t i = 0; i < states.size() && i < kMostStatesSaid; ++i)
+        out += fmt::format("{}{} {}", i == 0 ? "" : ", ", printable(states[i].first.name), nameOf(states[i].second));
+    return states.size() > kMostStatesSaid ? out + ", …" : out;
+}
+
+// Every parameter has the same states, as far as it has any: buffers of a run differ in nothing else than their parameters.
+Status checkStates(const OptimizerKept& kept, const std::vector<FlatVectors>& vectors)
+{
+    std::vector<std::pair<Role, DType>> states;
+    for (const FlatVectors& one : vectors)
+        states.emplace_back(one.role, one.dtype);
+    const auto sameState = [](const auto& a, const auto& b) { return a.first.kind == b.first.kind && a.first.name == b.first.name && a.second == b.second; };
+    if (kept.states.empty() || std::is_permutation(states.begin(), states.end(), kept.states.begin(), kept.states.end(), sameState))
+        return {};
+    return Error{ErrorCode::Unsupported, fmt::format("it has {}, and the buffers before it {}", statesText(states), statesText(kept.states))};
 }
 
 std::vector<std::uint64_t> lengthsOf(const FlatVectors& vectors)
@@ -381,6 +418,7 @@ private:
             return Error{ErrorCode::Corrupt, "another buffer is for its parameters"};
         covered.insert(group.parameters.begin(), group.parameters.end());
         SHARDLENS_ASSIGN(const auto vectors, vectorsOf(*m_torch, item.content));
+        SHARDLENS_TRY(checkStates(m_set.optimizer, vectors));
         SHARDLENS_ASSIGN(const BufferLengths lengths, bufferLengths(optimizer, item, vectors));
         std::vector<BufferParameter> parameters;
         for (const Trained* one : group.parameters)
@@ -388,6 +426,8 @@ private:
         SHARDLENS_ASSIGN(const BufferLayout layout,
                          chooseBufferLayout(parameters, lengths, bufferArguments(m_set, ofExperts, m_rank.pp == 0 && group.chunk == 0)));
         note(lengths, layout, vectors, group);
+        if (const std::string others = otherThanVectors(item.content); !others.empty())
+            lose((ofExperts ? "experts, " : "") + item.label, {ErrorCode::Unsupported, fmt::format("no vector: {}", others)});
         if (item.gradient && item.dtype)
             m_set.optimizer.gradients.insert_or_assign(*item.dtype, *item.gradient);
         for (const FlatVectors& one : vectors)

@@ -232,5 +232,44 @@ TEST(MegatronFlatStates, NumbersWithAGapSayNothingAboutTheOthers)
     EXPECT_THAT(fullNamesOf(*opened), Not(Contains(HasSubstr("exp_avg"))));
 }
 
+// The content of buffer `number`.
+Py::Dict& bufferAt(Py::Dict& root, std::int64_t number)
+{
+    for (auto& [key, value] : root.items)
+        if (const auto* index = std::get_if<std::int64_t>(&key.value); index != nullptr && *index == number)
+            return std::get<Py::Dict>(std::get<Py::Dict>(value.value).items.front().second.value);
+    return root;
+}
+
+TEST(MegatronFlatStates, ABufferWithStatesOfItsOwnIsALossByName)
+{
+    MegatronTestRun run = runWithChunks();
+    run.pp = 1;
+    CheckpointPtr opened;
+    const auto more = findingsWith(run,
+                                   [](Py::Dict& root) {
+                                       auto& second = bufferAt(root, 1);
+                                       second.items.emplace_back(Py{std::string("max_exp_avg_sq")}, second.items.front().second);
+                                   },
+                                   &opened);
+    EXPECT_THAT(more, ElementsAre("optimizer-not-read: mp_rank_00/distrib_optim.pt, buffer 1 (float32, float32): it has fp32 master F32, exp_avg F32, exp_avg_sq F32, "
+                                  "max_exp_avg_sq F32, and the buffers before it fp32 master F32, exp_avg F32, exp_avg_sq F32."));
+    EXPECT_THAT(fullNamesOf(*opened), Contains("decoder.layers.0.input_layernorm.weight/exp_avg"));
+    EXPECT_THAT(fullNamesOf(*opened), Not(Contains("decoder.layers.2.input_layernorm.weight/exp_avg")));
+    const auto other = findingsWith(run, [](Py::Dict& root) {
+        auto& average = std::get<Py::Tensor>(bufferAt(root, 1).items[1].second.value);
+        average.storageClass = "IntStorage";
+    });
+    EXPECT_THAT(other, ElementsAre(HasSubstr("buffer 1 (float32, float32): it has fp32 master F32, exp_avg I32, exp_avg_sq F32, and the buffers before it")));
+}
+
+TEST(MegatronFlatStates, AStateThatIsNoVectorIsALossByNameAndTheOthersStay)
+{
+    CheckpointPtr opened;
+    const auto findings = findingsWith({}, [](Py::Dict& root) { bufferAt(root, 0).items.front().second = Py{}; }, &opened);
+    EXPECT_THAT(findings, ElementsAre("optimizer-not-read: mp_rank_00/distrib_optim.pt, buffer 0 (float32, float32): no vector: param (None)."));
+    EXPECT_THAT(fullNamesOf(*opened), Contains("decoder.layers.1.input_layernorm.weight/exp_avg"));
+}
+
 } // namespace
 } // namespace shardlens::megatron
