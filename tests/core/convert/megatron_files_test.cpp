@@ -103,5 +103,56 @@ TEST_F(MegatronFilesTest, AVocabularyIsNotFilledUpWithoutEnd)
     EXPECT_EQ(cut(2), "");
 }
 
+// Which class reads experts is decided by the names that they have in the target.
+TEST_F(MegatronFilesTest, ArgumentsNameTheClassThatReadsTheExperts)
+{
+    const auto flagsOf = [&](const char* tensor, const std::vector<std::uint64_t>& shape, Arguments arguments) {
+        arguments.emplace_back("num_layers", Py{std::int64_t{1}});
+        arguments.emplace_back("num_experts", Py{std::int64_t{2}});
+        arguments.emplace_back("bf16", Py{true});
+        std::filesystem::remove_all(path("run"));
+        writeSource({counted("decoder.layers.0.mlp.router.weight", {2, 2}), counted(std::string("decoder.layers.0.mlp.experts.") + tensor, shape)}, std::move(arguments));
+        EXPECT_EQ(cut(1), "");
+        const auto made = file("made");
+        const pickle::Value args = made->root().find("args");
+        std::string out;
+        for (const char* name : {"moe_grouped_gemm", "moe_use_legacy_grouped_gemm", "bf16"}) {
+            const pickle::Value value = args.find(name);
+            out += !value ? "-" : value.isNone() ? "None" : value.asBool().value_or(false) ? "true" : "false";
+            out += ' ';
+        }
+        return out;
+    };
+    const std::pair<std::string, Py> grouped{"moe_grouped_gemm", Py{true}};
+    EXPECT_EQ(flagsOf("weight2", {4, 2}, {grouped, {"moe_use_legacy_grouped_gemm", Py{true}}}), "false false true ");
+    EXPECT_EQ(flagsOf("weight2", {4, 2}, {grouped}), "false - true ");
+    EXPECT_EQ(flagsOf("linear_fc2.weight", {2, 2, 2}, {grouped, {"moe_use_legacy_grouped_gemm", Py{false}}}), "true false true ");
+    EXPECT_EQ(flagsOf("linear_fc2.weight0", {2, 2}, {grouped}), "true - true ");
+    EXPECT_EQ(flagsOf("local_experts.0.linear_fc2.weight", {2, 2}, {{"moe_grouped_gemm", Py{false}}}), "false - true ");
+}
+
+TEST_F(MegatronFilesTest, ExtraStatesOfEveryChunkAreKept)
+{
+    Py::Dict root;
+    std::vector<test::TestStorage> storages;
+    const std::vector<float> values{1, 2};
+    for (const char* chunk : {"model0", "model1"}) {
+        storages.push_back({values.size() * sizeof(float), [values](std::uint64_t offset, std::span<std::byte> out) {
+                                std::copy_n(std::as_bytes(std::span(values)).begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+                            }});
+        const std::string module = std::string("decoder.layers.0.") + (chunk == std::string("model0") ? "input_layernorm" : "pre_mlp_layernorm");
+        root.items.emplace_back(Py{std::string(chunk)},
+                                pyDict({{module + ".weight", Py{Py::Tensor{"FloatStorage", storages.size() - 1, 2, 0, {2}, {}}}}, {module + "._extra_state", Py{}}}, true));
+    }
+    root.items.emplace_back(Py{std::string("args")}, pyDict({{"num_layers", Py{std::int64_t{2}}}, {"tensor_model_parallel_size", Py{std::int64_t{1}}}}));
+    root.items.emplace_back(Py{std::string("checkpoint_version")}, Py{3.0});
+    std::filesystem::create_directories(path("run/iter_0000007/mp_rank_00"));
+    test::writeTorchFile(path("run/iter_0000007/mp_rank_00/model_optim_rng.pt"), Py{root}, storages);
+    std::ofstream(path("run/latest_checkpointed_iteration.txt")) << "7";
+    ASSERT_EQ(cut(1), "");
+    const auto keys = keysOf(file("made")->root().find("model"));
+    EXPECT_THAT(keys, testing::IsSupersetOf({"decoder.layers.0.input_layernorm._extra_state", "decoder.layers.1.pre_mlp_layernorm._extra_state"}));
+}
+
 } // namespace
 } // namespace shardlens
