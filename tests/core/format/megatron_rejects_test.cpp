@@ -210,7 +210,7 @@ TEST(MegatronFlatStates, OfManyBuffersThatAreNoneTheFirstFewAreSaid)
     });
     ASSERT_EQ(findings.size(), 9u);
     EXPECT_THAT(findings.front(), HasSubstr("buffer 0 (?): the model has no parameters for it"));
-    EXPECT_THAT(findings.back(), HasSubstr("mp_rank_00/distrib_optim.pt: 59992 buffers behind these are not looked at."));
+    EXPECT_THAT(findings.back(), HasSubstr("mp_rank_00/distrib_optim.pt: 59,992 buffers behind these are not looked at."));
 }
 
 MegatronTestRun runWithChunks()
