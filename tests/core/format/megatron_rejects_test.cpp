@@ -208,9 +208,9 @@ TEST(MegatronFlatStates, OfManyBuffersThatAreNoneTheFirstFewAreSaid)
             many.items.emplace_back(Py{i}, Py{std::int64_t{5}});
         root.items.back().second = Py{many};
     });
-    ASSERT_EQ(findings.size(), 9u);
-    EXPECT_THAT(findings.front(), HasSubstr("buffer 0 (?): the model has no parameters for it"));
-    EXPECT_THAT(findings.back(), HasSubstr("mp_rank_00/distrib_optim.pt: 59,992 buffers behind these are not looked at."));
+    EXPECT_EQ(std::count_if(findings.begin(), findings.end(), [](const std::string& one) { return one.starts_with("optimizer-not-read: "); }), 9);
+    EXPECT_THAT(findings, Contains(HasSubstr("buffer 0 (?): the model has no parameters for it")));
+    EXPECT_THAT(findings, Contains(HasSubstr("mp_rank_00/distrib_optim.pt: 59,992 buffers behind these are not looked at.")));
 }
 
 MegatronTestRun runWithChunks()
