@@ -33,7 +33,7 @@ struct RuleToTry {
 std::vector<RuleToTry> rulesToTry(const BufferLengths& found, const BufferArguments& arguments)
 {
     std::vector<std::pair<std::optional<std::uint64_t>, bool>> sizes{{std::nullopt, !arguments.isFirst || !arguments.overlaps.value_or(false)}};
-    if (found.kind != BufferLengths::Kind::Padded) { // which is older than buckets
+    if (found.kind != BufferLengths::Kind::Padded) { // which is older than buckets, those of shared embeddings too
         const bool mayHave = arguments.isFirst && arguments.overlaps.value_or(true);
         const std::uint64_t usual = usualBucketSize(arguments.dataParallel.value_or(1));
         if (arguments.ddpBucketSize)
@@ -43,9 +43,10 @@ std::vector<RuleToTry> rulesToTry(const BufferLengths& found, const BufferArgume
     std::vector<RuleToTry> out;
     for (const auto& [size, isSaid] : sizes)
         for (const bool splitsShared : {true, false}) {
-            if (arguments.isTied && *arguments.isTied != splitsShared)
+            const bool isPadded = found.kind == BufferLengths::Kind::Padded;
+            if (isPadded ? splitsShared : arguments.isTied && *arguments.isTied != splitsShared)
                 continue;
-            if (found.kind != BufferLengths::Kind::Padded)
+            if (!isPadded)
                 out.push_back({{64, size, false, splitsShared}, isSaid});
             out.push_back({{1, size, false, splitsShared}, isSaid});
             if (size)

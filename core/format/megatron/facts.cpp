@@ -1,6 +1,7 @@
 #include "core/format/megatron/rank_set.h"
 
 #include "core/base/text.h"
+#include "core/format/megatron/optimizer_states.h"
 
 #include <fmt/format.h>
 
@@ -71,6 +72,13 @@ void proveGating(RankSet& set, const Rank& rank)
     said = proven;
 }
 
+// A whole number that the run says and that is not 0, as text.
+std::optional<std::string> saidFact(const Facts& facts, const char* name)
+{
+    const auto at = facts.find(name);
+    return at == facts.end() || at->second == "0" || at->second == "false" ? std::nullopt : std::optional(at->second);
+}
+
 } // namespace
 
 std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name)
@@ -80,6 +88,26 @@ std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view nam
         return std::nullopt;
     const std::uint64_t number = std::stoull(at->second);
     return number == 0 ? std::nullopt : std::optional(number);
+}
+
+Status checkExpertArguments(const RankSet& set)
+{
+    bool hasExperts = false;
+    bool hasShared = false;
+    for (const auto& [rank, entries] : set.entries)
+        for (const Entry& entry : entries) {
+            hasExperts = hasExperts || isExpertParameter(set.rules, entry.local);
+            hasShared = hasShared || entry.local.find(".shared_expert") != std::string::npos;
+        }
+    const auto over = saidFact(set.facts, "expert_tensor_parallel_size");
+    if (hasExperts && over && *over != std::to_string(set.sizes.tp))
+        return Error{ErrorCode::Unsupported, fmt::format("expert_tensor_parallel_size is {}, and tensor_model_parallel_size {}: experts that are cut otherwise than the rest of the model are "
+                                                         "not read",
+                                                         printable(*over), set.sizes.tp)};
+    for (const auto& [name, isMeant] : {std::pair{"moe_mlp_glu_interleave_size", hasExperts}, {"moe_shared_expert_glu_interleave_size", hasShared}})
+        if (const auto size = saidFact(set.facts, name); isMeant && size)
+            return Error{ErrorCode::Unsupported, fmt::format("{} is {}: rows of gate and up that alternate in blocks are not read", name, printable(*size))};
+    return {};
 }
 
 void readFacts(RankSet& set)

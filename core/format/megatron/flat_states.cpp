@@ -14,6 +14,8 @@ using pickle::Value;
 
 constexpr std::size_t kStatesMetadataNodes = 20'000;
 constexpr std::size_t kMostBuffers = 1u << 16;
+constexpr std::size_t kMostLossesSaid = 8; // of buffers of one file
+constexpr std::size_t kMostStatesSaid = 8;
 
 // A buffer as the file has it.
 struct FlatItem {
@@ -21,6 +23,7 @@ struct FlatItem {
     std::optional<DType> dtype;   // of the parameters, or in old files of the gradients
     std::optional<DType> gradient; // where the key has both
     bool isPair = false;
+    std::size_t ofIndex = 0;      // how many have this number
     std::string label;            // "buffer 0 (bfloat16, float32)"
     Value content;
 };
@@ -72,14 +75,30 @@ Result<std::vector<FlatItem>> itemsOf(Value optimizer)
         for (std::size_t k = 0; k < byDtype.size(); ++k) {
             const Value key = byDtype.keyAt(k);
             const bool isPair = key.kind() == pickle::Kind::Tuple && key.size() == 2;
-            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair ? dtypeOfKey(key.at(1)) : std::nullopt, isPair,
+            out.push_back({*index, dtypeOfKey(isPair ? key.at(0) : key), isPair ? dtypeOfKey(key.at(1)) : std::nullopt, isPair, 0,
                            fmt::format("buffer {} ({})", *index, keyText(key)), byDtype.valueAt(k)});
             if (out.size() > kMostBuffers)
                 return Error{ErrorCode::LimitExceeded, fmt::format("more than {} buffers", kMostBuffers)};
         }
     }
     std::stable_sort(out.begin(), out.end(), [](const FlatItem& a, const FlatItem& b) { return a.index < b.index; });
+    for (std::size_t begin = 0, end = 0; begin < out.size(); begin = end) {
+        while (end < out.size() && out[end].index == out[begin].index)
+            ++end;
+        for (std::size_t i = begin; i < end; ++i)
+            out[i].ofIndex = end - begin;
+    }
     return out;
+}
+
+// Keys of two dtypes are of files that number their buffers through all chunks: where one is missing, the numbers behind it may be those of any chunk.
+Status checkNumbering(const std::vector<FlatItem>& items, const std::vector<FlatGroup>& groups)
+{
+    const bool hasChunks = !groups.empty() && groups.back().chunk != groups.front().chunk;
+    if (!hasChunks || items.empty() || items.size() == groups.size() || !std::all_of(items.begin(), items.end(), [](const FlatItem& item) { return item.isPair; }))
+        return {};
+    return Error{ErrorCode::Corrupt, fmt::format("it has {}, and the chunks of the model need {}: which one is whose cannot be told", plural(items.size(), "buffer", "buffers"),
+                                                 groups.size())};
 }
 
 // Chunk by chunk; in each the dtypes as they first come.
@@ -100,8 +119,12 @@ std::vector<FlatGroup> groupsOf(const std::vector<const Trained*>& parameters)
 Result<FlatGroup> groupOfItem(const std::vector<FlatItem>& items, std::size_t at, const std::vector<FlatGroup>& groups)
 {
     const FlatItem& item = items[at];
-    if (items.size() == groups.size() && item.index == static_cast<std::int64_t>(at) && (!item.dtype || item.dtype == groups[at].dtype))
-        return groups[at];
+    if (items.size() == groups.size() && item.index == static_cast<std::int64_t>(at)) {
+        if (!item.dtype || item.dtype == groups[at].dtype)
+            return groups[at];
+        if (item.isPair && item.ofIndex == 1 && groups.back().chunk != groups.front().chunk) // numbered through all chunks
+            return Error{ErrorCode::Corrupt, fmt::format("the parameters of this number are {}", nameOf(groups[at].dtype))};
+    }
     FlatGroup all{static_cast<std::uint32_t>(std::min<std::int64_t>(item.index, 1u << 30)), {}, {}};
     for (const FlatGroup& group : groups) {
         if (std::int64_t{group.chunk} != item.index)
@@ -110,8 +133,7 @@ Result<FlatGroup> groupOfItem(const std::vector<FlatItem>& items, std::size_t at
             return group;
         all.parameters.insert(all.parameters.end(), group.parameters.begin(), group.parameters.end());
     }
-    const auto ofChunk = std::count_if(items.begin(), items.end(), [&](const FlatItem& other) { return other.index == item.index; });
-    if (item.isPair || ofChunk != 1 || all.parameters.empty())
+    if (item.isPair || item.ofIndex != 1 || all.parameters.empty())
         return Error{ErrorCode::Corrupt,
                      fmt::format("the model has no parameters for it; it has {}", plural(groups.size(), "group of one dtype", "groups of one dtype"))};
     std::sort(all.parameters.begin(), all.parameters.end(), [](const Trained* a, const Trained* b) { return a->entry < b->entry; });
@@ -153,6 +175,42 @@ Result<std::vector<FlatVectors>> vectorsOf(const TorchFile& file, Value content)
     if (out.empty())
         return Error{ErrorCode::Corrupt, "it has no vectors (param, exp_avg, exp_avg_sq)"};
     return out;
+}
+
+// What should be a state and is none: "param (None) and 2 more".
+std::string otherThanVectors(Value content)
+{
+    std::string first;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < content.size(); ++i) {
+        const std::string_view name = content.keyAt(i).asText().value_or("?");
+        const Value value = content.valueAt(i);
+        if (name == "numel_unpadded" || TorchFile::isTensor(value) || value.kind() == pickle::Kind::List)
+            continue;
+        if (count++ == 0)
+            first = fmt::format("{}{}", printable(name), value.isNone() ? " (None)" : "");
+    }
+    return count > 1 ? fmt::format("{} and {} more", first, count - 1) : first;
+}
+
+std::string statesText(const std::vector<std::pair<Role, DType>>& states)
+{
+    std::string out;
+    for (std::size_t i = 0; i < states.size() && i < kMostStatesSaid; ++i)
+        out += fmt::format("{}{} {}", i == 0 ? "" : ", ", printable(states[i].first.name), nameOf(states[i].second));
+    return states.size() > kMostStatesSaid ? out + ", …" : out;
+}
+
+// Every parameter has the same states, as far as it has any: buffers of a run differ in nothing else than their parameters.
+Status checkStates(const OptimizerKept& kept, const std::vector<FlatVectors>& vectors)
+{
+    std::vector<std::pair<Role, DType>> states;
+    for (const FlatVectors& one : vectors)
+        states.emplace_back(one.role, one.dtype);
+    const auto sameState = [](const auto& a, const auto& b) { return a.first.kind == b.first.kind && a.first.name == b.first.name && a.second == b.second; };
+    if (kept.states.empty() || std::is_permutation(states.begin(), states.end(), kept.states.begin(), kept.states.end(), sameState))
+        return {};
+    return Error{ErrorCode::Unsupported, fmt::format("it has {}, and the buffers before it {}", statesText(states), statesText(kept.states))};
 }
 
 std::vector<std::uint64_t> lengthsOf(const FlatVectors& vectors)
@@ -218,8 +276,8 @@ Result<BufferLengths> bufferLengths(Value optimizer, const FlatItem& item, const
 // Reads the file of one rank.
 class FlatStates {
 public:
-    FlatStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained, std::string name)
-        : m_set(set), m_rank(rank), m_trained(trained), m_name(std::move(name)), m_builder(*rank.content.checkpoint)
+    FlatStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained, std::string name, JobContext& job)
+        : m_set(set), m_rank(rank), m_trained(trained), m_name(std::move(name)), m_job(job), m_builder(*rank.content.checkpoint)
     {
     }
 
@@ -318,10 +376,23 @@ private:
         const std::vector<FlatGroup> groups = groupsOf(parameters);
         if (items->empty() && !groups.empty())
             lose(ofExperts ? "experts" : "", {ErrorCode::Unsupported, "it has no buffers under numbers"});
+        if (const Status numbered = checkNumbering(*items, groups); !numbered) {
+            lose(ofExperts ? "experts" : "", numbered.error());
+            return {};
+        }
         std::set<const Trained*> covered;
-        for (std::size_t i = 0; i < items->size(); ++i)
-            if (Status added = addItem(optimizer, *items, i, groups, ofExperts, covered); !added)
-                lose(who + (*items)[i].label, added.error());
+        std::size_t losses = 0;
+        for (std::size_t i = 0; i < items->size(); ++i) {
+            SHARDLENS_TRY(m_job.poll());
+            const Status added = addItem(optimizer, *items, i, groups, ofExperts, covered);
+            if (added)
+                continue;
+            lose(who + (*items)[i].label, added.error());
+            if (++losses < kMostLossesSaid || i + 1 == items->size())
+                continue;
+            lose(ofExperts ? "experts" : "", {ErrorCode::Corrupt, fmt::format("{} behind these are not looked at", plural(items->size() - i - 1, "buffer", "buffers"))});
+            break;
+        }
         if (!items->empty() && covered.size() < parameters.size())
             sayUncovered(parameters, covered);
         return {};
@@ -343,8 +414,11 @@ private:
     {
         const FlatItem& item = items[at];
         SHARDLENS_ASSIGN(const FlatGroup group, groupOfItem(items, at, groups));
+        if (covered.contains(group.parameters.front()))
+            return Error{ErrorCode::Corrupt, "another buffer is for its parameters"};
         covered.insert(group.parameters.begin(), group.parameters.end());
         SHARDLENS_ASSIGN(const auto vectors, vectorsOf(*m_torch, item.content));
+        SHARDLENS_TRY(checkStates(m_set.optimizer, vectors));
         SHARDLENS_ASSIGN(const BufferLengths lengths, bufferLengths(optimizer, item, vectors));
         std::vector<BufferParameter> parameters;
         for (const Trained* one : group.parameters)
@@ -352,6 +426,8 @@ private:
         SHARDLENS_ASSIGN(const BufferLayout layout,
                          chooseBufferLayout(parameters, lengths, bufferArguments(m_set, ofExperts, m_rank.pp == 0 && group.chunk == 0)));
         note(lengths, layout, vectors, group);
+        if (const std::string others = otherThanVectors(item.content); !others.empty())
+            lose((ofExperts ? "experts, " : "") + item.label, {ErrorCode::Unsupported, fmt::format("no vector: {}", others)});
         if (item.gradient && item.dtype)
             m_set.optimizer.gradients.insert_or_assign(*item.dtype, *item.gradient);
         for (const FlatVectors& one : vectors)
@@ -423,6 +499,7 @@ private:
     Rank& m_rank;
     const std::vector<Trained>& m_trained;
     std::string m_name;
+    JobContext& m_job;
     CheckpointBuilder m_builder;
     FileId m_file = kNoFile;
     std::shared_ptr<const TorchFile> m_torch;
@@ -450,12 +527,12 @@ Status readFlatStates(RankSet& set, JobContext& job)
             continue;
         }
         SHARDLENS_ASSIGN(const auto trained, trainedOf(set, rank));
-        SHARDLENS_TRY(FlatStates(set, rank, trained, name).read(std::move(opened->row), std::make_shared<const TorchFile>(torch.take())));
+        SHARDLENS_TRY(FlatStates(set, rank, trained, name, job).read(std::move(opened->row), std::make_shared<const TorchFile>(torch.take())));
     }
     for (auto& [rank, row, error] : absent) { // what the others have says what these should have
         SHARDLENS_ASSIGN(const auto trained, trainedOf(set, *rank));
         const std::string name = row.name;
-        SHARDLENS_TRY(FlatStates(set, *rank, trained, name).addHoles(std::move(row), error));
+        SHARDLENS_TRY(FlatStates(set, *rank, trained, name, job).addHoles(std::move(row), error));
     }
     return {};
 }

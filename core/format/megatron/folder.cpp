@@ -77,6 +77,23 @@ Result<std::string> chooseIteration(const Candidate& root, const OpenOptions& op
                                                  kTrackerFile, namesText(iterations))};
 }
 
+// layer_wise_optimizer_N.pt, one a data-parallel rank (§2.3).
+void addLayerWise(const std::string& folder, const Candidate& inside, IterationFolder& out)
+{
+    constexpr std::string_view kBegin = "layer_wise_optimizer_";
+    constexpr std::string_view kEnd = ".pt";
+    for (const DirectoryEntry& file : inside.entries) {
+        const std::string_view name = file.name;
+        if (file.isFolder || name.size() <= kBegin.size() + kEnd.size() || !name.starts_with(kBegin) || !name.ends_with(kEnd))
+            continue;
+        const std::string_view number = name.substr(kBegin.size(), name.size() - kBegin.size() - kEnd.size());
+        if (number.find_first_not_of("0123456789") != std::string_view::npos)
+            continue;
+        if (out.layerWiseFiles++ == 0)
+            out.firstLayerWise = folder + "/" + file.name;
+    }
+}
+
 Result<IterationFolder> listIteration(const Candidate& folder)
 {
     IterationFolder out;
@@ -90,6 +107,7 @@ Result<IterationFolder> listIteration(const Candidate& folder)
         const auto inside = lookAt(folder.path + "/" + entry.name);
         if (!inside)
             continue;
+        addLayerWise(entry.name, *inside, out);
         const bool isNew = inside->entry(kModelFile) != nullptr;
         if (!isNew && inside->entry("optim.pt") != nullptr)
             out.optimizerShards.push_back(entry.name + "/optim.pt");

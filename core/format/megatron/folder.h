@@ -27,6 +27,8 @@ struct IterationFolder {
     const char* modelFile = "";
     bool hasDistributedOptimizer = false; // distrib_optim.pt beside the model files
     std::vector<std::string> optimizerShards; // optim.pt of data-parallel ranks in folders of their own, 2022 to 2023 (§8.3, F0)
+    std::size_t layerWiseFiles = 0;           // layer_wise_optimizer_N.pt, of optimizers that own whole layers (§2.3)
+    std::string firstLayerWise;               // one of them
 };
 
 // "iter_0000003", "release".

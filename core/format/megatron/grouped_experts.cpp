@@ -12,6 +12,9 @@ namespace {
 
 using Along = GroupedExperts::Along;
 
+constexpr std::uint64_t kMostExperts = 1u << 20;      // of a rank
+constexpr std::uint64_t kMostExpertTensors = 1u << 21; // that a run's are taken apart into
+
 const GroupedExperts* groupOf(const RuleSet& rules, const std::string& name)
 {
     const auto known = std::find_if(rules.groupedExperts.begin(), rules.groupedExperts.end(), [&](const GroupedExperts& one) { return one.of.search(name); });
@@ -49,7 +52,7 @@ struct ExpertMatrix {
 Result<ExpertMatrix> matrixOf(const GroupedExperts& grouped, const Shape& shape, std::optional<std::uint64_t> experts)
 {
     if (grouped.along == Along::Stack) {
-        if (shape.size() != 3 || shape[0] == 0 || shape[0] > (1u << 20))
+        if (shape.size() != 3 || shape[0] == 0 || shape[0] > kMostExperts)
             return Error{ErrorCode::Unsupported, fmt::format("a stack of matrices is expected, and it is {}", shapeText(shape))};
         return ExpertMatrix{shape[0], {shape[1], shape[2]}, false};
     }
@@ -68,13 +71,17 @@ std::optional<std::uint64_t> expertsOfRank(const RankSet& set)
     auto all = factNumber(set.facts, "num_experts");
     if (!all)
         all = factNumber(set.facts, "num_moe_experts");
-    return all && *all % set.sizes.ep == 0 && *all <= (1u << 20) ? std::optional(*all / set.sizes.ep) : std::nullopt;
+    return all && *all % set.sizes.ep == 0 && *all <= kMostExperts ? std::optional(*all / set.sizes.ep) : std::nullopt;
 }
 
 // Takes the tensors of one rank apart.
 class ExpertSplitter {
 public:
-    ExpertSplitter(RankSet& set, Rank& rank) : m_set(set), m_rank(rank), m_stored(rank.content.checkpoint), m_builder(*m_stored) {}
+    // `made` counts what all ranks together are taken apart into.
+    ExpertSplitter(RankSet& set, Rank& rank, std::uint64_t& made, JobContext& job)
+        : m_set(set), m_rank(rank), m_made(made), m_job(job), m_stored(rank.content.checkpoint), m_builder(*m_stored)
+    {
+    }
 
     Status split()
     {
@@ -89,6 +96,8 @@ public:
             Status done = addExperts(entry, *grouped, entries);
             if (done)
                 continue;
+            if (done.error().code() == ErrorCode::Cancelled)
+                return done;
             entries.resize(before);
             if (m_set.sizes.ep > 1) {
                 m_rank.lost.push_back(
@@ -115,6 +124,13 @@ private:
         const bool isNumber = stored.shape.empty(); // a step: the same for each
         const Shape shape = isNumber ? m_stored->tensor(idAt<TensorId>(weightOf(entry))).shape : stored.shape;
         SHARDLENS_ASSIGN(const ExpertMatrix matrix, matrixOf(grouped, shape, expertsOfRank(m_set)));
+        if (matrix.shape[0] == 0 || matrix.shape[1] == 0) // no bytes: as many as the arguments like
+            return Error{ErrorCode::Unsupported, fmt::format("{} holds no elements", shapeText(shape))};
+        if (matrix.experts > kMostExpertTensors - m_made)
+            return Error{ErrorCode::LimitExceeded,
+                         fmt::format("it holds {}, and a run's experts are taken apart into {} tensors at most", plural(matrix.experts, "matrix", "matrices"),
+                                     groupedText(kMostExpertTensors))};
+        m_made += matrix.experts;
         const PieceStore& pieces = m_stored->pieces();
         const std::size_t first = pieces.firstOf(idAt<TensorId>(entry.tensor));
         const std::uint64_t each = matrix.shape[0] * matrix.shape[1];
@@ -127,6 +143,7 @@ private:
         const std::uint64_t cell = info(stored.dtype).bytesPerBlock;
         const std::array<std::int64_t, 2> strides{static_cast<std::int64_t>(cell), static_cast<std::int64_t>(matrix.shape[0] * cell)};
         for (std::uint64_t expert = 0; expert < matrix.experts; ++expert) {
+            SHARDLENS_TRY(m_job.poll());
             Entry made = entry;
             made.local = expertName(grouped, entry.local, expert);
             made.global = expertName(grouped, entry.global, m_rank.ep * matrix.experts + expert);
@@ -168,20 +185,23 @@ private:
 
     RankSet& m_set;
     Rank& m_rank;
+    std::uint64_t& m_made;
+    JobContext& m_job;
     CheckpointPtr m_stored;
     CheckpointBuilder m_builder;
 };
 
 } // namespace
 
-Status takeExpertsApart(RankSet& set)
+Status takeExpertsApart(RankSet& set, JobContext& job)
 {
+    std::uint64_t made = 0;
     for (Rank& rank : set.ranks) {
         if (!rank.content.checkpoint)
             continue;
         const auto& entries = set.entries.at(&rank);
         if (std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) { return groupOf(set.rules, entry.local) != nullptr; }))
-            SHARDLENS_TRY(ExpertSplitter(set, rank).split());
+            SHARDLENS_TRY(ExpertSplitter(set, rank, made, job).split());
     }
     return {};
 }

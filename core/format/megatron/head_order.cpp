@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace shardlens::megatron {
 namespace {
 
@@ -50,9 +52,27 @@ Result<std::vector<RowRun>> runsOf(const RankSet& set, const Shape& shape, std::
     return rowRuns(set.facts.at("version") == "0", own, parts, shape[0] / (own * parts));
 }
 
+const HeadOrder* orderOf(const RuleSet& rules, const std::string& name)
+{
+    const auto known = std::find_if(rules.headOrders.begin(), rules.headOrders.end(), [&](const HeadOrder& order) { return order.of.search(name); });
+    return known == rules.headOrders.end() ? nullptr : &*known;
+}
+
+Status addRuns(PieceImport& import, TensorId from, TensorId to, const Shape& shape, const std::vector<RowRun>& runs)
+{
+    for (const RowRun& run : runs) {
+        Slab slab = wholeSlab(shape);
+        slab.from.offset[0] = run.from;
+        slab.to.offset[0] = run.to;
+        slab.from.extent[0] = slab.to.extent[0] = run.count;
+        SHARDLENS_TRY(import.addThrough(to, from, slab));
+    }
+    return {};
+}
+
 } // namespace
 
-Result<CheckpointPtr> inHeadOrder(RankSet& set, const Rank& rank)
+Result<CheckpointPtr> inHeadOrder(RankSet& set, Rank& rank)
 {
     const CheckpointPtr& stored = rank.content.checkpoint;
     const std::string& version = set.facts.at("version");
@@ -61,34 +81,38 @@ Result<CheckpointPtr> inHeadOrder(RankSet& set, const Rank& rank)
         return stored;
     std::optional<CheckpointBuilder> builder;
     std::optional<PieceImport> import;
-    for (Entry& entry : set.entries.at(&rank))
-        for (const HeadOrder& order : set.rules.headOrders) {
-            if (!order.of.search(entry.local))
-                continue;
-            if (!isOld)
-                return Error{ErrorCode::Unsupported, fmt::format("checkpoint_version {} is not known: how the rows of {} lie cannot be told", printable(version), printable(entry.local))};
-            if (set.sizes.chunks > 1)
-                return Error{ErrorCode::Unsupported, "a virtual pipeline of a checkpoint version below 2: the order of its fused rows is not defined"};
-            if (!builder) {
-                builder.emplace(*stored);
-                import.emplace(PieceImport::within(*builder, *stored));
-            }
-            const TensorId from = idAt<TensorId>(entry.tensor);
-            const Tensor tensor = stored->tensor(from);
-            auto runs = runsOf(set, tensor.shape, order.parts);
-            if (!runs)
-                return runs.takeError().within(printable(entry.local));
-            const TensorId to = builder->addTensor(tensor);
-            for (const RowRun& run : *runs) {
-                Slab slab = wholeSlab(tensor.shape);
-                slab.from.offset[0] = run.from;
-                slab.to.offset[0] = run.to;
-                slab.from.extent[0] = slab.to.extent[0] = run.count;
-                SHARDLENS_TRY(import->addThrough(to, from, slab));
-            }
-            entry.tensor = indexOf(to);
-            break;
+    std::vector<Entry> kept;
+    auto& entries = set.entries.at(&rank);
+    for (Entry& entry : entries) {
+        const Tensor tensor = stored->tensor(idAt<TensorId>(entry.tensor));
+        const HeadOrder* order = orderOf(set.rules, entry.local);
+        if (order == nullptr || (entry.isState && tensor.shape.empty())) { // a step has no rows
+            kept.push_back(std::move(entry));
+            continue;
         }
+        if (!isOld)
+            return Error{ErrorCode::Unsupported, fmt::format("checkpoint_version {} is not known: how the rows of {} lie cannot be told", printable(version), printable(entry.local))};
+        if (set.sizes.chunks > 1)
+            return Error{ErrorCode::Unsupported, "a virtual pipeline of a checkpoint version below 2: the order of its fused rows is not defined"};
+        if (!builder) {
+            builder.emplace(*stored);
+            import.emplace(PieceImport::within(*builder, *stored));
+        }
+        const auto runs = runsOf(set, tensor.shape, order->parts);
+        if (!runs && entry.isState) {
+            rank.lost.push_back({entry.global, RoleKind::OptimizerState,
+                                 fmt::format("{} of {} in {}: {}.", printable(stored->roleOf(idAt<TensorId>(entry.tensor)).name), printable(entry.global),
+                                             printable(rank.name), runs.error().text())});
+            continue;
+        }
+        if (!runs)
+            return Error(runs.error()).within(printable(entry.local));
+        const TensorId to = builder->addTensor(tensor);
+        SHARDLENS_TRY(addRuns(*import, idAt<TensorId>(entry.tensor), to, tensor.shape, *runs));
+        entry.tensor = indexOf(to);
+        kept.push_back(std::move(entry));
+    }
+    entries = std::move(kept);
     if (!builder)
         return stored;
     return std::move(*builder).finish();

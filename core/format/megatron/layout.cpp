@@ -32,7 +32,7 @@ class RankWriter {
 public:
     // Without `optimizer` its states are left out.
     RankWriter(RankSet& set, LocalTensors& parts, OptimizerWriter* optimizer, const TargetOptions& options, const Sizes& target)
-        : m_set(set), m_parts(parts), m_optimizer(optimizer), m_options(options), m_target(target), m_extras(modulesWithExtras())
+        : m_set(set), m_parts(parts), m_optimizer(optimizer), m_options(options), m_target(target), m_extras(modulesWithExtras()), m_expertsAreModules(expertsAreModules())
     {
     }
 
@@ -88,9 +88,10 @@ private:
         for (const char* name : {"virtual_pipeline_model_parallel_size", "num_layers_per_virtual_pipeline_stage", "decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers",
                                  "pipeline_model_parallel_layout"})
             replace(name, maker.graph().none());
-        for (const char* name : {"moe_grouped_gemm", "moe_use_legacy_grouped_gemm"})
-            if (m_set.hadGroupedExperts && m_set.facts.contains("moe_use_legacy_grouped_gemm"))
-                replace(name, maker.graph().boolean(false));
+        if (m_set.hadGroupedExperts) { // the classes that read the names of what they are taken apart into (§5.6)
+            replace("moe_grouped_gemm", maker.graph().boolean(!m_expertsAreModules));
+            replace("moe_use_legacy_grouped_gemm", maker.graph().boolean(false));
+        }
         if (m_parts.paddedRows() != 0)
             replace("padded_vocab_size", maker.graph().integer(static_cast<std::int64_t>(m_parts.paddedRows())));
         return maker.tree().import(file, args, [&](Value value) -> Fate {
@@ -113,18 +114,36 @@ private:
         return layer ? withNumber(module, layer->number, 0) : module;
     }
 
-    // Names of modules that keep `_extra_state`, and have none of it: None.
+    // Names of modules that keep `_extra_state`, and have none of it: None. Chunks of a virtual pipeline have their models beside each other.
     std::set<std::string> modulesWithExtras() const
     {
-        constexpr std::string_view kExtra = "._extra_state";
         std::set<std::string> out;
         for (const Rank& rank : m_set.ranks) {
-            const Value stored = rank.tp == 0 && rank.ep == 0 ? rank.content.torch->root().find("model") : Value{};
-            for (std::size_t i = 0; i < stored.size(); ++i)
-                if (const auto key = stored.keyAt(i).asText(); key && key->ends_with(kExtra) && stored.valueAt(i).isNone())
-                    out.insert(inAnyLayer(std::string(key->substr(0, key->size() - kExtra.size()))));
+            if (rank.tp != 0 || rank.ep != 0)
+                continue;
+            const Value root = rank.content.torch->root();
+            addExtrasOf(root.find("model"), out);
+            for (std::uint32_t chunk = 0; chunk < m_set.sizes.chunks && m_set.sizes.chunks > 1; ++chunk)
+                addExtrasOf(root.find(fmt::format("model{}", chunk)), out);
         }
         return out;
+    }
+    void addExtrasOf(Value stored, std::set<std::string>& out) const
+    {
+        constexpr std::string_view kExtra = "._extra_state";
+        for (std::size_t i = 0; i < stored.size(); ++i)
+            if (const auto key = stored.keyAt(i).asText(); key && key->ends_with(kExtra) && stored.valueAt(i).isNone())
+                out.insert(inAnyLayer(std::string(key->substr(0, key->size() - kExtra.size()))));
+    }
+
+    // Whether an expert is a module of its own ("local_experts.3.") in the names that are written, not a number behind a tensor ("weight3").
+    bool expertsAreModules() const
+    {
+        const auto& names = m_parts.joined().parameters();
+        return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+            const auto expert = expertOf(m_set.rules, name);
+            return expert && expert->number.data() + expert->number.size() != name.data() + name.size();
+        });
     }
 
     Result<Value> modelDict(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp)
@@ -187,6 +206,7 @@ private:
     const TargetOptions& m_options;
     Sizes m_target;
     std::set<std::string> m_extras; // modules, in any layer
+    bool m_expertsAreModules = false;
     StorageTensors m_storages;
     std::set<const TorchFile*> m_withStorages;
     std::set<std::string> m_leftOut;

@@ -7,10 +7,21 @@
 #include <algorithm>
 
 namespace shardlens::megatron {
+namespace {
+
+constexpr std::uint64_t kMostRowsAdded = 1u << 16; // to a vocabulary; each is a piece
+
+} // namespace
 
 LocalTensors::LocalTensors(const RankSet& set, CheckpointPtr joined, const Sizes& target)
     : m_set(set), m_joined(std::move(joined)), m_target(target), m_builder(*m_joined), m_import(PieceImport::within(m_builder, *m_joined))
 {
+}
+
+// Of what the rows of each rank are a multiple: a number of up to 12 digits.
+std::uint64_t LocalTensors::vocabularyMultiple() const
+{
+    return factNumber(m_set.facts, "make_vocab_size_divisible_by").value_or(128);
 }
 
 // Rows that the vocabulary takes on the target (§5.11): filled up anew where its size is known, else as it is.
@@ -19,7 +30,7 @@ std::uint64_t LocalTensors::vocabularyRows(std::uint64_t rows) const
     const auto words = factNumber(m_set.facts, "vocab_size");
     if (!words || *words > rows)
         return rows;
-    const std::uint64_t multiple = factNumber(m_set.facts, "make_vocab_size_divisible_by").value_or(128) * m_target.tp;
+    const std::uint64_t multiple = vocabularyMultiple() * m_target.tp;
     return (*words + multiple - 1) / multiple * multiple;
 }
 
@@ -40,6 +51,10 @@ Result<LocalTensors::Part> LocalTensors::part(const std::string& parameter, Tens
     const bool isPadded = rule->vocabulary && rule->dim == 0 && vocabularyRows(padded[0]) != padded[0];
     if (rule->vocabulary && rule->dim == 0)
         m_paddedRows = padded[0] = vocabularyRows(padded[0]);
+    if (padded[0] > held.shape[0] && padded[0] - held.shape[0] > kMostRowsAdded)
+        return Error{ErrorCode::Refused, fmt::format("{} rows of a vocabulary would become {} to be a multiple of {} x tensor parallel {}, and at most {} are added",
+                                                     groupedText(held.shape[0]), groupedText(padded[0]), groupedText(vocabularyMultiple()), m_target.tp,
+                                                     groupedText(kMostRowsAdded))};
     if (isPadded)
         m_repadded[tensor] = padded[0];
     SHARDLENS_ASSIGN(const Division division, divisionOf(*rule, padded, m_target.tp, m_set.facts));

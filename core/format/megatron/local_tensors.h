@@ -20,7 +20,7 @@ public:
         Shape shape;
         std::uint64_t values = 0;
     };
-    // Refused: no rule, sizes that do not divide. `parameter` is the name in the whole model, which says the rule.
+    // Refused: no rule, sizes that do not divide, a vocabulary that would be filled up with very many rows. `parameter` is the name in the whole model, which says the rule.
     [[nodiscard]] Result<Part> part(const std::string& parameter, TensorId tensor, std::uint32_t tp);
 
     [[nodiscard]] CheckpointBuilder& builder() { return m_builder; }
@@ -31,6 +31,7 @@ public:
     [[nodiscard]] CheckpointPtr finish() && { return std::move(m_builder).finish(); }
 
 private:
+    [[nodiscard]] std::uint64_t vocabularyMultiple() const;
     [[nodiscard]] std::uint64_t vocabularyRows(std::uint64_t rows) const;
     Status addPadded(TensorId target, TensorId whole, const Slab& slab);
 

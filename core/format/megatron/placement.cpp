@@ -36,7 +36,8 @@ std::uint32_t fixedStage(std::optional<StageRule::Place> place, std::uint32_t so
     return isFirst ? 0 : stages - 1;
 }
 
-// Orders names as a model registers its modules: of what a module holds first what comes first in `names`, numbers of layers and experts by number.
+// Orders names as a model registers its modules: of what a module holds first what comes first in `names`, numbers of layers and experts by number. A module
+// that holds all experts registers "weight0", "bias0", "weight1" …: its names by number before what stands before the number.
 class RegistrationOrder {
 public:
     RegistrationOrder(const RankSet& source, const std::vector<std::string>& names) : m_source(source)
@@ -58,17 +59,22 @@ public:
                 number = std::stoull(std::string(stem));
                 stem = {};
             } else if (expert && expert->number.data() + expert->number.size() == name.data() + end) { // "weight3"
-                number = expert->index;
+                out.emplace_back(orderOf(name.substr(0, begin), {}), expert->index);
                 stem.remove_suffix(expert->number.size());
             }
-            auto& siblings = m_stems[name.substr(0, begin)];
-            out.emplace_back(siblings.try_emplace(std::string(stem), siblings.size()).first->second, number);
+            out.emplace_back(orderOf(name.substr(0, begin), stem), number);
             begin = end + 1;
         }
         return out;
     }
 
 private:
+    std::size_t orderOf(const std::string& parent, std::string_view stem)
+    {
+        auto& siblings = m_stems[parent];
+        return siblings.try_emplace(std::string(stem), siblings.size()).first->second;
+    }
+
     const RankSet& m_source;
     std::unordered_map<std::string, std::map<std::string, std::size_t, std::less<>>> m_stems; // by what stands before
 };

@@ -284,6 +284,14 @@ Status joinRanks(RankSet& set)
     return {};
 }
 
+// Files of an optimizer that are not read, and why: "… is not known, so their".
+void addUnreadOptimizer(RankSet& set, const std::string& first, std::size_t count, const char* why)
+{
+    set.builder.addLost({first, RoleKind::OptimizerState,
+                         fmt::format("{}{}: {} states are not read; the model is.", printable(first), count > 1 ? fmt::format(" and {} more", count - 1) : std::string(), why)},
+                        "optimizer-not-read", kNoFile);
+}
+
 void addRunFacts(RankSet& set)
 {
     const Sizes& sizes = set.sizes;
@@ -306,11 +314,9 @@ void addRunFacts(RankSet& set)
     if (!set.folder.otherIterations.empty())
         set.builder.addFact("other iterations", fmt::format("{} (--tag opens them)", fmt::join(set.folder.otherIterations, ", ")));
     if (!set.folder.optimizerShards.empty())
-        set.builder.addLost({set.folder.optimizerShards.front(), RoleKind::OptimizerState,
-                             fmt::format("{}{}: how the optimizer's shards of 2022 to 2023 lie is not known, so their states are not read; the model is.",
-                                         printable(set.folder.optimizerShards.front()),
-                                         set.folder.optimizerShards.size() > 1 ? fmt::format(" and {} more", set.folder.optimizerShards.size() - 1) : std::string())},
-                            "optimizer-not-read", kNoFile);
+        addUnreadOptimizer(set, set.folder.optimizerShards.front(), set.folder.optimizerShards.size(), "how the optimizer's shards of 2022 to 2023 lie is not known, so their");
+    if (set.folder.layerWiseFiles != 0)
+        addUnreadOptimizer(set, set.folder.firstLayerWise, set.folder.layerWiseFiles, "which layers each file of a layer-wise optimizer owns is not known, so its");
     if (set.optimizer.kind == OptimizerKept::Kind::Distributed)
         set.builder.addFact("optimizer", fmt::format("distributed, {}", set.optimizer.storedAs));
     if (set.optimizer.kind == OptimizerKept::Kind::Plain)
@@ -352,8 +358,9 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const O
     }
     readFacts(set);
     SHARDLENS_TRY(nameEntries(set));
+    SHARDLENS_TRY(checkExpertArguments(set));
     SHARDLENS_TRY(readOptimizers(set, job));
-    SHARDLENS_TRY(takeExpertsApart(set));
+    SHARDLENS_TRY(takeExpertsApart(set, job));
     sayLostExperts(set);
     for (Rank& rank : set.ranks)
         if (rank.content.checkpoint) {

@@ -106,7 +106,7 @@ struct RankSet {
 
 // Takes tensors of all experts of a rank apart, states too, as the rules say (formats/megatron.md §5.6). What cannot be is left as it is where there is
 // one expert-parallel rank, and is lost otherwise: the ranks' buffers would pass for copies.
-Status takeExpertsApart(RankSet& set);
+Status takeExpertsApart(RankSet& set, JobContext& job);
 
 // Experts that no file holds, because all ranks that had them are missing: a finding with what their tensors were called, by those of another
 // expert-parallel rank (§11).
@@ -116,6 +116,8 @@ void sayLostExperts(RankSet& set);
 
 // Reads what args, and the shapes, say (formats/megatron.md §4.3).
 void readFacts(RankSet& set);
+// Refused: arguments by which experts lie in another way than the rules say (§2.4, §5.5). Names must be known.
+Status checkExpertArguments(const RankSet& set);
 // A whole number above 0, of up to 12 digits, that the run says; nothing where it says none.
 [[nodiscard]] std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name);
 // Names: chunks, layers with the model's numbers, experts.

@@ -125,6 +125,15 @@ TEST(Buffer, WhetherAnEmbeddingIsSharedIsToldByLengths)
     EXPECT_THAT(untold->begins(), ElementsAre(128, 0));
 }
 
+// Buckets came after padded buffers: in those a tied embedding lies among the others.
+TEST(Buffer, APaddedBufferHasNoBucketOfASharedEmbedding)
+{
+    const auto layout = chooseBufferLayout(parametersOf({130, 100, 7}, 0), {Kind::Padded, {238}, {}}, {2, {}, false, true, true});
+    ASSERT_TRUE(layout) << layout.error().text();
+    EXPECT_EQ(layout->unpadded.size(), 1u);
+    EXPECT_THAT(layout->begins(), ElementsAre(107, 7, 0));
+}
+
 TEST(Buffer, PaddingIsThatOfTheRanksThatAreSaidOrOfAnyWhereNoneAre)
 {
     const std::vector<std::uint64_t> sizes{100, 10, 7};

@@ -114,6 +114,18 @@ INSTANTIATE_TEST_SUITE_P(
                 "grouped_experts: up is no way to hold experts; columns, rows and stack are"},
         Refused{"GroupedExpertsHalf", R"({"shardlens_rules": 1, "id": "a", "grouped_experts": [{"pattern": "x"}]})", "grouped_experts: an object with pattern, name and along is needed"},
         Refused{"HeadOrderWithoutParts", R"({"shardlens_rules": 1, "id": "a", "head_orders": {"x": 0}})", "head_orders: at least one part is needed"},
+        Refused{"MeasuredIsNoObject", R"({"shardlens_rules": 1, "id": "a", "measured": ["h"]})", "measured: an object is needed, and this is array"},
+        Refused{"MeasuredFactIsNoObject", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": 0}})", "measured: h: an object with pattern and dim is needed"},
+        Refused{"MeasuredWithoutDim", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": {"pattern": "w"}}})",
+                "measured: h: an object with pattern and dim is needed"},
+        Refused{"MeasuredWithMore", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": {"pattern": "w", "dim": 0, "of": 1}}})",
+                "measured: h: an object with pattern and dim is needed"},
+        Refused{"MeasuredWithOtherMember", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": {"pattern": "w", "axis": 0}}})",
+                "measured: h: an object with pattern and dim is needed"},
+        Refused{"MeasuredPatternIsNoText", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": {"pattern": 1, "dim": 0}}})",
+                "measured: text is needed, and this is number"},
+        Refused{"MeasuredDimTooLarge", R"({"shardlens_rules": 1, "id": "a", "measured": {"h": {"pattern": "w", "dim": 65}}})",
+                "measured: a whole number up to 64 is needed"},
         Refused{"LayersAreNoList", R"({"shardlens_rules": 1, "id": "a", "layers": "x"})", "layers: a list is needed, and this is string"}),
     [](const auto& row) { return row.param.name; });
 
