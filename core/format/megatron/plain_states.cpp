@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <unordered_map>
 
 namespace shardlens::megatron {
@@ -19,9 +20,17 @@ using Parameters = std::vector<const Trained*>;
 // Sorts of parameters that a training job keeps in groups of their own.
 enum class Sorting : std::uint8_t { None, ByDecay, ByDecayAndExperts };
 
-bool isHalf(DType dtype)
+// What the shape of a state says about the parameter that it might be of.
+enum class Witness : std::uint8_t { Silent, For, Against };
+
+// A parameter's shape with axes left out or of length 1: what optimizers that keep sums over rows and columns have.
+bool isReduced(const Shape& held, const Shape& shape)
 {
-    return dtype == DType::F16 || dtype == DType::BF16;
+    std::size_t next = 0;
+    for (std::size_t axis = 0; axis < shape.size() && next < held.size(); ++axis)
+        if (held[next] == shape[axis] || (held.size() == shape.size() && held[next] == 1))
+            ++next;
+    return next == held.size();
 }
 
 struct Group {
@@ -106,8 +115,8 @@ public:
             sizes += (sizes.empty() ? "" : " + ") + std::to_string(group.size());
         if (ways.empty())
             return Error{ErrorCode::Unsupported,
-                         fmt::format("its groups of {} tensors do not have the shapes of the model's {}, in the order of the model and sorted by weight decay, "
-                                     "so its states have no names",
+                         fmt::format("its groups of {} tensors do not have, each with a state or a master, the shapes of the model's {}, in the order of the "
+                                     "model and sorted by weight decay, so its states have no names",
                                      sizes.empty() ? "0" : sizes, plural(all.size(), "parameter", "parameters"))};
         return Error{ErrorCode::Unsupported,
                      fmt::format("its groups of {} tensors fit the model's parameters in {} ways, so its states have no names", sizes, ways.size())};
@@ -140,25 +149,47 @@ private:
         return next == order.size() ? std::optional(std::move(out)) : std::nullopt;
     }
 
-    bool hasShape(Value tensor, const Shape& shape) const
+    // Tensors that cannot be read say nothing here: adding them fails, with the reason.
+    Witness witnessOf(Value state, const Shape& shape) const
     {
-        const auto held = TorchFile::isTensor(tensor) ? m_file->tensorOf(tensor) : Result<TorchTensor>(Error{ErrorCode::Corrupt, ""});
-        return held && held->shape == shape;
+        const auto held = TorchFile::isTensor(state) ? m_file->tensorOf(state) : Result<TorchTensor>(Error{ErrorCode::Unsupported, ""});
+        if (!held)
+            return Witness::Silent;
+        if (held->shape == shape)
+            return Witness::For;
+        return isReduced(held->shape, shape) ? Witness::Silent : Witness::Against;
+    }
+
+    // Whether the states are those of a parameter of that shape: one at least of that shape, and none of one that it cannot have.
+    bool matches(Value states, Value master, const Shape& shape) const
+    {
+        const Witness ofMaster = witnessOf(master, shape);
+        bool isNamed = ofMaster == Witness::For;
+        if (master && !isNamed)
+            return false;
+        for (std::size_t s = 0; s < states.size(); ++s) {
+            const Witness witness = witnessOf(states.valueAt(s), shape);
+            if (witness == Witness::Against)
+                return false;
+            isNamed = isNamed || witness == Witness::For;
+        }
+        return isNamed;
     }
 
     bool matches(const std::vector<Group>& way) const
     {
         for (std::size_t g = 0; g < way.size(); ++g) {
+            const Value masters = m_masters.at(g);
             std::size_t halves = 0;
             for (std::size_t i = 0; i < way[g].members.size(); ++i) {
                 const Trained& one = *way[g].members[i];
-                const Value average = statesOf(m_groups[g][i]).find("exp_avg");
-                if (average && !hasShape(average, one.shape))
+                const bool isMastered = m_masters.size() != 0 && isHalfPrecision(one.dtype);
+                if (isMastered && halves == masters.size())
                     return false;
-                if (m_masters.size() != 0 && isHalf(one.dtype) && !hasShape(m_masters.at(g).at(halves++), one.shape))
+                if (!matches(statesOf(m_groups[g][i]), isMastered ? masters.at(halves++) : Value{}, one.shape))
                     return false;
             }
-            if (m_masters.size() != 0 && halves != m_masters.at(g).size())
+            if (m_masters.size() != 0 && halves != masters.size())
                 return false;
         }
         return true;
@@ -207,6 +238,7 @@ public:
                 m_rank.groups[i].push_back(group.sort);
             if (Status added = addAll(*optimizer, *named); !added)
                 lose(label, added.error());
+            loseUnread(label);
         }
         m_rank.content.checkpoint = std::move(m_builder).finish();
         auto& entries = m_set.entries.at(&m_rank);
@@ -220,6 +252,23 @@ private:
         m_rank.lost.push_back({m_rank.name + ", " + label, RoleKind::OptimizerState, fmt::format("{}, {}: {}.", printable(m_rank.name), label, error.text())});
     }
 
+    // States that are neither numbers nor of their parameter's shape: one sentence, which names the first of some.
+    void loseUnread(const std::string& label)
+    {
+        constexpr std::size_t kNamed = 4;
+        if (m_unread.empty())
+            return;
+        std::string names;
+        std::size_t count = 0;
+        for (const auto& [name, what] : m_unread)
+            if (++count <= kNamed)
+                names += fmt::format("{}{} of {}", names.empty() ? "" : ", ", printable(name), what);
+        if (m_unread.size() > kNamed)
+            names += fmt::format(" and {} more", m_unread.size() - kNamed);
+        lose(label, {ErrorCode::Unsupported, fmt::format("states that are neither a number nor of the shape of their parameter are not read: {}", names)});
+        m_unread.clear();
+    }
+
     Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named)
     {
         for (std::size_t g = 0; g < named.size(); ++g) {
@@ -227,7 +276,7 @@ private:
             std::size_t halves = 0;
             for (std::size_t i = 0; i < named[g].members.size(); ++i) {
                 const Trained& one = *named[g].members[i];
-                if (masters.size() != 0 && isHalf(one.dtype))
+                if (masters.size() != 0 && isHalfPrecision(one.dtype))
                     SHARDLENS_TRY(addTensor(one, "param", masters.at(halves++)));
                 const Value states = optimizer.statesOf(optimizer.groups()[g][i]);
                 for (std::size_t s = 0; s < states.size(); ++s)
@@ -239,15 +288,18 @@ private:
 
     Status addState(const Trained& parameter, const std::string& name, Value value)
     {
-        if (TorchFile::isTensor(value))
+        const bool isNumber = value.kind() == pickle::Kind::Int || value.kind() == pickle::Kind::Float;
+        if (name.empty() || name == "param" || (!isNumber && !TorchFile::isTensor(value))) {
+            m_unread.try_emplace(name, fmt::format("{} is no tensor", globalOf(parameter)));
+            return {};
+        }
+        if (!isNumber)
             return addTensor(parameter, name, value);
         std::array<std::byte, 8> bytes{};
         if (value.kind() == pickle::Kind::Int)
             storeLe(bytes.data(), value.asInt().value_or(0));
-        else if (value.kind() == pickle::Kind::Float)
-            storeLe(bytes.data(), value.asFloat().value_or(0));
         else
-            return {};
+            storeLe(bytes.data(), value.asFloat().value_or(0));
         const DType dtype = value.kind() == pickle::Kind::Int ? DType::I64 : DType::F64;
         const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
         if (dtype == DType::I64)
@@ -262,10 +314,14 @@ private:
     Status addTensor(const Trained& parameter, const std::string& name, Value value)
     {
         SHARDLENS_ASSIGN(const TorchTensor tensor, m_rank.content.torch->tensorOf(value));
-        if (tensor.shape != parameter.shape && !tensor.shape.empty())
+        if (tensor.shape != parameter.shape && !tensor.shape.empty()) {
+            m_unread.try_emplace(name, fmt::format("{} is {}, and the parameter {}", globalOf(parameter), shapeText(tensor.shape), shapeText(parameter.shape)));
             return {};
+        }
         return m_pieces.addWhole(stateOf(parameter, name, tensor.dtype, tensor.shape), tensor, m_builder.holder({}));
     }
+
+    std::string globalOf(const Trained& parameter) const { return printable(m_set.entries.at(&m_rank)[parameter.entry].global); }
 
     TensorId stateOf(const Trained& parameter, const std::string& name, DType dtype, const Shape& shape)
     {
@@ -283,6 +339,7 @@ private:
     CheckpointBuilder m_builder;
     TorchPieces m_pieces;
     std::vector<Entry> m_entries;
+    std::map<std::string, std::string> m_unread; // of the optimizer that is read: state, and the first parameter with what it is
 };
 
 } // namespace
