@@ -201,11 +201,22 @@ private:
     Value m_masters;
 };
 
+// Numbers of which ranks have others than the first one had.
+struct DifferingNumbers {
+    std::uint64_t count = 0;
+    std::string first;
+};
+
+std::string textOfNumber(const std::variant<std::int64_t, double>& number)
+{
+    return std::visit([](auto held) { return fmt::format("{}", held); }, number);
+}
+
 // Puts the states of one rank behind the tensors of its model.
 class PlainStates {
 public:
-    PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained)
-        : m_set(set), m_rank(rank), m_trained(trained), m_builder(*rank.content.checkpoint), m_pieces(m_builder, FileId{0}, *rank.content.torch)
+    PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained, DifferingNumbers& differing)
+        : m_set(set), m_rank(rank), m_trained(trained), m_differing(differing), m_builder(*rank.content.checkpoint), m_pieces(m_builder, FileId{0}, *rank.content.torch)
     {
     }
 
@@ -301,13 +312,21 @@ private:
         else
             storeLe(bytes.data(), value.asFloat().value_or(0));
         const DType dtype = value.kind() == pickle::Kind::Int ? DType::I64 : DType::F64;
-        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
-        if (dtype == DType::I64)
-            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asInt().value_or(0));
-        else
-            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asFloat().value_or(0));
+        keepNumber(parameter, name, value);
         const StreamId stream = m_builder.addInline(FileId{0}, bytes);
         return m_builder.addWhole(stateOf(parameter, name, dtype, {}), {stream, 0, m_builder.holder({}), {}});
+    }
+
+    // Readers of a run take the first rank's of a parameter that several have, and so do writers.
+    void keepNumber(const Trained& parameter, const std::string& name, Value value)
+    {
+        using Number = std::variant<std::int64_t, double>;
+        const Number number = value.kind() == pickle::Kind::Int ? Number(value.asInt().value_or(0)) : Number(value.asFloat().value_or(0));
+        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
+        const auto [kept, isNew] = m_set.optimizer.numbers.try_emplace({global, name}, number);
+        if (!isNew && kept->second != number && m_differing.count++ == 0)
+            m_differing.first = fmt::format("{} of {} is {} in {}, and {} in the first that has it", printable(name), printable(global), textOfNumber(number),
+                                            printable(m_rank.name), textOfNumber(kept->second));
     }
 
     // One in the parameter's shape, or a single number.
@@ -336,6 +355,7 @@ private:
     RankSet& m_set;
     Rank& m_rank;
     const std::vector<Trained>& m_trained;
+    DifferingNumbers& m_differing;
     CheckpointBuilder m_builder;
     TorchPieces m_pieces;
     std::vector<Entry> m_entries;
@@ -346,14 +366,20 @@ private:
 
 Status readPlainStates(RankSet& set, JobContext& job)
 {
+    DifferingNumbers differing;
     for (Rank& rank : set.ranks) {
         const Value held = rank.content.torch ? rank.content.torch->root().find("optimizer") : Value{};
         if (held.size() == 0)
             continue;
         SHARDLENS_TRY(job.poll());
         SHARDLENS_ASSIGN(const auto trained, trainedOf(set, rank));
-        SHARDLENS_TRY(PlainStates(set, rank, trained).read(held));
+        SHARDLENS_TRY(PlainStates(set, rank, trained, differing).read(held));
     }
+    if (differing.count > 0)
+        set.builder.addFinding({Severity::Warning, "numbers-differ",
+                                fmt::format("Ranks differ in {} of the optimizer's states, and the first rank's are taken: {}.",
+                                            plural(differing.count, "number", "numbers"), differing.first),
+                                kNoTensor, kNoFile, std::nullopt});
     return {};
 }
 

@@ -406,5 +406,20 @@ TEST(MegatronOptimizer, StatesOfOtherShapesAndKindsAreALossByName)
         EXPECT_EQ(floatsOf(opened, parameter.name + "/exp_avg"), MegatronTestRun::whole(parameter, "exp_avg"));
 }
 
+TEST(MegatronOptimizer, StepsThatRanksDifferInAreSaid)
+{
+    const TemporaryFolder folder;
+    MegatronTestRun run = runOf(Kept::Plain, 2, 1);
+    run.change = [](const std::string& file, Py& root) {
+        auto& step = *memberOf(plainStatesOf(root).front().second, "step");
+        step = Py{std::int64_t{file.starts_with("mp_rank_00") ? 100 : 101}};
+    };
+    const CheckpointPtr opened = openedRun(run, folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened),
+                ElementsAre("numbers-differ: Ranks differ in 1 number of the optimizer's states, and the first rank's are taken: step of "
+                            "embedding.word_embeddings.weight is 101 in mp_rank_01/model_optim_rng.pt, and 100 in the first that has it."));
+}
+
 } // namespace
 } // namespace shardlens::megatron
