@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace shardlens::megatron {
 namespace {
@@ -80,13 +81,41 @@ std::string OptimizerWriter::whyNot(const Placement& placement) const
         for (const auto& [parameter, states] : m_states)
             if (isExpertParameter(m_set.rules, parameter))
                 return "Experts share an optimizer with the other parameters, and at expert parallel they have one of their own.";
-    if (kept.kind == OptimizerKept::Kind::Plain)
-        return whyNoGroup();
+    const bool isPlain = kept.kind == OptimizerKept::Kind::Plain;
+    const std::vector<Role> roles = isPlain ? rolesOfRanks() : rolesOfBuffers();
     for (const auto& [parameter, tensor] : placement.modelTensors())
-        for (const auto& [role, stored] : kept.states)
-            if (kept.dtypes.contains(joined.tensor(tensor).dtype) && isTrained(m_set.rules, parameter) && stateOf(parameter, role) == nullptr)
-                return fmt::format("{} has no {}.", printable(parameter), stateName(role));
-    return {};
+        for (const Role& role : roles) {
+            const DType dtype = joined.tensor(tensor).dtype;
+            const bool hasRole = isPlain ? role.kind != RoleKind::Weight || isHalfPrecision(dtype) : kept.dtypes.contains(dtype);
+            if (hasRole && isTrained(m_set.rules, parameter) && stateOf(parameter, role) == nullptr)
+                return fmt::format("{} has no {}{}.", printable(parameter), role.name, isPlain ? " on some ranks that hold it" : "");
+        }
+    return isPlain ? whyNoGroup() : std::string();
+}
+
+std::vector<Role> OptimizerWriter::rolesOfBuffers() const
+{
+    std::vector<Role> out;
+    for (const auto& [role, stored] : m_set.optimizer.states)
+        out.push_back(role);
+    return out;
+}
+
+// Those of every rank, also where the joined model has none of them because other ranks lack them.
+std::vector<Role> OptimizerWriter::rolesOfRanks() const
+{
+    std::set<std::pair<RoleKind, std::string>> found;
+    for (const Rank& rank : m_set.ranks) {
+        for (std::size_t i = 0; rank.ordered && i < rank.ordered->tensors().size(); ++i) {
+            const Role& role = rank.ordered->roleOf(idAt<TensorId>(i));
+            if (role.kind == RoleKind::OptimizerState || role.name != "weight")
+                found.emplace(role.kind, role.name);
+        }
+    }
+    std::vector<Role> out;
+    for (const auto& [kind, name] : found)
+        out.push_back({kind, name});
+    return out;
 }
 
 // Every rank's dictionary can become that of any stage: each must have a group for every sort of parameter that there is.

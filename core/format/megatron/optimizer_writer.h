@@ -33,6 +33,8 @@ private:
         LocalTensors::Part model;
         bool isExpert = false;
     };
+    [[nodiscard]] std::vector<Role> rolesOfBuffers() const;
+    [[nodiscard]] std::vector<Role> rolesOfRanks() const;
     [[nodiscard]] std::string whyNoGroup() const;
     [[nodiscard]] TensorId modelShaped(const std::vector<std::pair<Role, TensorId>>& states) const;
     [[nodiscard]] const TensorId* stateOf(const std::string& parameter, const Role& role) const;

@@ -210,5 +210,67 @@ TEST_F(MegatronStatesTest, NewRowsOfTheVocabularyHaveNoMoments)
     EXPECT_EQ(written.at(embedding.name + "/exp_avg"), test::bytesOfFloats(rowsOf("exp_avg", false)));
 }
 
+// A member of a dictionary that a test is about to change.
+Py& memberAt(Py& dict, const std::string& key)
+{
+    for (auto& [name, value] : std::get<Py::Dict>(dict.value).items)
+        if (const auto* text = std::get_if<std::string>(&name.value); text != nullptr && *text == key)
+            return value;
+    ADD_FAILURE() << "no " << key;
+    return dict;
+}
+
+struct PartlyKept {
+    const char* name;
+    std::uint32_t tp;
+    std::uint32_t pp;
+    std::function<void(Py& root)> takes; // from the last rank's file
+    const char* says;
+};
+
+class StatesOfSomeRanks : public MegatronStatesTest, public testing::WithParamInterface<PartlyKept> {};
+
+// What is not there for every parameter is not written as if it were.
+TEST_P(StatesOfSomeRanks, AreDroppedWithAReason)
+{
+    MegatronTestRun run;
+    run.optimizer = Wrote::Plain;
+    run.half = true;
+    run.tp = GetParam().tp;
+    run.pp = GetParam().pp;
+    run.change = [&](const std::string& file, Py& root) {
+        if (file == (run.tp > 1 ? "mp_rank_01/model_optim_rng.pt" : "mp_rank_00_001/model_optim_rng.pt"))
+            GetParam().takes(root);
+    };
+    writeRun(run);
+    EXPECT_THAT(planOf(1, 1), Contains(AllOf(HasSubstr("Optimizer state"), HasSubstr("It is not carried over; start the job with --no-load-optim."),
+                                             HasSubstr(GetParam().says))));
+    ASSERT_EQ(cutRun("run", "whole", 1, 1, 1), "");
+    EXPECT_THAT(everythingOf(runAt("whole")), testing::Each(testing::Key(Not(HasSubstr("/")))));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Megatron, StatesOfSomeRanks,
+    testing::Values(PartlyKept{"NoStatesOnAStage", 1, 2, [](Py& root) { memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state") = Py{Py::Dict{}}; },
+                               "decoder.layers.1.input_layernorm.weight has no exp_avg on some ranks that hold it."},
+                    PartlyKept{"NoStateOfAParameter", 2, 1,
+                               [](Py& root) {
+                                   Py& state = memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state");
+                                   std::get<Py::Dict>(std::get<Py::Dict>(state.value).items[0].second.value).items.pop_back();
+                               },
+                               "embedding.word_embeddings.weight has no exp_avg_sq on some ranks that hold it."},
+                    PartlyKept{"NoOptimizerOnARank", 2, 1, [](Py& root) { memberAt(root, "optimizer") = Py{}; },
+                               "embedding.word_embeddings.weight has no fp32 master on some ranks that hold it."},
+                    PartlyKept{"NoMastersOnARank", 2, 1,
+                               [](Py& root) { memberAt(memberAt(root, "optimizer"), "fp32_from_fp16_params") = Py{std::vector<Py>{}}; },
+                               "embedding.word_embeddings.weight has no fp32 master on some ranks that hold it."},
+                    PartlyKept{"AFlagOnARank", 2, 1,
+                               [](Py& root) {
+                                   Py& state = memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state");
+                                   std::get<Py::Dict>(std::get<Py::Dict>(state.value).items[0].second.value).items.emplace_back(Py{std::string("fused")}, Py{true});
+                               },
+                               "fused of embedding.word_embeddings.weight is no tensor."}),
+    [](const auto& info) { return info.param.name; });
+
 } // namespace
 } // namespace shardlens
