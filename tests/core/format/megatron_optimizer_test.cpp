@@ -421,5 +421,30 @@ TEST(MegatronOptimizer, StepsThatRanksDifferInAreSaid)
                             "embedding.word_embeddings.weight is 101 in mp_rank_01/model_optim_rng.pt, and 100 in the first that has it."));
 }
 
+// formats/megatron.md §4.2: masters are numbered among the parameters in half precision only, and routers are in float32.
+TEST(MegatronOptimizer, MastersOfHalfPrecisionAreReadAndJoined)
+{
+    for (const std::uint64_t experts : {0, 4}) {
+        SCOPED_TRACE(experts);
+        const TemporaryFolder folder;
+        const MegatronTestRun run = runOf(Kept::Plain, 2, 2, [&](auto& more) {
+            more.half = true;
+            more.experts = experts;
+        });
+        const CheckpointPtr opened = openedRun(run, folder);
+        ASSERT_TRUE(opened);
+        EXPECT_THAT(findingsOf(*opened), IsEmpty());
+        for (const auto& parameter : run.parameters()) {
+            SCOPED_TRACE(parameter.name);
+            const bool isHalf = !parameter.name.ends_with("router.weight");
+            EXPECT_EQ(floatsOf(opened, parameter.name), MegatronTestRun::whole(parameter, isHalf ? "param" : "module"));
+            EXPECT_EQ(floatsOf(opened, parameter.name + "/exp_avg_sq"), MegatronTestRun::whole(parameter, "exp_avg_sq"));
+            if (isHalf) {
+                EXPECT_EQ(opened->tensor(test::tensorNamed(*opened, parameter.name + "/module")).dtype, DType::BF16);
+            }
+        }
+    }
+}
+
 } // namespace
 } // namespace shardlens::megatron
