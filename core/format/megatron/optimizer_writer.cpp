@@ -55,6 +55,12 @@ OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const 
     }
 }
 
+// Where there is no expert parallel, experts are parameters like the others for Megatron-LM.
+bool OptimizerWriter::mergesExperts() const
+{
+    return m_set.optimizer.isChained && m_set.sizes.ep > 1 && m_target.ep == 1;
+}
+
 const TensorId* OptimizerWriter::stateOf(const std::string& parameter, const Role& role) const
 {
     const auto known = m_states.find(parameter);
@@ -127,7 +133,7 @@ std::string OptimizerWriter::whyNoGroup() const
                           parameter);
     for (const Rank& rank : m_set.ranks)
         for (const auto& [sort, parameter] : sorts) {
-            const std::size_t optimizer = m_set.optimizer.isChained && sort.second ? 1 : 0;
+            const std::size_t optimizer = m_set.optimizer.isChained && !mergesExperts() && sort.second ? 1 : 0;
             const bool isTaken = optimizer < rank.groups.size() && std::any_of(rank.groups[optimizer].begin(), rank.groups[optimizer].end(),
                                                                                [&](const GroupClass& group) { return group.takes(sort.first, sort.second); });
             if (!isTaken)
@@ -174,6 +180,8 @@ std::string OptimizerWriter::layoutText() const
     std::string out = first.alignment == 1 ? "parameters end to end, as the source's"
                                            : fmt::format("parameters begin every {} elements, as Megatron-LM has them since July 2024", first.alignment);
     out += first.bucketSize ? fmt::format(", buckets of {} on the first stage", groupedText(*first.bucketSize)) : ", one bucket";
+    if (mergesExperts())
+        out += ", experts among the others as there is no expert parallel";
     return out;
 }
 
@@ -234,7 +242,7 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
 Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp, std::uint32_t pp, std::uint32_t ep)
 {
     SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
-    if (!m_set.optimizer.isChained)
+    if (!m_set.optimizer.isChained || mergesExperts())
         return bufferDict(maker, members, tp, ruleOf(false, pp == 0));
     const Value list = maker.graph().list();
     for (const bool ofExperts : {false, true}) {
@@ -321,10 +329,11 @@ Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& fro
 Result<Value> OptimizerWriter::dictionary(TargetFileMaker& maker, const Rank& from, const std::vector<Placed>& placed, std::uint32_t tp)
 {
     const Value held = from.content.torch->root().find("optimizer");
+    const bool isMerged = mergesExperts() && held.isSequence(); // into the optimizer of the dense parameters
     if (m_set.optimizer.kind == OptimizerKept::Kind::Distributed)
-        return maker.tree().import(from.content.torch, held);
+        return maker.tree().import(from.content.torch, isMerged ? held.at(0) : held);
     SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
-    if (!held.isSequence())
+    if (!held.isSequence() || isMerged)
         return plainDict(maker, from, 0, members, tp);
     const Value list = maker.graph().list();
     for (std::size_t i = 0; i < held.size(); ++i) {

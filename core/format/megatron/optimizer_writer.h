@@ -33,6 +33,7 @@ private:
         LocalTensors::Part model;
         bool isExpert = false;
     };
+    [[nodiscard]] bool mergesExperts() const;
     [[nodiscard]] std::vector<Role> rolesOfBuffers() const;
     [[nodiscard]] std::vector<Role> rolesOfRanks() const;
     [[nodiscard]] std::string whyNoGroup() const;

@@ -78,6 +78,19 @@ void addPlain(const RankBytes& file, pickle::Value optimizer, Tensors& out)
     }
 }
 
+// Makes the gaps of a test run's buffer zeros: how many there were.
+std::size_t clearGaps(std::vector<std::byte>& buffer)
+{
+    const auto gap = test::bytesOfFloats({-99.F});
+    std::size_t out = 0;
+    for (auto at = buffer.begin(); at != buffer.end(); at += std::ssize(gap))
+        if (std::equal(gap.begin(), gap.end(), at)) {
+            std::fill_n(at, gap.size(), std::byte{0});
+            ++out;
+        }
+    return out;
+}
+
 // Runs with an optimizer, written at other sizes and opened again.
 class MegatronStatesTest : public test::ConvertTest {
 protected:
@@ -173,7 +186,6 @@ TEST_F(MegatronStatesTest, BuffersAreLaidOutForTheTarget)
     same.pp = 2;
     std::filesystem::create_directories(path("same"));
     same.write(path("same"));
-    const auto gap = test::bytesOfFloats({-99.F});
     std::size_t gaps = 0;
     for (const char* rank : {"mp_rank_00_000", "mp_rank_01_000", "mp_rank_00_001", "mp_rank_01_001"}) {
         const RankBytes got(path(std::string("tp2/iter_0000003/") + rank + "/distrib_optim.pt"));
@@ -184,11 +196,7 @@ TEST_F(MegatronStatesTest, BuffersAreLaidOutForTheTarget)
         EXPECT_EQ(buffer.find("numel_unpadded").asInt(), reference.find("numel_unpadded").asInt()) << rank;
         for (const char* state : {"param", "exp_avg", "exp_avg_sq"}) {
             std::vector<std::byte> expected = wanted.of(reference.find(state));
-            for (std::size_t at = 0; at < expected.size(); at += gap.size())
-                if (std::equal(gap.begin(), gap.end(), expected.begin() + static_cast<std::ptrdiff_t>(at))) {
-                    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(at), gap.size(), std::byte{0});
-                    ++gaps;
-                }
+            gaps += clearGaps(expected);
             EXPECT_EQ(got.of(buffer.find(state)), expected) << rank << ", " << state;
         }
     }
@@ -345,6 +353,40 @@ TEST_F(MegatronStatesTest, MastersAreWrittenAtAnotherSize)
         const auto got = plainOf("got", rank);
         EXPECT_EQ(got, plainOf("same", rank)) << rank;
         EXPECT_GT(got.size(), 10u);
+    }
+}
+
+// Experts have an optimizer of their own at expert parallel only: one dictionary and one set of buffers, in the order of the model.
+TEST_F(MegatronStatesTest, ExpertsJoinTheOthersWhereThereIsNoExpertParallel)
+{
+    for (const Wrote wrote : {Wrote::Plain, Wrote::Coalesced}) {
+        SCOPED_TRACE(static_cast<int>(wrote));
+        MegatronTestRun run;
+        run.optimizer = wrote;
+        run.half = wrote == Wrote::Plain;
+        run.experts = 4;
+        run.ep = 2;
+        for (const char* name : {"run", "got", "same"})
+            std::filesystem::remove_all(path(name));
+        writeRun(run);
+        ASSERT_EQ(cutRun("run", "got", 1, 1, 1), "");
+        MegatronTestRun same = run;
+        same.ep = 1;
+        same.chained = false;
+        std::filesystem::create_directories(path("same"));
+        same.write(path("same"));
+        EXPECT_EQ(everythingOf(runAt("got")), everythingOf(runAt("same")));
+        const RankBytes model(path("got/iter_0000003/mp_rank_00/model_optim_rng.pt"));
+        EXPECT_TRUE(model.root().find("optimizer").isMapping());
+        EXPECT_EQ(plainOf("got", "mp_rank_00"), plainOf("same", "mp_rank_00"));
+        if (wrote == Wrote::Plain)
+            continue;
+        const RankBytes got(path("got/iter_0000003/mp_rank_00/distrib_optim.pt"));
+        const RankBytes wanted(path("same/iter_0000003/mp_rank_00/distrib_optim.pt"));
+        ASSERT_TRUE(got.root().isMapping());
+        std::vector<std::byte> expected = wanted.of(wanted.root().valueAt(1).valueAt(0).find("exp_avg"));
+        clearGaps(expected);
+        EXPECT_EQ(got.of(got.root().valueAt(1).valueAt(0).find("exp_avg")), expected);
     }
 }
 
