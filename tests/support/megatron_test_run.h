@@ -11,7 +11,7 @@
 
 namespace shardlens::test {
 
-// Rank files of Megatron-LM with their optimizer, written after the pseudo code of formats/megatron.md §8.2 and §4.2. All tensors are float32, but see `half`.
+// Rank files of Megatron-LM with their optimizer, written after the pseudo code of formats/megatron.md §8.2 and §4.2. Tensors are float32, but for `half`.
 struct MegatronTestRun {
     enum class Optimizer { None, Padded, Buckets, Coalesced, Plain };
     Optimizer optimizer = Optimizer::Coalesced;

@@ -43,7 +43,8 @@ PlainPlaces placesOf(Value optimizer)
 
 } // namespace
 
-OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const Sizes& target) : m_set(set), m_parts(parts), m_target(target)
+OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const Sizes& target, JobContext& job)
+    : m_set(set), m_parts(parts), m_target(target), m_job(job)
 {
     const Checkpoint& joined = parts.joined();
     for (std::size_t i = 0; i < joined.tensors().size(); ++i) {
@@ -185,25 +186,25 @@ std::string OptimizerWriter::layoutText() const
     return out;
 }
 
-Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const std::vector<const Member*>& members, const BufferLayout& layout, const Role& role,
-                                        DType dtype, std::uint32_t tp)
+Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const Buffer& buffer, const Role& role, DType dtype)
 {
     const std::uint64_t cell = info(dtype).bytesPerBlock;
-    const std::vector<std::uint64_t> begins = layout.begins();
+    const std::vector<std::uint64_t> begins = buffer.layout.begins();
     std::vector<TargetRun> runs;
-    for (std::size_t i = 0; i < members.size(); ++i) {
-        const std::string& parameter = members[i]->placed->global;
+    for (std::size_t i = 0; i < buffer.members.size(); ++i) {
+        SHARDLENS_TRY(m_job.poll());
+        const std::string& parameter = buffer.members[i]->placed->global;
         const TensorId* state = stateOf(parameter, role);
         if (state == nullptr)
             return Error{ErrorCode::Corrupt, fmt::format("{} has no {}", printable(parameter), stateName(role))};
-        auto part = m_parts.part(parameter, *state, tp);
+        auto part = m_parts.part(parameter, *state, buffer.tp);
         if (!part)
             return part.takeError().within(printable(parameter));
         if (part->values != 0)
             runs.push_back({part->tensor, dtype, 0, part->values, begins[i] * cell});
     }
     std::sort(runs.begin(), runs.end(), [](const TargetRun& a, const TargetRun& b) { return a.offsetBytes < b.offsetBytes; });
-    return maker.tensor(dtype, {layout.length()}, std::move(runs));
+    return maker.tensor(dtype, {buffer.layout.length()}, std::move(runs));
 }
 
 Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vector<Member>& members, std::uint32_t tp, const BufferRule& rule)
@@ -220,15 +221,16 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
         std::vector<BufferParameter> parameters;
         for (const Member* one : own)
             parameters.push_back({elementCount(one->model.shape).value_or(0), isSharedParameter(m_set.rules, m_target.pp, one->placed->local)});
-        const auto layout = layOutBuffer(parameters, rule);
+        auto layout = layOutBuffer(parameters, rule);
         if (!layout)
             return Error{ErrorCode::LimitExceeded, "a buffer has more than 2^64 elements"};
+        const Buffer laid{own, std::move(*layout), tp};
         const Value buffer = maker.graph().dict();
         for (const auto& [role, stored] : m_set.optimizer.states) {
-            SHARDLENS_ASSIGN(const Value vector, vectorOf(maker, own, *layout, role, stored, tp));
+            SHARDLENS_ASSIGN(const Value vector, vectorOf(maker, laid, role, stored));
             maker.graph().set(buffer, stateName(role), vector);
         }
-        maker.graph().set(buffer, "numel_unpadded", maker.graph().integer(static_cast<std::int64_t>(layout->length())));
+        maker.graph().set(buffer, "numel_unpadded", maker.graph().integer(static_cast<std::int64_t>(laid.layout.length())));
         const auto gradients = m_set.optimizer.gradients.find(dtype);
         const Value key =
             maker.graph().tuple({dtypeValue(maker, dtype), dtypeValue(maker, gradients == m_set.optimizer.gradients.end() ? DType::F32 : gradients->second)});
@@ -239,20 +241,20 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
     return made;
 }
 
-Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp, std::uint32_t pp, std::uint32_t ep)
+Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector<Placed>& placed, const RankPlace& place)
 {
-    SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
+    SHARDLENS_ASSIGN(const auto members, membersOf(placed, place.tp));
     if (!m_set.optimizer.isChained || mergesExperts())
-        return bufferDict(maker, members, tp, ruleOf(false, pp == 0));
+        return bufferDict(maker, members, place.tp, ruleOf(false, place.pp == 0));
     const Value list = maker.graph().list();
     for (const bool ofExperts : {false, true}) {
-        if (!ofExperts && ep > 0) { // the first expert-parallel rank writes them
+        if (!ofExperts && place.ep > 0) { // the first expert-parallel rank writes them
             maker.graph().append(list, maker.graph().none());
             continue;
         }
         std::vector<Member> own;
         std::copy_if(members.begin(), members.end(), std::back_inserter(own), [&](const Member& one) { return one.isExpert == ofExperts; });
-        SHARDLENS_ASSIGN(const Value buffer, bufferDict(maker, own, tp, ruleOf(ofExperts, pp == 0)));
+        SHARDLENS_ASSIGN(const Value buffer, bufferDict(maker, own, place.tp, ruleOf(ofExperts, place.pp == 0)));
         maker.graph().append(list, buffer);
     }
     return list;
@@ -260,6 +262,7 @@ Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector
 
 Result<Value> OptimizerWriter::tensorOf(TargetFileMaker& maker, const Placed& placed, TensorId state, std::uint32_t tp)
 {
+    SHARDLENS_TRY(m_job.poll());
     auto part = m_parts.part(placed.global, state, tp);
     if (!part)
         return part.takeError().within(printable(placed.global));
@@ -288,12 +291,12 @@ Result<Value> OptimizerWriter::statesDict(TargetFileMaker& maker, const Placed& 
     return out;
 }
 
-Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& from, std::size_t optimizer, const std::vector<Member>& members, std::uint32_t tp)
+Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const PlainSource& from, const std::vector<Member>& members, std::uint32_t tp)
 {
-    const Value held = from.content.torch->root().find("optimizer");
-    const Value source = held.isSequence() ? held.at(optimizer) : held;
+    const Value held = from.rank.content.torch->root().find("optimizer");
+    const Value source = held.isSequence() ? held.at(from.optimizer) : held;
     const PlainPlaces places = placesOf(source);
-    const std::vector<GroupClass>& classes = from.groups[optimizer];
+    const std::vector<GroupClass>& classes = from.rank.groups[from.optimizer];
     const Value states = maker.graph().dict();
     const Value masters = maker.graph().list();
     std::map<std::uint32_t, Value> changed;
@@ -320,7 +323,7 @@ Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& fro
         changed.emplace(places.torchs.find("param_groups").at(g).find("params").index(), numbers);
         maker.graph().append(masters, ofGroup);
     }
-    return maker.tree().import(from.content.torch, source, [&](Value value) -> Fate {
+    return maker.tree().import(from.rank.content.torch, source, [&](Value value) -> Fate {
         const auto known = changed.find(value.index());
         return known == changed.end() ? Fate{} : Fate{Fate::Kind::Replace, known->second};
     });
@@ -334,12 +337,12 @@ Result<Value> OptimizerWriter::dictionary(TargetFileMaker& maker, const Rank& fr
         return maker.tree().import(from.content.torch, isMerged ? held.at(0) : held);
     SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
     if (!held.isSequence() || isMerged)
-        return plainDict(maker, from, 0, members, tp);
+        return plainDict(maker, {from, 0}, members, tp);
     const Value list = maker.graph().list();
     for (std::size_t i = 0; i < held.size(); ++i) {
         std::vector<Member> own;
         std::copy_if(members.begin(), members.end(), std::back_inserter(own), [&](const Member& one) { return held.size() == 1 || one.isExpert == (i == 1); });
-        SHARDLENS_ASSIGN(const Value made, plainDict(maker, from, i, own, tp));
+        SHARDLENS_ASSIGN(const Value made, plainDict(maker, {from, i}, own, tp));
         maker.graph().append(list, made);
     }
     return list;

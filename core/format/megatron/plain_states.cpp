@@ -216,11 +216,16 @@ std::string textOfNumber(const std::variant<std::int64_t, double>& number)
 class PlainStates {
 public:
     PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained, DifferingNumbers& differing)
-        : m_set(set), m_rank(rank), m_trained(trained), m_differing(differing), m_builder(*rank.content.checkpoint), m_pieces(m_builder, FileId{0}, *rank.content.torch)
+        : m_set(set),
+          m_rank(rank),
+          m_trained(trained),
+          m_differing(differing),
+          m_builder(*rank.content.checkpoint),
+          m_pieces(m_builder, FileId{0}, *rank.content.torch)
     {
     }
 
-    Status read(Value held)
+    Status read(Value held, JobContext& job)
     {
         const bool isChain = held.isSequence();
         const std::size_t count = isChain ? held.size() : 1;
@@ -247,8 +252,11 @@ public:
             m_rank.groups.resize(i + 1);
             for (const Group& group : *named)
                 m_rank.groups[i].push_back(group.sort);
-            if (Status added = addAll(*optimizer, *named); !added)
+            if (Status added = addAll(*optimizer, *named, job); !added) {
+                if (added.error().code() == ErrorCode::Cancelled)
+                    return added;
                 lose(label, added.error());
+            }
             loseUnread(label);
         }
         m_rank.content.checkpoint = std::move(m_builder).finish();
@@ -280,12 +288,13 @@ private:
         m_unread.clear();
     }
 
-    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named)
+    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named, const JobContext& job)
     {
         for (std::size_t g = 0; g < named.size(); ++g) {
             const Value masters = optimizer.mastersOf(g);
             std::size_t halves = 0;
             for (std::size_t i = 0; i < named[g].members.size(); ++i) {
+                SHARDLENS_TRY(job.poll());
                 const Trained& one = *named[g].members[i];
                 if (masters.size() != 0 && isHalfPrecision(one.dtype))
                     SHARDLENS_TRY(addTensor(one, "param", masters.at(halves++)));
@@ -373,7 +382,7 @@ Status readPlainStates(RankSet& set, JobContext& job)
             continue;
         SHARDLENS_TRY(job.poll());
         SHARDLENS_ASSIGN(const auto trained, trainedOf(set, rank));
-        SHARDLENS_TRY(PlainStates(set, rank, trained, differing).read(held));
+        SHARDLENS_TRY(PlainStates(set, rank, trained, differing).read(held, job));
     }
     if (differing.count > 0)
         set.builder.addFinding({Severity::Warning, "numbers-differ",

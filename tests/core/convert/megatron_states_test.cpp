@@ -312,7 +312,8 @@ TEST_P(StatesOfSomeRanks, AreDroppedWithAReason)
 
 INSTANTIATE_TEST_SUITE_P(
     Megatron, StatesOfSomeRanks,
-    testing::Values(PartlyKept{"NoStatesOnAStage", 1, 2, [](Py& root) { memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state") = Py{Py::Dict{}}; },
+    testing::Values(PartlyKept{"NoStatesOnAStage", 1, 2,
+                               [](Py& root) { memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state") = Py{Py::Dict{}}; },
                                "decoder.layers.1.input_layernorm.weight has no exp_avg on some ranks that hold it."},
                     PartlyKept{"NoStateOfAParameter", 2, 1,
                                [](Py& root) {
@@ -328,7 +329,8 @@ INSTANTIATE_TEST_SUITE_P(
                     PartlyKept{"AFlagOnARank", 2, 1,
                                [](Py& root) {
                                    Py& state = memberAt(memberAt(memberAt(root, "optimizer"), "optimizer"), "state");
-                                   std::get<Py::Dict>(std::get<Py::Dict>(state.value).items[0].second.value).items.emplace_back(Py{std::string("fused")}, Py{true});
+                                   auto& own = std::get<Py::Dict>(std::get<Py::Dict>(state.value).items[0].second.value).items;
+                                   own.emplace_back(Py{std::string("fused")}, Py{true});
                                },
                                "fused of embedding.word_embeddings.weight is no tensor."}),
     [](const auto& info) { return info.param.name; });

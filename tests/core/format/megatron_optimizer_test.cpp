@@ -397,8 +397,8 @@ TEST(MegatronOptimizer, StatesOfOtherShapesAndKindsAreALossByName)
     const CheckpointPtr opened = openedRun(run, folder);
     ASSERT_TRUE(opened);
     EXPECT_THAT(findingsOf(*opened),
-                ElementsAre("optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: states that are neither a number nor of the shape of their parameter "
-                            "are not read: exp_avg_sq_row of embedding.word_embeddings.weight is [16], and the parameter [16, 6], "
+                ElementsAre("optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: states that are neither a number nor of the shape of their "
+                            "parameter are not read: exp_avg_sq_row of embedding.word_embeddings.weight is [16], and the parameter [16, 6], "
                             "fused of embedding.word_embeddings.weight is no tensor, later of embedding.word_embeddings.weight is no tensor, "
                             "name of embedding.word_embeddings.weight is no tensor."));
     EXPECT_EQ(opened->lostTensors().size(), 1u);
