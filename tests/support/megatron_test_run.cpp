@@ -25,6 +25,9 @@ std::string digits(std::uint32_t value, int width)
     return out;
 }
 
+// What is kept of a float32 as bfloat16.
+constexpr std::size_t kHalfBytes = 2;
+
 // A torch file on its way: every tensor has a storage of its own.
 struct RankFileParts {
     std::vector<TestStorage> storages;
@@ -36,6 +39,18 @@ struct RankFileParts {
                                     std::memcpy(out.data(), reinterpret_cast<const std::byte*>(values.data()) + offset, out.size());
                             }});
         return Py{Py::Tensor{"FloatStorage", storages.size() - 1, values.size(), 0, shape, {}}};
+    }
+
+    Py halfTensor(const std::vector<float>& values, const std::vector<std::uint64_t>& shape)
+    {
+        std::vector<std::byte> bytes(values.size() * kHalfBytes);
+        for (std::size_t i = 0; i < values.size(); ++i)
+            std::memcpy(bytes.data() + i * kHalfBytes, reinterpret_cast<const std::byte*>(&values[i]) + sizeof(float) - kHalfBytes, kHalfBytes);
+        storages.push_back({bytes.size(), [bytes](std::uint64_t offset, std::span<std::byte> out) {
+                                if (!out.empty())
+                                    std::memcpy(out.data(), bytes.data() + offset, out.size());
+                            }});
+        return Py{Py::Tensor{"BFloat16Storage", storages.size() - 1, values.size(), 0, shape, {}}};
     }
 };
 
@@ -190,28 +205,42 @@ Py flatOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vec
     return Py{out};
 }
 
-// fp32 training: torch's own dictionary, matrices first.
+bool isHalfIn(const MegatronTestRun& run, const LocalParameter& parameter)
+{
+    return run.half && !parameter.name.ends_with("router.weight");
+}
+
+// fp32 training: torch's own dictionary, matrices first. In half precision it is a member beside the lists of masters.
 Py plainOptimizer(const MegatronTestRun& run, RankFileParts& file, const std::vector<std::vector<LocalParameter>>& chunks, const Place& place,
                   std::optional<bool> ofExperts)
 {
     Py::Dict states;
     std::vector<Py> groups;
+    std::vector<Py> masters;
     std::int64_t id = 0;
     for (const bool decays : {true, false}) {
         std::vector<Py> members;
+        std::vector<Py> ofGroup;
         for (const auto& chunk : chunks)
             for (const LocalParameter& one : chunk) {
                 if ((one.shape.size() > 1) != decays || (ofExperts && one.isExpert != *ofExperts))
                     continue;
                 std::vector<std::pair<std::string, Py>> own{{"step", Py{std::int64_t{5}}}};
+                const auto part = [&](const char* state) {
+                    return file.tensor(cut(one.whole, MegatronTestRun::whole(one.whole, state), run.tp, place.tp), one.shape);
+                };
                 for (const char* state : {"exp_avg", "exp_avg_sq"})
-                    own.emplace_back(state, file.tensor(cut(one.whole, MegatronTestRun::whole(one.whole, state), run.tp, place.tp), one.shape));
+                    own.emplace_back(state, part(state));
+                if (isHalfIn(run, one))
+                    ofGroup.push_back(part("param"));
                 states.items.emplace_back(Py{id}, pyDict(std::move(own)));
                 members.push_back(Py{id++});
             }
         groups.push_back(pyDict({{"weight_decay", Py{decays ? 0.01 : 0.0}}, {"params", Py{members}}}));
+        masters.push_back(Py{ofGroup});
     }
-    return pyDict({{"state", Py{states}}, {"param_groups", Py{groups}}});
+    Py torchs = pyDict({{"state", Py{states}}, {"param_groups", Py{groups}}});
+    return run.half ? pyDict({{"optimizer", std::move(torchs)}, {"fp32_from_fp16_params", Py{masters}}}) : torchs;
 }
 
 Py argumentsOf(const MegatronTestRun& run)
@@ -320,8 +349,10 @@ void MegatronTestRun::write(const std::string& root) const
         for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
             parts.push_back(chunkOf(*this, place, chunk));
             std::vector<std::pair<std::string, Py>> tensors;
-            for (const LocalParameter& one : parts.back())
-                tensors.emplace_back(one.name, model.tensor(cut(one.whole, whole(one.whole, "module"), tp, place.tp), one.shape));
+            for (const LocalParameter& one : parts.back()) {
+                const auto values = cut(one.whole, whole(one.whole, "module"), tp, place.tp);
+                tensors.emplace_back(one.name, isHalfIn(*this, one) ? model.halfTensor(values, one.shape) : model.tensor(values, one.shape));
+            }
             out.emplace_back(chunks == 1 ? "model" : "model" + std::to_string(chunk), pyDict(std::move(tensors), true));
         }
         const auto optimizers = [&](const auto& make) {

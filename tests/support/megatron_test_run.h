@@ -11,7 +11,7 @@
 
 namespace shardlens::test {
 
-// Rank files of Megatron-LM with their optimizer, written after the pseudo code of formats/megatron.md §8.2 and §4.2. All tensors are float32.
+// Rank files of Megatron-LM with their optimizer, written after the pseudo code of formats/megatron.md §8.2 and §4.2. Tensors are float32, but for `half`.
 struct MegatronTestRun {
     enum class Optimizer { None, Padded, Buckets, Coalesced, Plain };
     Optimizer optimizer = Optimizer::Coalesced;
@@ -29,6 +29,7 @@ struct MegatronTestRun {
     bool tied = false;
     bool chained = true;   // experts have an optimizer of their own
     bool aligned = true;   // 64 elements; else as before July 2024
+    bool half = false;     // with Plain: the model is bfloat16 (cut off, not rounded) but for its routers, and there are fp32 masters of what is
     bool saysRanks = true; // args have data_parallel_size
     std::vector<std::pair<std::string, Py>> arguments; // more of them
     // What becomes of the states of a rank before they are written; `file` is "mp_rank_01/distrib_optim.pt".

@@ -51,7 +51,7 @@ public:
                     if (m_optimizer == nullptr || m_set.optimizer.kind != OptimizerKept::Kind::Distributed)
                         continue;
                     TargetFileMaker maker(m_storages, m_options.keepObjects, nameOf(tp, pp, ep, kFlatStatesFile));
-                    SHARDLENS_ASSIGN(const Value buffers, m_optimizer->buffers(maker, placement.onRank(pp, ep), tp, pp, ep));
+                    SHARDLENS_ASSIGN(const Value buffers, m_optimizer->buffers(maker, placement.onRank(pp, ep), {tp, pp, ep}));
                     SHARDLENS_ASSIGN(TargetTorchFile states, std::move(maker).finish(buffers, m_leftOut));
                     states.rank = number;
                     out.torchFiles.push_back(std::move(states));
@@ -298,7 +298,7 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_ASSIGN(const Placement placement, Placement::of(*set, *joined, target));
     Target out;
     LocalTensors parts(*set, joined, target);
-    OptimizerWriter optimizer(*set, parts, target);
+    OptimizerWriter optimizer(*set, parts, target, job);
     const bool hasOptimizer = set->firstRead()->content.torch->root().find("optimizer") || set->folder.hasDistributedOptimizer || !joined->lostTensors().empty();
     const std::string why = optimizer.whyNot(placement);
     RankWriter writer(*set, parts, why.empty() ? &optimizer : nullptr, options, target);

@@ -55,6 +55,11 @@ bool isTrained(const RuleSet& rules, std::string_view name)
     return std::none_of(rules.buffers.begin(), rules.buffers.end(), [&](const Regex& buffer) { return buffer.search(name); });
 }
 
+bool isHalfPrecision(DType dtype)
+{
+    return dtype == DType::F16 || dtype == DType::BF16;
+}
+
 bool isDecayed(std::size_t dimensions, std::string_view name)
 {
     return dimensions > 1 && !name.ends_with(".bias");

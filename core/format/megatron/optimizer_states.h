@@ -26,6 +26,8 @@ struct Trained {
 [[nodiscard]] bool isSharedParameter(const RuleSet& rules, std::uint32_t stages, std::string_view name);
 // Whether optimizers may have states of it: no buffer of the model.
 [[nodiscard]] bool isTrained(const RuleSet& rules, std::string_view name);
+// Whether optimizers keep masters of parameters of that dtype.
+[[nodiscard]] bool isHalfPrecision(DType dtype);
 // Whether weight decay is for it: no bias and no vector.
 [[nodiscard]] bool isDecayed(std::size_t dimensions, std::string_view name);
 // The parameters of a rank in the order in which its model registers them, which is the order of the keys: without buffers and without what shares the

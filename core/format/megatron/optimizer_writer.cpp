@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace shardlens::megatron {
 namespace {
@@ -42,7 +43,8 @@ PlainPlaces placesOf(Value optimizer)
 
 } // namespace
 
-OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const Sizes& target) : m_set(set), m_parts(parts), m_target(target)
+OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const Sizes& target, JobContext& job)
+    : m_set(set), m_parts(parts), m_target(target), m_job(job)
 {
     const Checkpoint& joined = parts.joined();
     for (std::size_t i = 0; i < joined.tensors().size(); ++i) {
@@ -52,6 +54,12 @@ OptimizerWriter::OptimizerWriter(const RankSet& set, LocalTensors& parts, const 
         if (role.kind == RoleKind::OptimizerState || (role.kind == RoleKind::Weight && set.mastered.contains(parameter)))
             m_states[parameter].emplace_back(role, id);
     }
+}
+
+// Where there is no expert parallel, experts are parameters like the others for Megatron-LM.
+bool OptimizerWriter::mergesExperts() const
+{
+    return m_set.optimizer.isChained && m_set.sizes.ep > 1 && m_target.ep == 1;
 }
 
 const TensorId* OptimizerWriter::stateOf(const std::string& parameter, const Role& role) const
@@ -80,13 +88,41 @@ std::string OptimizerWriter::whyNot(const Placement& placement) const
         for (const auto& [parameter, states] : m_states)
             if (isExpertParameter(m_set.rules, parameter))
                 return "Experts share an optimizer with the other parameters, and at expert parallel they have one of their own.";
-    if (kept.kind == OptimizerKept::Kind::Plain)
-        return whyNoGroup();
+    const bool isPlain = kept.kind == OptimizerKept::Kind::Plain;
+    const std::vector<Role> roles = isPlain ? rolesOfRanks() : rolesOfBuffers();
     for (const auto& [parameter, tensor] : placement.modelTensors())
-        for (const auto& [role, stored] : kept.states)
-            if (kept.dtypes.contains(joined.tensor(tensor).dtype) && isTrained(m_set.rules, parameter) && stateOf(parameter, role) == nullptr)
-                return fmt::format("{} has no {}.", printable(parameter), stateName(role));
-    return {};
+        for (const Role& role : roles) {
+            const DType dtype = joined.tensor(tensor).dtype;
+            const bool hasRole = isPlain ? role.kind != RoleKind::Weight || isHalfPrecision(dtype) : kept.dtypes.contains(dtype);
+            if (hasRole && isTrained(m_set.rules, parameter) && stateOf(parameter, role) == nullptr)
+                return fmt::format("{} has no {}{}.", printable(parameter), role.name, isPlain ? " on some ranks that hold it" : "");
+        }
+    return isPlain ? whyNoGroup() : std::string();
+}
+
+std::vector<Role> OptimizerWriter::rolesOfBuffers() const
+{
+    std::vector<Role> out;
+    for (const auto& [role, stored] : m_set.optimizer.states)
+        out.push_back(role);
+    return out;
+}
+
+// Those of every rank, also where the joined model has none of them because other ranks lack them.
+std::vector<Role> OptimizerWriter::rolesOfRanks() const
+{
+    std::set<std::pair<RoleKind, std::string>> found;
+    for (const Rank& rank : m_set.ranks) {
+        for (std::size_t i = 0; rank.ordered && i < rank.ordered->tensors().size(); ++i) {
+            const Role& role = rank.ordered->roleOf(idAt<TensorId>(i));
+            if (role.kind == RoleKind::OptimizerState || role.name != "weight")
+                found.emplace(role.kind, role.name);
+        }
+    }
+    std::vector<Role> out;
+    for (const auto& [kind, name] : found)
+        out.push_back({kind, name});
+    return out;
 }
 
 // Every rank's dictionary can become that of any stage: each must have a group for every sort of parameter that there is.
@@ -98,7 +134,7 @@ std::string OptimizerWriter::whyNoGroup() const
                           parameter);
     for (const Rank& rank : m_set.ranks)
         for (const auto& [sort, parameter] : sorts) {
-            const std::size_t optimizer = m_set.optimizer.isChained && sort.second ? 1 : 0;
+            const std::size_t optimizer = m_set.optimizer.isChained && !mergesExperts() && sort.second ? 1 : 0;
             const bool isTaken = optimizer < rank.groups.size() && std::any_of(rank.groups[optimizer].begin(), rank.groups[optimizer].end(),
                                                                                [&](const GroupClass& group) { return group.takes(sort.first, sort.second); });
             if (!isTaken)
@@ -145,28 +181,30 @@ std::string OptimizerWriter::layoutText() const
     std::string out = first.alignment == 1 ? "parameters end to end, as the source's"
                                            : fmt::format("parameters begin every {} elements, as Megatron-LM has them since July 2024", first.alignment);
     out += first.bucketSize ? fmt::format(", buckets of {} on the first stage", groupedText(*first.bucketSize)) : ", one bucket";
+    if (mergesExperts())
+        out += ", experts among the others as there is no expert parallel";
     return out;
 }
 
-Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const std::vector<const Member*>& members, const BufferLayout& layout, const Role& role,
-                                        DType dtype, std::uint32_t tp)
+Result<Value> OptimizerWriter::vectorOf(TargetFileMaker& maker, const Buffer& buffer, const Role& role, DType dtype)
 {
     const std::uint64_t cell = info(dtype).bytesPerBlock;
-    const std::vector<std::uint64_t> begins = layout.begins();
+    const std::vector<std::uint64_t> begins = buffer.layout.begins();
     std::vector<TargetRun> runs;
-    for (std::size_t i = 0; i < members.size(); ++i) {
-        const std::string& parameter = members[i]->placed->global;
+    for (std::size_t i = 0; i < buffer.members.size(); ++i) {
+        SHARDLENS_TRY(m_job.poll());
+        const std::string& parameter = buffer.members[i]->placed->global;
         const TensorId* state = stateOf(parameter, role);
         if (state == nullptr)
             return Error{ErrorCode::Corrupt, fmt::format("{} has no {}", printable(parameter), stateName(role))};
-        auto part = m_parts.part(parameter, *state, tp);
+        auto part = m_parts.part(parameter, *state, buffer.tp);
         if (!part)
             return part.takeError().within(printable(parameter));
         if (part->values != 0)
             runs.push_back({part->tensor, dtype, 0, part->values, begins[i] * cell});
     }
     std::sort(runs.begin(), runs.end(), [](const TargetRun& a, const TargetRun& b) { return a.offsetBytes < b.offsetBytes; });
-    return maker.tensor(dtype, {layout.length()}, std::move(runs));
+    return maker.tensor(dtype, {buffer.layout.length()}, std::move(runs));
 }
 
 Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vector<Member>& members, std::uint32_t tp, const BufferRule& rule)
@@ -183,15 +221,16 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
         std::vector<BufferParameter> parameters;
         for (const Member* one : own)
             parameters.push_back({elementCount(one->model.shape).value_or(0), isSharedParameter(m_set.rules, m_target.pp, one->placed->local)});
-        const auto layout = layOutBuffer(parameters, rule);
+        auto layout = layOutBuffer(parameters, rule);
         if (!layout)
             return Error{ErrorCode::LimitExceeded, "a buffer has more than 2^64 elements"};
+        const Buffer laid{own, std::move(*layout), tp};
         const Value buffer = maker.graph().dict();
         for (const auto& [role, stored] : m_set.optimizer.states) {
-            SHARDLENS_ASSIGN(const Value vector, vectorOf(maker, own, *layout, role, stored, tp));
+            SHARDLENS_ASSIGN(const Value vector, vectorOf(maker, laid, role, stored));
             maker.graph().set(buffer, stateName(role), vector);
         }
-        maker.graph().set(buffer, "numel_unpadded", maker.graph().integer(static_cast<std::int64_t>(layout->length())));
+        maker.graph().set(buffer, "numel_unpadded", maker.graph().integer(static_cast<std::int64_t>(laid.layout.length())));
         const auto gradients = m_set.optimizer.gradients.find(dtype);
         const Value key =
             maker.graph().tuple({dtypeValue(maker, dtype), dtypeValue(maker, gradients == m_set.optimizer.gradients.end() ? DType::F32 : gradients->second)});
@@ -202,20 +241,20 @@ Result<Value> OptimizerWriter::bufferDict(TargetFileMaker& maker, const std::vec
     return made;
 }
 
-Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector<Placed>& placed, std::uint32_t tp, std::uint32_t pp, std::uint32_t ep)
+Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector<Placed>& placed, const RankPlace& place)
 {
-    SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
-    if (!m_set.optimizer.isChained)
-        return bufferDict(maker, members, tp, ruleOf(false, pp == 0));
+    SHARDLENS_ASSIGN(const auto members, membersOf(placed, place.tp));
+    if (!m_set.optimizer.isChained || mergesExperts())
+        return bufferDict(maker, members, place.tp, ruleOf(false, place.pp == 0));
     const Value list = maker.graph().list();
     for (const bool ofExperts : {false, true}) {
-        if (!ofExperts && ep > 0) { // the first expert-parallel rank writes them
+        if (!ofExperts && place.ep > 0) { // the first expert-parallel rank writes them
             maker.graph().append(list, maker.graph().none());
             continue;
         }
         std::vector<Member> own;
         std::copy_if(members.begin(), members.end(), std::back_inserter(own), [&](const Member& one) { return one.isExpert == ofExperts; });
-        SHARDLENS_ASSIGN(const Value buffer, bufferDict(maker, own, tp, ruleOf(ofExperts, pp == 0)));
+        SHARDLENS_ASSIGN(const Value buffer, bufferDict(maker, own, place.tp, ruleOf(ofExperts, place.pp == 0)));
         maker.graph().append(list, buffer);
     }
     return list;
@@ -223,6 +262,7 @@ Result<Value> OptimizerWriter::buffers(TargetFileMaker& maker, const std::vector
 
 Result<Value> OptimizerWriter::tensorOf(TargetFileMaker& maker, const Placed& placed, TensorId state, std::uint32_t tp)
 {
+    SHARDLENS_TRY(m_job.poll());
     auto part = m_parts.part(placed.global, state, tp);
     if (!part)
         return part.takeError().within(printable(placed.global));
@@ -251,12 +291,12 @@ Result<Value> OptimizerWriter::statesDict(TargetFileMaker& maker, const Placed& 
     return out;
 }
 
-Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& from, std::size_t optimizer, const std::vector<Member>& members, std::uint32_t tp)
+Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const PlainSource& from, const std::vector<Member>& members, std::uint32_t tp)
 {
-    const Value held = from.content.torch->root().find("optimizer");
-    const Value source = held.isSequence() ? held.at(optimizer) : held;
+    const Value held = from.rank.content.torch->root().find("optimizer");
+    const Value source = held.isSequence() ? held.at(from.optimizer) : held;
     const PlainPlaces places = placesOf(source);
-    const std::vector<GroupClass>& classes = from.groups[optimizer];
+    const std::vector<GroupClass>& classes = from.rank.groups[from.optimizer];
     const Value states = maker.graph().dict();
     const Value masters = maker.graph().list();
     std::map<std::uint32_t, Value> changed;
@@ -283,7 +323,7 @@ Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& fro
         changed.emplace(places.torchs.find("param_groups").at(g).find("params").index(), numbers);
         maker.graph().append(masters, ofGroup);
     }
-    return maker.tree().import(from.content.torch, source, [&](Value value) -> Fate {
+    return maker.tree().import(from.rank.content.torch, source, [&](Value value) -> Fate {
         const auto known = changed.find(value.index());
         return known == changed.end() ? Fate{} : Fate{Fate::Kind::Replace, known->second};
     });
@@ -292,16 +332,17 @@ Result<Value> OptimizerWriter::plainDict(TargetFileMaker& maker, const Rank& fro
 Result<Value> OptimizerWriter::dictionary(TargetFileMaker& maker, const Rank& from, const std::vector<Placed>& placed, std::uint32_t tp)
 {
     const Value held = from.content.torch->root().find("optimizer");
+    const bool isMerged = mergesExperts() && held.isSequence(); // into the optimizer of the dense parameters
     if (m_set.optimizer.kind == OptimizerKept::Kind::Distributed)
-        return maker.tree().import(from.content.torch, held);
+        return maker.tree().import(from.content.torch, isMerged ? held.at(0) : held);
     SHARDLENS_ASSIGN(const auto members, membersOf(placed, tp));
-    if (!held.isSequence())
-        return plainDict(maker, from, 0, members, tp);
+    if (!held.isSequence() || isMerged)
+        return plainDict(maker, {from, 0}, members, tp);
     const Value list = maker.graph().list();
     for (std::size_t i = 0; i < held.size(); ++i) {
         std::vector<Member> own;
         std::copy_if(members.begin(), members.end(), std::back_inserter(own), [&](const Member& one) { return held.size() == 1 || one.isExpert == (i == 1); });
-        SHARDLENS_ASSIGN(const Value made, plainDict(maker, from, i, own, tp));
+        SHARDLENS_ASSIGN(const Value made, plainDict(maker, {from, i}, own, tp));
         maker.graph().append(list, made);
     }
     return list;

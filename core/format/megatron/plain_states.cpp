@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <unordered_map>
 
 namespace shardlens::megatron {
@@ -19,9 +20,17 @@ using Parameters = std::vector<const Trained*>;
 // Sorts of parameters that a training job keeps in groups of their own.
 enum class Sorting : std::uint8_t { None, ByDecay, ByDecayAndExperts };
 
-bool isHalf(DType dtype)
+// What the shape of a state says about the parameter that it might be of.
+enum class Witness : std::uint8_t { Silent, For, Against };
+
+// A parameter's shape with axes left out or of length 1: what optimizers that keep sums over rows and columns have.
+bool isReduced(const Shape& held, const Shape& shape)
 {
-    return dtype == DType::F16 || dtype == DType::BF16;
+    std::size_t next = 0;
+    for (std::size_t axis = 0; axis < shape.size() && next < held.size(); ++axis)
+        if (held[next] == shape[axis] || (held.size() == shape.size() && held[next] == 1))
+            ++next;
+    return next == held.size();
 }
 
 struct Group {
@@ -106,8 +115,8 @@ public:
             sizes += (sizes.empty() ? "" : " + ") + std::to_string(group.size());
         if (ways.empty())
             return Error{ErrorCode::Unsupported,
-                         fmt::format("its groups of {} tensors do not have the shapes of the model's {}, in the order of the model and sorted by weight decay, "
-                                     "so its states have no names",
+                         fmt::format("its groups of {} tensors do not have, each with a state or a master, the shapes of the model's {}, in the order of the "
+                                     "model and sorted by weight decay, so its states have no names",
                                      sizes.empty() ? "0" : sizes, plural(all.size(), "parameter", "parameters"))};
         return Error{ErrorCode::Unsupported,
                      fmt::format("its groups of {} tensors fit the model's parameters in {} ways, so its states have no names", sizes, ways.size())};
@@ -140,25 +149,47 @@ private:
         return next == order.size() ? std::optional(std::move(out)) : std::nullopt;
     }
 
-    bool hasShape(Value tensor, const Shape& shape) const
+    // Tensors that cannot be read say nothing here: adding them fails, with the reason.
+    Witness witnessOf(Value state, const Shape& shape) const
     {
-        const auto held = TorchFile::isTensor(tensor) ? m_file->tensorOf(tensor) : Result<TorchTensor>(Error{ErrorCode::Corrupt, ""});
-        return held && held->shape == shape;
+        const auto held = TorchFile::isTensor(state) ? m_file->tensorOf(state) : Result<TorchTensor>(Error{ErrorCode::Unsupported, ""});
+        if (!held)
+            return Witness::Silent;
+        if (held->shape == shape)
+            return Witness::For;
+        return isReduced(held->shape, shape) ? Witness::Silent : Witness::Against;
+    }
+
+    // Whether the states are those of a parameter of that shape: one at least of that shape, and none of one that it cannot have.
+    bool matches(Value states, Value master, const Shape& shape) const
+    {
+        const Witness ofMaster = witnessOf(master, shape);
+        bool isNamed = ofMaster == Witness::For;
+        if (master && !isNamed)
+            return false;
+        for (std::size_t s = 0; s < states.size(); ++s) {
+            const Witness witness = witnessOf(states.valueAt(s), shape);
+            if (witness == Witness::Against)
+                return false;
+            isNamed = isNamed || witness == Witness::For;
+        }
+        return isNamed;
     }
 
     bool matches(const std::vector<Group>& way) const
     {
         for (std::size_t g = 0; g < way.size(); ++g) {
+            const Value masters = m_masters.at(g);
             std::size_t halves = 0;
             for (std::size_t i = 0; i < way[g].members.size(); ++i) {
                 const Trained& one = *way[g].members[i];
-                const Value average = statesOf(m_groups[g][i]).find("exp_avg");
-                if (average && !hasShape(average, one.shape))
+                const bool isMastered = m_masters.size() != 0 && isHalfPrecision(one.dtype);
+                if (isMastered && halves == masters.size())
                     return false;
-                if (m_masters.size() != 0 && isHalf(one.dtype) && !hasShape(m_masters.at(g).at(halves++), one.shape))
+                if (!matches(statesOf(m_groups[g][i]), isMastered ? masters.at(halves++) : Value{}, one.shape))
                     return false;
             }
-            if (m_masters.size() != 0 && halves != m_masters.at(g).size())
+            if (m_masters.size() != 0 && halves != masters.size())
                 return false;
         }
         return true;
@@ -170,15 +201,31 @@ private:
     Value m_masters;
 };
 
+// Numbers of which ranks have others than the first one had.
+struct DifferingNumbers {
+    std::uint64_t count = 0;
+    std::string first;
+};
+
+std::string textOfNumber(const std::variant<std::int64_t, double>& number)
+{
+    return std::visit([](auto held) { return fmt::format("{}", held); }, number);
+}
+
 // Puts the states of one rank behind the tensors of its model.
 class PlainStates {
 public:
-    PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained)
-        : m_set(set), m_rank(rank), m_trained(trained), m_builder(*rank.content.checkpoint), m_pieces(m_builder, FileId{0}, *rank.content.torch)
+    PlainStates(RankSet& set, Rank& rank, const std::vector<Trained>& trained, DifferingNumbers& differing)
+        : m_set(set),
+          m_rank(rank),
+          m_trained(trained),
+          m_differing(differing),
+          m_builder(*rank.content.checkpoint),
+          m_pieces(m_builder, FileId{0}, *rank.content.torch)
     {
     }
 
-    Status read(Value held)
+    Status read(Value held, JobContext& job)
     {
         const bool isChain = held.isSequence();
         const std::size_t count = isChain ? held.size() : 1;
@@ -205,8 +252,12 @@ public:
             m_rank.groups.resize(i + 1);
             for (const Group& group : *named)
                 m_rank.groups[i].push_back(group.sort);
-            if (Status added = addAll(*optimizer, *named); !added)
+            if (Status added = addAll(*optimizer, *named, job); !added) {
+                if (added.error().code() == ErrorCode::Cancelled)
+                    return added;
                 lose(label, added.error());
+            }
+            loseUnread(label);
         }
         m_rank.content.checkpoint = std::move(m_builder).finish();
         auto& entries = m_set.entries.at(&m_rank);
@@ -220,14 +271,32 @@ private:
         m_rank.lost.push_back({m_rank.name + ", " + label, RoleKind::OptimizerState, fmt::format("{}, {}: {}.", printable(m_rank.name), label, error.text())});
     }
 
-    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named)
+    // States that are neither numbers nor of their parameter's shape: one sentence, which names the first of some.
+    void loseUnread(const std::string& label)
+    {
+        constexpr std::size_t kNamed = 4;
+        if (m_unread.empty())
+            return;
+        std::string names;
+        std::size_t count = 0;
+        for (const auto& [name, what] : m_unread)
+            if (++count <= kNamed)
+                names += fmt::format("{}{} of {}", names.empty() ? "" : ", ", printable(name), what);
+        if (m_unread.size() > kNamed)
+            names += fmt::format(" and {} more", m_unread.size() - kNamed);
+        lose(label, {ErrorCode::Unsupported, fmt::format("states that are neither a number nor of the shape of their parameter are not read: {}", names)});
+        m_unread.clear();
+    }
+
+    Status addAll(const PlainOptimizer& optimizer, const std::vector<Group>& named, const JobContext& job)
     {
         for (std::size_t g = 0; g < named.size(); ++g) {
             const Value masters = optimizer.mastersOf(g);
             std::size_t halves = 0;
             for (std::size_t i = 0; i < named[g].members.size(); ++i) {
+                SHARDLENS_TRY(job.poll());
                 const Trained& one = *named[g].members[i];
-                if (masters.size() != 0 && isHalf(one.dtype))
+                if (masters.size() != 0 && isHalfPrecision(one.dtype))
                     SHARDLENS_TRY(addTensor(one, "param", masters.at(halves++)));
                 const Value states = optimizer.statesOf(optimizer.groups()[g][i]);
                 for (std::size_t s = 0; s < states.size(); ++s)
@@ -239,33 +308,48 @@ private:
 
     Status addState(const Trained& parameter, const std::string& name, Value value)
     {
-        if (TorchFile::isTensor(value))
+        const bool isNumber = value.kind() == pickle::Kind::Int || value.kind() == pickle::Kind::Float;
+        if (name.empty() || name == "param" || (!isNumber && !TorchFile::isTensor(value))) {
+            m_unread.try_emplace(name, fmt::format("{} is no tensor", globalOf(parameter)));
+            return {};
+        }
+        if (!isNumber)
             return addTensor(parameter, name, value);
         std::array<std::byte, 8> bytes{};
         if (value.kind() == pickle::Kind::Int)
             storeLe(bytes.data(), value.asInt().value_or(0));
-        else if (value.kind() == pickle::Kind::Float)
+        else
             storeLe(bytes.data(), value.asFloat().value_or(0));
-        else
-            return {};
         const DType dtype = value.kind() == pickle::Kind::Int ? DType::I64 : DType::F64;
-        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
-        if (dtype == DType::I64)
-            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asInt().value_or(0));
-        else
-            m_set.optimizer.numbers.insert_or_assign({global, name}, value.asFloat().value_or(0));
+        keepNumber(parameter, name, value);
         const StreamId stream = m_builder.addInline(FileId{0}, bytes);
         return m_builder.addWhole(stateOf(parameter, name, dtype, {}), {stream, 0, m_builder.holder({}), {}});
+    }
+
+    // Readers of a run take the first rank's of a parameter that several have, and so do writers.
+    void keepNumber(const Trained& parameter, const std::string& name, Value value)
+    {
+        using Number = std::variant<std::int64_t, double>;
+        const Number number = value.kind() == pickle::Kind::Int ? Number(value.asInt().value_or(0)) : Number(value.asFloat().value_or(0));
+        const std::string& global = m_set.entries.at(&m_rank)[parameter.entry].global;
+        const auto [kept, isNew] = m_set.optimizer.numbers.try_emplace({global, name}, number);
+        if (!isNew && kept->second != number && m_differing.count++ == 0)
+            m_differing.first = fmt::format("{} of {} is {} in {}, and {} in the first that has it", printable(name), printable(global), textOfNumber(number),
+                                            printable(m_rank.name), textOfNumber(kept->second));
     }
 
     // One in the parameter's shape, or a single number.
     Status addTensor(const Trained& parameter, const std::string& name, Value value)
     {
         SHARDLENS_ASSIGN(const TorchTensor tensor, m_rank.content.torch->tensorOf(value));
-        if (tensor.shape != parameter.shape && !tensor.shape.empty())
+        if (tensor.shape != parameter.shape && !tensor.shape.empty()) {
+            m_unread.try_emplace(name, fmt::format("{} is {}, and the parameter {}", globalOf(parameter), shapeText(tensor.shape), shapeText(parameter.shape)));
             return {};
+        }
         return m_pieces.addWhole(stateOf(parameter, name, tensor.dtype, tensor.shape), tensor, m_builder.holder({}));
     }
+
+    std::string globalOf(const Trained& parameter) const { return printable(m_set.entries.at(&m_rank)[parameter.entry].global); }
 
     TensorId stateOf(const Trained& parameter, const std::string& name, DType dtype, const Shape& shape)
     {
@@ -280,23 +364,31 @@ private:
     RankSet& m_set;
     Rank& m_rank;
     const std::vector<Trained>& m_trained;
+    DifferingNumbers& m_differing;
     CheckpointBuilder m_builder;
     TorchPieces m_pieces;
     std::vector<Entry> m_entries;
+    std::map<std::string, std::string> m_unread; // of the optimizer that is read: state, and the first parameter with what it is
 };
 
 } // namespace
 
 Status readPlainStates(RankSet& set, JobContext& job)
 {
+    DifferingNumbers differing;
     for (Rank& rank : set.ranks) {
         const Value held = rank.content.torch ? rank.content.torch->root().find("optimizer") : Value{};
         if (held.size() == 0)
             continue;
         SHARDLENS_TRY(job.poll());
         SHARDLENS_ASSIGN(const auto trained, trainedOf(set, rank));
-        SHARDLENS_TRY(PlainStates(set, rank, trained).read(held));
+        SHARDLENS_TRY(PlainStates(set, rank, trained, differing).read(held, job));
     }
+    if (differing.count > 0)
+        set.builder.addFinding({Severity::Warning, "numbers-differ",
+                                fmt::format("Ranks differ in {} of the optimizer's states, and the first rank's are taken: {}.",
+                                            plural(differing.count, "number", "numbers"), differing.first),
+                                kNoTensor, kNoFile, std::nullopt});
     return {};
 }
 

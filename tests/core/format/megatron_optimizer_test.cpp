@@ -305,5 +305,146 @@ TEST(MegatronOptimizer, ShardsOf2022AreALossAndTheirModelIsRead)
     EXPECT_EQ(floatsOf(*opened, "output_layer.weight"), MegatronTestRun::whole(run.parameters().back(), "module"));
 }
 
+using States = std::vector<std::pair<Py, Py>>;
+
+// The states of a plain optimizer by parameter, each a dictionary.
+States& plainStatesOf(Py& root)
+{
+    return std::get<Py::Dict>(memberOf(*memberOf(root, "optimizer"), "state")->value).items;
+}
+
+// A run with one rank whose plain optimizer is changed before it is written.
+MegatronTestRun plainRun(std::function<void(Py& root)> change)
+{
+    MegatronTestRun run = runOf(Kept::Plain, 1, 1);
+    run.change = [change = std::move(change)](const std::string&, Py& root) { change(root); };
+    return run;
+}
+
+void keepMomentumOnly(Py& root)
+{
+    for (auto& [number, own] : plainStatesOf(root))
+        own = test::pyDict({{"momentum_buffer", *memberOf(own, "exp_avg")}});
+}
+
+void inOneGroup(Py& root)
+{
+    std::vector<Py> numbers;
+    for (const auto& [number, own] : plainStatesOf(root))
+        numbers.push_back(number);
+    *memberOf(*memberOf(root, "optimizer"), "param_groups") = Py{std::vector<Py>{test::pyDict({{"params", Py{numbers}}})}};
+}
+
+TEST(MegatronOptimizer, StatesOfAnyNameAreNamedByTheirShapes)
+{
+    const TemporaryFolder folder;
+    const MegatronTestRun run = plainRun(keepMomentumOnly);
+    const CheckpointPtr opened = openedRun(run, folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened), IsEmpty());
+    for (const auto& parameter : run.parameters())
+        EXPECT_EQ(floatsOf(opened, parameter.name + "/momentum_buffer"), MegatronTestRun::whole(parameter, "exp_avg"));
+}
+
+TEST(MegatronOptimizer, StatesInAnotherOrderThanTheModelsGetNoNames)
+{
+    const TemporaryFolder folder;
+    const MegatronTestRun run = plainRun([](Py& root) {
+        keepMomentumOnly(root);
+        inOneGroup(root);
+        States& states = plainStatesOf(root);
+        for (std::size_t i = 0, j = states.size(); i < --j; ++i)
+            std::swap(states[i].second, states[j].second);
+    });
+    const CheckpointPtr opened = openedRun(run, folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened), ElementsAre(HasSubstr("optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: its groups of ")));
+    EXPECT_THAT(fullNamesOf(*opened), Each(Not(HasSubstr("momentum_buffer"))));
+}
+
+TEST(MegatronOptimizer, StatesWithoutAShapeGetNoNames)
+{
+    const TemporaryFolder folder;
+    const CheckpointPtr opened = openedRun(plainRun([](Py& root) {
+                                               for (auto& [number, own] : plainStatesOf(root))
+                                                   own = test::pyDict({{"step", Py{std::int64_t{5}}}});
+                                           }),
+                                           folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened), ElementsAre(HasSubstr("so its states have no names")));
+    EXPECT_THAT(fullNamesOf(*opened), Each(Not(HasSubstr("step"))));
+}
+
+// Sums over rows and columns, flags and nothing at all: what has a shape of its own is lost by name, and the others are read.
+TEST(MegatronOptimizer, StatesOfOtherShapesAndKindsAreALossByName)
+{
+    const TemporaryFolder folder;
+    const MegatronTestRun run = plainRun([](Py& root) {
+        for (auto& [number, own] : plainStatesOf(root)) {
+            auto& items = std::get<Py::Dict>(own.value).items;
+            Py row = *memberOf(own, "exp_avg_sq");
+            auto& shape = std::get<Py::Tensor>(row.value).shape;
+            if (shape.size() == 2) {
+                shape.pop_back();
+                std::erase_if(items, [](const auto& item) { return std::get<std::string>(item.first.value) == "exp_avg_sq"; });
+                items.emplace_back(Py{std::string("exp_avg_sq_row")}, row);
+            }
+            items.emplace_back(Py{std::string("fused")}, Py{true});
+            items.emplace_back(Py{std::string("later")}, Py{});
+            items.emplace_back(Py{std::string("name")}, Py{std::string("x")});
+        }
+    });
+    const CheckpointPtr opened = openedRun(run, folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened),
+                ElementsAre("optimizer-not-read: mp_rank_00/model_optim_rng.pt, optimizer: states that are neither a number nor of the shape of their "
+                            "parameter are not read: exp_avg_sq_row of embedding.word_embeddings.weight is [16], and the parameter [16, 6], "
+                            "fused of embedding.word_embeddings.weight is no tensor, later of embedding.word_embeddings.weight is no tensor, "
+                            "name of embedding.word_embeddings.weight is no tensor."));
+    EXPECT_EQ(opened->lostTensors().size(), 1u);
+    for (const auto& parameter : run.parameters())
+        EXPECT_EQ(floatsOf(opened, parameter.name + "/exp_avg"), MegatronTestRun::whole(parameter, "exp_avg"));
+}
+
+TEST(MegatronOptimizer, StepsThatRanksDifferInAreSaid)
+{
+    const TemporaryFolder folder;
+    MegatronTestRun run = runOf(Kept::Plain, 2, 1);
+    run.change = [](const std::string& file, Py& root) {
+        auto& step = *memberOf(plainStatesOf(root).front().second, "step");
+        step = Py{std::int64_t{file.starts_with("mp_rank_00") ? 100 : 101}};
+    };
+    const CheckpointPtr opened = openedRun(run, folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened),
+                ElementsAre("numbers-differ: Ranks differ in 1 number of the optimizer's states, and the first rank's are taken: step of "
+                            "embedding.word_embeddings.weight is 101 in mp_rank_01/model_optim_rng.pt, and 100 in the first that has it."));
+}
+
+// formats/megatron.md §4.2: masters are numbered among the parameters in half precision only, and routers are in float32.
+TEST(MegatronOptimizer, MastersOfHalfPrecisionAreReadAndJoined)
+{
+    for (const std::uint64_t experts : {0, 4}) {
+        SCOPED_TRACE(experts);
+        const TemporaryFolder folder;
+        const MegatronTestRun run = runOf(Kept::Plain, 2, 2, [&](auto& more) {
+            more.half = true;
+            more.experts = experts;
+        });
+        const CheckpointPtr opened = openedRun(run, folder);
+        ASSERT_TRUE(opened);
+        EXPECT_THAT(findingsOf(*opened), IsEmpty());
+        for (const auto& parameter : run.parameters()) {
+            SCOPED_TRACE(parameter.name);
+            const bool isHalf = !parameter.name.ends_with("router.weight");
+            EXPECT_EQ(floatsOf(opened, parameter.name), MegatronTestRun::whole(parameter, isHalf ? "param" : "module"));
+            EXPECT_EQ(floatsOf(opened, parameter.name + "/exp_avg_sq"), MegatronTestRun::whole(parameter, "exp_avg_sq"));
+            if (isHalf) {
+                EXPECT_EQ(opened->tensor(test::tensorNamed(*opened, parameter.name + "/module")).dtype, DType::BF16);
+            }
+        }
+    }
+}
+
 } // namespace
 } // namespace shardlens::megatron
