@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 namespace shardlens::megatron {
@@ -91,6 +92,11 @@ public:
     // The parameters of each group, where there is exactly one way; refused otherwise.
     Result<std::vector<Group>> named(const Parameters& all, const std::vector<Entry>& entries) const
     {
+        std::set<std::int64_t> numbers;
+        for (const auto& group : m_groups)
+            for (const std::int64_t number : group)
+                if (!numbers.insert(number).second)
+                    return Error{ErrorCode::Unsupported, fmt::format("its groups have the number {} twice, so its states have no names", number)};
         std::vector<std::vector<Group>> ways;
         const auto isKnown = [&](const std::vector<Group>& way) {
             return std::any_of(ways.begin(), ways.end(), [&](const auto& other) {
@@ -110,9 +116,7 @@ public:
         }
         if (ways.size() == 1)
             return ways.front();
-        std::string sizes;
-        for (const auto& group : m_groups)
-            sizes += (sizes.empty() ? "" : " + ") + std::to_string(group.size());
+        const std::string sizes = sizesText();
         if (ways.empty())
             return Error{ErrorCode::Unsupported,
                          fmt::format("its groups of {} tensors do not have, each with a state or a master, the shapes of the model's {}, in the order of the "
@@ -132,6 +136,18 @@ public:
 
 private:
     explicit PlainOptimizer(const TorchFile& file) : m_file(&file) {}
+
+    // "18 + 29", of groups that have members; of many those of the first.
+    std::string sizesText() const
+    {
+        constexpr std::size_t kShown = 8;
+        std::string out;
+        std::size_t count = 0;
+        for (const auto& group : m_groups)
+            if (!group.empty() && ++count <= kShown)
+                out += (out.empty() ? "" : " + ") + std::to_string(group.size());
+        return out + (count > kShown ? " + …" : "");
+    }
 
     // Classes in that order for the groups that have members.
     std::optional<std::vector<Group>> assigned(const std::vector<Group>& classes, const std::vector<std::size_t>& order) const

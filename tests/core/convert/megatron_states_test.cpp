@@ -163,7 +163,8 @@ TEST_F(MegatronStatesTest, ThereAndBackEveryStateIsWhatItWas)
         SCOPED_TRACE(testing::Message() << "round " << round << ", tp " << run.tp << ", pp " << run.pp << ", ep " << run.ep);
         std::filesystem::remove_all(path("run"));
         writeRun(run);
-        const std::uint32_t ep = run.experts != 0 ? oneOf({1, 2, 4}) : 1;
+        // Without expert parallel there is no way back to it: experts then share the others' optimizer.
+        const std::uint32_t ep = run.ep > 1 ? oneOf({2, 4}) : run.experts != 0 ? oneOf({1, 2, 4}) : 1;
         ASSERT_EQ(cutRun("run", "there", oneOf({1, 2, 4}), oneOf({1, 2, 4}), ep), "");
         EXPECT_TRUE(everythingOf(runAt("there")).contains("decoder.final_layernorm.weight/exp_avg_sq"));
         ASSERT_EQ(cutRun("there", "back", run.tp, run.pp, run.ep), "");

@@ -17,6 +17,7 @@ using test::MegatronTestRun;
 using test::openPath;
 using test::Py;
 using test::TemporaryFolder;
+using testing::AllOf;
 using testing::Contains;
 using testing::Each;
 using testing::ElementsAre;
@@ -444,6 +445,19 @@ TEST(MegatronOptimizer, MastersOfHalfPrecisionAreReadAndJoined)
             }
         }
     }
+}
+
+TEST(MegatronOptimizer, ANumberThatGroupsHaveTwiceNamesNothing)
+{
+    const TemporaryFolder folder;
+    const CheckpointPtr opened = openedRun(plainRun([](Py& root) {
+                                               auto& groups = std::get<std::vector<Py>>(memberOf(*memberOf(root, "optimizer"), "param_groups")->value);
+                                               auto& vectors = std::get<std::vector<Py>>(memberOf(groups[1], "params")->value);
+                                               vectors[1] = vectors[0];
+                                           }),
+                                           folder);
+    ASSERT_TRUE(opened);
+    EXPECT_THAT(findingsOf(*opened), ElementsAre(AllOf(HasSubstr("optimizer: its groups have the number "), HasSubstr(" twice"))));
 }
 
 } // namespace
