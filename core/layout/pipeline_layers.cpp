@@ -323,11 +323,12 @@ Result<PipelineLayers> pipelineLayersOf(const Checkpoint& checkpoint, const Laye
         return out;
     if (std::string note = trainableNote(uses.trainableFrom); !note.empty())
         out->notes.push_back(std::move(note));
-    if (const std::uint32_t stages = checkpoint.topology().sizeOf(Axis::Pp); stages > 1) {
+    const std::uint32_t ranks = checkpoint.topology().sizeOf(Axis::Tp);
+    if (const std::uint32_t stages = checkpoint.topology().sizeOf(Axis::Pp); stages > 1)
         out->stages = stages;
+    if (out->stages || ranks > 1)
         out->axes = stageAxesOf(checkpoint.topology());
-    }
-    if (const std::uint32_t ranks = checkpoint.topology().sizeOf(Axis::Tp); ranks > 1)
+    if (ranks > 1)
         out->notes.push_back(fmt::format("Parameters are counted on one of {} tensor-parallel ranks, as DeepSpeed counts them.", ranks));
     return out;
 }

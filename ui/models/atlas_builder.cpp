@@ -276,7 +276,6 @@ void AtlasBuilder::addFileSpans()
 // Cells that no piece names, not even one whose file is missing: they get a lane of their own.
 void AtlasBuilder::addHoles()
 {
-    std::uint64_t at = 0;
     for (std::size_t i = 0; i < m_checkpoint.tensors().size(); ++i) {
         if (i % kPollEvery == 0 && m_stop.stop_requested())
             return;
@@ -290,7 +289,7 @@ void AtlasBuilder::addHoles()
             const Group group =
                 m_model->m_options.rows == AtlasRows::Layer ? m_groupOfModule[m_moduleOfParameter[indexOf(owner.parameter)]] : kNoGroup;
             AtlasLane& lane = m_drafts[draftOfFile(kNoFile, group)].lane;
-            AtlasSpan span{at, at + cells * cellBytesOf(owner)};
+            AtlasSpan span{lane.bytes, lane.bytes + cells * cellBytesOf(owner)}; // one hole behind another
             if (!m_homeOfParameter.empty()) {
                 if (m_model->m_options.modelOnly && !isPartOfModel(m_checkpoint.roles()[indexOf(owner.role)].kind))
                     continue;
@@ -298,8 +297,7 @@ void AtlasBuilder::addHoles()
                 const std::uint64_t home = m_homeOfParameter[indexOf(owner.parameter)].begin;
                 span = {home + outline.begin * info(owner.dtype).valuesPerBlock, home + outline.end * info(owner.dtype).valuesPerBlock};
             }
-            at += cells * cellBytesOf(owner);
-            lane.bytes = at;
+            lane.bytes += cells * cellBytesOf(owner);
             lane.length = std::max(lane.length, span.end);
             lane.marks.push_back({span, AtlasMark::Kind::Hole, 0, 0, tensor});
         }
@@ -350,14 +348,18 @@ void AtlasBuilder::fillColumns(Draft& draft) const
         lane.pieces.push_back(entry.piece);
     }
     lane.length = std::max(lane.length, reach);
+    const bool isOfLayer = m_model->m_options.rows == AtlasRows::Layer; // a file's header belongs to no layer
     const bool isPart = isGrouped() && lane.file != kNoFile && m_model->m_options.across == AtlasAcross::OffsetInFile &&
-                        m_onlyGroup[indexOf(lane.file)] == kNoGroup;
+                        (isOfLayer || m_onlyGroup[indexOf(lane.file)] == kNoGroup);
     if (isPart) {
         lane.bytes = 0;
-        for (const std::uint64_t length : lane.lengths)
-            lane.bytes += length;
-        for (const AtlasMark& mark : lane.marks)
-            lane.bytes += mark.end - mark.begin;
+        std::uint64_t covered = 0;
+        for (std::size_t i = 0; i < lane.starts.size(); ++i) { // what several pieces share counts once
+            lane.bytes += lane.endOf(i) - std::min(lane.endOf(i), std::max(covered, lane.starts[i]));
+            covered = std::max(covered, lane.endOf(i));
+        }
+        for (std::size_t i = 0; !isOfLayer && i < lane.marks.size(); ++i)
+            lane.bytes += lane.marks[i].end - lane.marks[i].begin;
     }
     if (lane.missing && lane.bytes == 0 && !isPart)
         for (const std::uint64_t length : lane.lengths)

@@ -172,7 +172,15 @@ std::optional<TensorBands> bandsOf(const RuleBook& book, TensorId tensor, std::u
         const bool hasGroups = out.saysHeads && (shares == checkpoint.modelFacts().end() || shares->second == "true");
         const std::uint64_t groups = hasGroups ? countOf(checkpoint, "query groups", "num_query_groups") : 0;
         out.groups = groups > 0 ? groups : out.heads;
-        if (out.heads > kMostBands || (out.groups > 0 && out.heads % out.groups != 0)) {
+        if (out.heads > kMostBands) {
+            out.problem = Said::tr("%1 heads are too many to draw.").arg(numberText(out.heads));
+            return out;
+        }
+        if (const std::uint32_t ranks = std::max(book.ranks(), 1u); out.heads % ranks != 0) {
+            out.problem = Said::tr("%1 heads do not divide over %2 tensor-parallel ranks.").arg(numberText(out.heads), numberText(ranks));
+            return out;
+        }
+        if (out.groups > 0 && out.heads % out.groups != 0) {
             out.problem = Said::tr("%1 heads do not divide into %2 groups.").arg(numberText(out.heads), numberText(out.groups));
             return out;
         }

@@ -133,7 +133,7 @@ void ConvertCheckStep::addRun(const SourceOutlook* outlook, bool mayChange)
         addLine(Verdict::Pending, tr("Looking whether training can go on from this checkpoint."));
     else if (!outlook->run.refusal.isEmpty())
         addLine(mayChange ? Verdict::Note : Verdict::Bad,
-                (mayChange ? tr("It cannot be written again as it is; other sizes or rules may do: %1", "reason")
+                (mayChange ? tr("It cannot be written again as it is: %1", "reason")
                            : tr("Training cannot go on from this checkpoint: %1", "reason"))
                     .arg(outlook->run.refusal));
     else

@@ -1,5 +1,6 @@
 #include "ui/pages/convert_facts.h"
 
+#include "core/base/text.h"
 #include "core/format/format.h"
 #include "core/layout/rule_library.h"
 
@@ -14,7 +15,7 @@ struct Reopened {
     QString problem; // a sentence
 };
 
-Reopened openBy(const std::string& path, const std::string& rules, const std::stop_token& stop)
+Reopened openBy(const Checkpoint& asOpened, const std::string& rules, const std::stop_token& stop)
 {
     const auto readable = findRules(rules);
     if (!readable)
@@ -23,7 +24,10 @@ Reopened openBy(const std::string& path, const std::string& rules, const std::st
     OpenOptions options;
     options.rules = rules;
     try {
-        auto opened = openCheckpoint(path, options, job);
+        auto opened = openCheckpoint(asOpened.path(), options, job);
+        if (opened && (*opened)->subtitle() != asOpened.subtitle())
+            return {nullptr, ConvertFacts::tr("The folder's newest checkpoint is %1 by now, and %2 is open: open it again.")
+                                 .arg(QString::fromStdString(printable((*opened)->subtitle())), QString::fromStdString(printable(asOpened.subtitle())))};
         return opened ? Reopened{opened.take(), {}} : Reopened{nullptr, QString::fromStdString(opened.error().sentence())};
     } catch (const std::bad_alloc&) {
         return {nullptr, ConvertFacts::tr("There is not enough memory to open it again.")};
@@ -66,7 +70,7 @@ void ConvertFacts::open()
     m_facts.isReading = true;
     m_run.cancel();
     m_facts.run.reset();
-    m_open.start([path = m_asOpened->path(), rules = *m_rules](std::stop_token stop) { return openBy(path, rules, stop); },
+    m_open.start([asOpened = m_asOpened, rules = *m_rules](std::stop_token stop) { return openBy(*asOpened, rules, stop); },
                  [this](const Reopened& reopened) {
                      m_facts.isReading = false;
                      if (reopened.checkpoint)

@@ -220,7 +220,7 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
     if (can == nullptr)
         run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
     else if (!can->refusal.isEmpty())
-        run->setSentence(isParallel ? tr("Not as it is: %1 Other sizes or rules may do.", "reason").arg(can->refusal)
+        run->setSentence(isParallel ? tr("Not as it is: %1", "reason").arg(can->refusal)
                                     : tr("Not from this checkpoint: %1", "reason").arg(can->refusal));
     else
         run->setSentence(

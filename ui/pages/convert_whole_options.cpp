@@ -18,6 +18,7 @@ namespace {
 constexpr int kMostRanks = 65'536; // what the engine cuts a run for
 constexpr std::uint32_t kLastStage = 3;
 constexpr qsizetype kMostSuggested = 8;
+constexpr std::uint64_t kMostDivided = 65'536;
 
 QString stageName(const TargetLayout& layout)
 {
@@ -58,7 +59,7 @@ QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
                                                                  : axis == Axis::Pp ? "layers"
                                                                                     : "experts")
                                            : 0;
-    if (count < 2)
+    if (count < 2 || count > kMostDivided) // a number of a file, which may be anything
         return {};
     QStringList divisors;
     for (std::uint64_t i = 1; i <= count && divisors.size() < kMostSuggested; ++i)

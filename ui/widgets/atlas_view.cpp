@@ -198,12 +198,15 @@ void AtlasView::goToMatch(bool forward)
         return;
     const std::size_t count = m_matching.size();
     const std::size_t current = matches().current;
-    const std::size_t next = current == 0 ? (forward ? 0 : count - 1) : (current - 1 + (forward ? 1 : count - 1)) % count;
-    const auto places = m_scene.model->placesOf(idAt<ParameterId>(m_matching[next]));
-    if (places.empty())
+    std::size_t next = current == 0 ? (forward ? 0 : count - 1) : (current - 1 + (forward ? 1 : count - 1)) % count;
+    for (std::size_t tried = 0; tried < count; ++tried, next = (next + (forward ? 1 : count - 1)) % count) {
+        const auto places = m_scene.model->placesOf(idAt<ParameterId>(m_matching[next]));
+        if (places.empty()) // in a group that is closed
+            continue;
+        selectPlace(places.front());
+        showPlace(places.front(), true);
         return;
-    selectPlace(places.front());
-    showPlace(places.front(), true);
+    }
 }
 
 void AtlasView::setLensShown(bool shown)

@@ -259,6 +259,11 @@ void addTargetNotes(const RankSet& set, const Sizes& target, const RankWriter& w
 {
     using Kind = TargetNote::Kind;
     out.notes.push_back({Kind::Kept, "Model", fmt::format("{} become {}, by the rules {}.", sizesText(set.sizes), sizesText(target), printable(set.rules.id))});
+    const auto groups = factNumber(set.facts, "num_query_groups");
+    const auto isGrouped = set.facts.find("group_query_attention");
+    if (groups && *groups % target.tp != 0 && isGrouped != set.facts.end() && isGrouped->second == "true")
+        out.notes.push_back({Kind::Warning, "Query groups", fmt::format("{} on {}: Megatron-core before 0.16 refuses to load it.", plural(*groups, "query group", "query groups"),
+                                                                        plural(target.tp, "tensor-parallel rank", "tensor-parallel ranks"))});
     if (set.hadGroupedExperts)
         out.notes.push_back({Kind::Info, "Experts", "Tensors that held all experts of a rank are written as one of each expert, which Megatron-LM's other expert classes read."});
     if (target.pp > 1)

@@ -93,8 +93,12 @@ Result<Placement> Placement::of(const RankSet& source, const Checkpoint& joined,
     Placement out;
     out.m_source = &source;
     out.m_target = target;
+    if (const auto heads = factNumber(source.facts, "num_attention_heads"); heads && *heads > 0 && *heads % target.tp != 0) // Megatron-LM asserts it of its arguments
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be divided over {} tensor-parallel ranks; {} can", plural(*heads, "attention head", "attention heads"), target.tp, divisorsText(*heads))};
     const std::uint64_t experts = source.localExperts * source.sizes.ep;
-    if (experts % target.ep != 0 || (target.ep > 1 && experts == 0))
+    if (experts == 0 && target.ep > 1)
+        return Error{ErrorCode::Refused, fmt::format("--ep {}: the model has no experts", target.ep)};
+    if (experts % target.ep != 0)
         return Error{ErrorCode::Refused, fmt::format("{} cannot be divided over {} expert-parallel ranks; {} can", plural(experts, "expert", "experts"), target.ep, divisorsText(experts))};
     out.m_expertsOfRank = std::max<std::uint64_t>(experts / target.ep, 1);
     std::map<std::string, std::uint32_t> stageInSource;

@@ -279,6 +279,11 @@ Status joinRanks(RankSet& set)
         }
     for (RankJoin& join : joins)
         SHARDLENS_TRY(join.finish());
+    if (set.sizes.tp > 1 && std::none_of(joins.begin(), joins.end(), [](const RankJoin& join) { return join.anyNamed(); }))
+        set.builder.addFinding({Severity::Error, "no-rule-matches",
+                                fmt::format("No name matches a rule of {} ({} is one): these are another family's; --rules names a file with its rules.", printable(set.rules.id),
+                                            printable(set.builder.parameters().empty() ? std::string() : set.builder.parameters().front())),
+                                kNoTensor, kNoFile, std::nullopt});
     for (const auto& [copy, original] : aliases)
         set.builder.addAlias(copy, set.builder.parameter(original));
     return {};

@@ -165,5 +165,32 @@ TEST_F(RankFilesTest, MeansAreSaidWhereverTheyAreWritten)
     EXPECT_THAT(floats("to-sdloader/mp_rank_01_model_states.pt", "module.shared.weight"), ElementsAre(1.5F, 4));
 }
 
+TEST_F(RankFilesTest, HeadsAreNotCutApart)
+{
+    writeMegatron(4, {{"num_attention_heads", Py{std::int64_t{2}}}, {"num_query_groups", Py{std::int64_t{1}}}, {"group_query_attention", Py{true}}});
+    EXPECT_THAT(cut("tp4", 4, 1), HasSubstr("2 attention heads cannot be divided over 4 tensor-parallel ranks; 1, 2 can"));
+    ConvertRequest wanted = request("tp2", "megatron");
+    wanted.tp = 2;
+    EXPECT_THAT(planLinesOf(opened("run"), wanted), Contains(HasSubstr("1 query group on 2 tensor-parallel ranks: Megatron-core before 0.16 refuses")));
+    wanted.tp = 1;
+    wanted.ep = 2;
+    EXPECT_THAT(convert(opened("run"), wanted), HasSubstr("--ep 2: the model has no experts"));
+}
+
+TEST_F(RankFilesTest, RulesOfAnotherFamilyAreSaid)
+{
+    writeMegatron(4);
+    ASSERT_EQ(cut("tp2", 2, 1), "");
+    OpenOptions open;
+    open.rules = "deepspeed-megatron";
+    JobContext job;
+    const auto source = openCheckpoint(path("tp2"), open, job);
+    ASSERT_TRUE(source) << source.error().text();
+    ASSERT_FALSE((*source)->findings().empty());
+    ConvertRequest wanted = request("out");
+    wanted.rules = open.rules;
+    EXPECT_THAT(convert(*source, wanted), HasSubstr("No name matches a rule of deepspeed-megatron"));
+}
+
 } // namespace
 } // namespace shardlens

@@ -22,6 +22,16 @@ constexpr int kRanks = 18;
 constexpr int kGap = 2;
 constexpr double kEdge = 0.5; // opacity of the last column of a wide piece
 
+bool isMissing(const Checkpoint& checkpoint, PieceId piece)
+{
+    return checkpoint.stream(checkpoint.pieces().at(piece).source.stream).kind == Stream::Kind::Missing;
+}
+
+bool valuesAreSame(const Checkpoint& checkpoint, PieceId a, PieceId b)
+{
+    return regionText(checkpoint.pieces().at(a).region) == regionText(checkpoint.pieces().at(b).region);
+}
+
 } // namespace
 
 ModelStrip::ModelStrip(QWidget* parent) : QWidget(parent)
@@ -129,7 +139,7 @@ std::optional<ModelStrip::Found> ModelStrip::foundIn(const std::vector<std::size
         if (!at)
             continue;
         const Found found = shared({index, lane.pieces[*at]}, lane.lengths[*at], order, unit);
-        if (checkpoint.stream(checkpoint.pieces().at(found.piece).source.stream).kind != Stream::Kind::Missing)
+        if (!isMissing(checkpoint, found.piece))
             return found;
         missing = missing ? missing : found;
     }
@@ -152,7 +162,14 @@ ModelStrip::Found ModelStrip::shared(const Found& first, std::uint64_t hull, con
         const auto at = lane.pieceAt(unit);
         if (!at || model.tensorOf(lane.pieces[*at]) != model.tensorOf(first.piece))
             continue;
-        sharers.push_back({index, lane.pieces[*at]});
+        const PieceId piece = lane.pieces[*at];
+        const auto same = std::find_if(sharers.begin(), sharers.end(), [&](const Found& one) { return valuesAreSame(model.checkpoint(), one.piece, piece); });
+        if (same != sharers.end()) { // a replica: where the first one's file is missing, this one counts
+            if (isMissing(model.checkpoint(), same->piece))
+                *same = {index, piece};
+            continue;
+        }
+        sharers.push_back({index, piece});
         begin = std::min(begin, lane.starts[*at]);
         end = std::max(end, lane.endOf(*at));
         total += valuesOf(lane.pieces[*at]);
@@ -181,7 +198,7 @@ std::vector<ModelStrip::Holding> ModelStrip::holdingsOf(int columns) const
     const double perColumn = static_cast<double>(m_summary->model->length()) / std::max(1, columns);
     for (std::size_t i = 0; i < out.size(); ++i)
         if (const auto found = foundAt((static_cast<double>(i) + 0.5) * perColumn))
-            out[i] = {true, checkpoint.stream(checkpoint.pieces().at(found->piece).source.stream).kind == Stream::Kind::Missing, m_summary->model->lanes()[found->lane].rank};
+            out[i] = {true, isMissing(checkpoint, found->piece), m_summary->model->lanes()[found->lane].rank};
     return out;
 }
 
