@@ -117,8 +117,8 @@ TEST_F(ParallelLayoutTest, Version1KeepsThePartsOfAHeadRowByRow)
     EXPECT_EQ(bands.bands[2].begin, 12u);
     EXPECT_EQ(bands.bands[2].part, std::nullopt);
     EXPECT_EQ(bands.textOf(bands.bands[2]).toStdString(), "query, key, value, row by row, head 2 of 4");
-    tensor->heads()->setValue(5);
-    EXPECT_THAT(tensor->picture()->bands()->problem.toStdString(), HasSubstr("24 rows do not divide into 5 heads"));
+    tensor->heads()->setValue(10);
+    EXPECT_THAT(tensor->picture()->bands()->problem.toStdString(), HasSubstr("24 rows do not divide into 10 heads"));
 }
 
 TEST_F(ParallelLayoutTest, WithoutRulesThePiecesSpeak)

@@ -358,7 +358,8 @@ void AtlasBuilder::fillColumns(Draft& draft) const
             lane.bytes += lane.endOf(i) - std::min(lane.endOf(i), std::max(covered, lane.starts[i]));
             covered = std::max(covered, lane.endOf(i));
         }
-        for (std::size_t i = 0; !isOfLayer && i < lane.marks.size(); ++i)
+        const bool hasMarks = !isOfLayer || draft.group == kNoGroup;
+        for (std::size_t i = 0; hasMarks && i < lane.marks.size(); ++i)
             lane.bytes += lane.marks[i].end - lane.marks[i].begin;
     }
     if (lane.missing && lane.bytes == 0 && !isPart)

@@ -181,15 +181,16 @@ TEST_F(RankFilesTest, RulesOfAnotherFamilyAreSaid)
 {
     writeMegatron(4);
     ASSERT_EQ(cut("tp2", 2, 1), "");
+    std::ofstream(path("other.json")) << R"({"shardlens_rules": 1, "id": "other", "rules": [{"pattern": "qkv_proj", "ranks": "split", "dim": 0}], "otherwise": {"ranks": "replicated"}})";
     OpenOptions open;
-    open.rules = "deepspeed-megatron";
+    open.rules = path("other.json");
     JobContext job;
     const auto source = openCheckpoint(path("tp2"), open, job);
     ASSERT_TRUE(source) << source.error().text();
     ASSERT_FALSE((*source)->findings().empty());
     ConvertRequest wanted = request("out");
     wanted.rules = open.rules;
-    EXPECT_THAT(convert(*source, wanted), HasSubstr("No name matches a rule of deepspeed-megatron"));
+    EXPECT_THAT(convert(*source, wanted), HasSubstr("No name matches a rule of other"));
 }
 
 } // namespace
