@@ -64,8 +64,9 @@ struct ScanReport {
     [[nodiscard]] Verdict verdict() const { return verdictOf(level()); }
 };
 
-// The pickles of a file, or of every file below a folder, judged without importing or calling anything. What cannot be read is a finding; an error only
-// where nothing could be: NotFound, Io, Cancelled. Of a list or index in JSON the files that it names are judged too, of `latest` all of its folder. Reads pickles, directories and the first bytes of storages. Progress is in bytes of files.
+// The pickles of a file, or of every file below a folder, judged without importing or calling anything. Of a list or index in JSON the files that it names are
+// judged too, of `latest` all of its folder. What cannot be read is a finding; an error only where nothing could be: NotFound, Io, Cancelled. Reads pickles,
+// directories and the first bytes of storages. Progress is in bytes of files.
 [[nodiscard]] Result<ScanReport> scanPath(const std::string& path, JobContext& job);
 
 // The bytes that a stream of the report was read from, for a listing: the whole file or member, decoded. LimitExceeded above 512 MiB; Unsupported for a

@@ -33,7 +33,8 @@ struct Coverage {
 [[nodiscard]] std::vector<std::vector<PieceId>> summandsOf(const Checkpoint& checkpoint, TensorId tensor);
 
 // Which cells of a tensor no piece holds, and which several do: a sweep over row-major order, O(r log r) in the runs that the pieces break into.
-// Never a bounding box: a hole inside the outline of the pieces is found. Of a mean each rank must hold every cell. `limit` bounds what is listed, not what is counted.
+// Never a bounding box: a hole inside the outline of the pieces is found. Of a mean each rank must hold every cell. `limit` bounds what is listed, not what
+// is counted.
 [[nodiscard]] Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit = 64);
 
 } // namespace shardlens
