@@ -29,7 +29,10 @@ std::optional<std::string> quantizedName(pickle::Value stateDict)
 
 class InferenceSet {
 public:
-    InferenceSet(const Candidate& candidate, const std::string& path, const FactoryList& list) : m_folder(folderOf(path)), m_name(nameOfPath(path)), m_list(list), m_builder(candidate.path, m_folder) {}
+    InferenceSet(const Candidate& candidate, const ListFile& file)
+        : m_folder(folderOf(file.path)), m_name(nameOfPath(file.path)), m_list(file.list), m_builder(candidate.path, m_folder)
+    {
+    }
 
     // The list as the loader reads it: `parts` files of each rank, one behind another for all ranks, or, without tensor parallelism, files of whole tensors.
     Status readFiles(const OpenOptions& options, JobContext& job)
@@ -185,9 +188,9 @@ private:
 
 } // namespace
 
-Result<CheckpointPtr> openInferenceSet(const Candidate& candidate, const std::string& path, const FactoryList& list, const OpenOptions& options, JobContext& job)
+Result<CheckpointPtr> openInferenceSet(const Candidate& candidate, const ListFile& file, const OpenOptions& options, JobContext& job)
 {
-    InferenceSet set(candidate, path, list);
+    InferenceSet set(candidate, file);
     SHARDLENS_TRY(set.readFiles(options, job));
     return set.join(options);
 }

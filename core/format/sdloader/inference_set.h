@@ -6,7 +6,7 @@
 namespace shardlens::sdloader {
 
 // A checkpoint that DeepSpeed's inference engine saved or loads (formats/deepspeed.md §18): the parts of every tensor-parallel rank joined by rules, and the
-// files that all ranks load. `path` is the list's. Refused: a number of files that mp_size does not divide, int8 weights, whose scales are a rank's own.
-[[nodiscard]] Result<CheckpointPtr> openInferenceSet(const Candidate& candidate, const std::string& path, const FactoryList& list, const OpenOptions& options, JobContext& job);
+// files that all ranks load. Refused: a number of files that mp_size does not divide, int8 weights, whose scales are a rank's own.
+[[nodiscard]] Result<CheckpointPtr> openInferenceSet(const Candidate& candidate, const ListFile& file, const OpenOptions& options, JobContext& job);
 
 } // namespace shardlens::sdloader

@@ -91,13 +91,14 @@ Result<std::string> listOf(const Candidate& candidate)
     return Error{ErrorCode::Refused, fmt::format("{} lists of checkpoints are in the folder; open one of them: {}", lists.size(), names)};
 }
 
-Result<FactoryList> readList(const std::string& path)
+Result<ListFile> readListOf(const Candidate& candidate)
 {
+    SHARDLENS_ASSIGN(std::string path, listOf(candidate));
     SHARDLENS_ASSIGN(const std::string text, textOfFile(path));
     auto list = parseList(text);
     if (!list)
         return list.takeError().within(printable(nameOfPath(path)));
-    return list;
+    return ListFile{std::move(path), list.take()};
 }
 
 } // namespace shardlens::sdloader

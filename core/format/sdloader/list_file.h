@@ -11,7 +11,12 @@ namespace shardlens::sdloader {
 
 // The JSON that a candidate is, or the one list of a folder. Several lists, or none, are refused.
 [[nodiscard]] Result<std::string> listOf(const Candidate& candidate);
-[[nodiscard]] Result<FactoryList> readList(const std::string& path);
+// A list and where it lies.
+struct ListFile {
+    std::string path;
+    FactoryList list;
+};
+[[nodiscard]] Result<ListFile> readListOf(const Candidate& candidate);
 // Where a file of the list lies: names count from base_dir, and that from the list's own folder.
 [[nodiscard]] std::string pathOf(const FactoryList& list, const std::string& folder, const std::string& name);
 [[nodiscard]] std::string folderOf(const std::string& path);

@@ -45,8 +45,9 @@ private:
     Status readTheList()
     {
         SHARDLENS_ASSIGN(const Candidate candidate, lookAt(m_request.path));
-        SHARDLENS_ASSIGN(m_out.list, listOf(candidate));
-        SHARDLENS_ASSIGN(m_list, readList(m_out.list));
+        SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
+        m_out.list = std::move(file.path);
+        m_list = std::move(file.list);
         if (m_list.type != FactoryList::Type::Megatron)
             return Error{ErrorCode::Refused, fmt::format("a list of type {} is given to the inference engine as it is; MegatronSDLoader loads lists of type Megatron", printable(m_list.typeName))};
         m_out.files = m_list.checkpoints;

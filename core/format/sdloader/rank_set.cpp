@@ -133,13 +133,12 @@ void addListFacts(RankSet& set)
 
 } // namespace
 
-Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const std::string path, listOf(candidate));
-    auto out = std::make_unique<RankSet>(candidate, folderOf(path));
+    auto out = std::make_unique<RankSet>(candidate, folderOf(file.path));
     RankSet& set = *out;
-    set.listName = nameOfPath(path);
-    SHARDLENS_ASSIGN(set.list, readList(path));
+    set.listName = nameOfPath(file.path);
+    set.list = std::move(file.list);
     if (set.list.type == FactoryList::Type::Inference)
         return Error{ErrorCode::Refused, fmt::format("{} lists an inference set (type {}), whose files are not for the SDLoader", printable(set.listName), printable(set.list.typeName))};
     set.rules = builtInRules(kDefaultRules);

@@ -35,7 +35,7 @@ struct RankSet {
     bool anyRule = false;                 // a name of the model matched a rule
 };
 
-// Reads list and files; the builder then holds the logical model.
-[[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, const OpenOptions& options, JobContext& job);
+// Reads the files of the candidate's list; the builder then holds the logical model. Refused: an inference set.
+[[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job);
 
 } // namespace shardlens::sdloader

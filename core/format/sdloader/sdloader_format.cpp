@@ -172,11 +172,10 @@ Match probe(const Candidate& candidate)
 
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const std::string path, listOf(candidate));
-    SHARDLENS_ASSIGN(const FactoryList list, readList(path));
-    if (list.type == FactoryList::Type::Inference)
-        return openInferenceSet(candidate, path, list, options, job);
-    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, options, job));
+    SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
+    if (file.list.type == FactoryList::Type::Inference)
+        return openInferenceSet(candidate, file, options, job);
+    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options, job));
     return std::move(set->builder).finish();
 }
 
@@ -185,7 +184,8 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     if (source->formatId() != "sdloader")
         return Error{ErrorCode::Refused, fmt::format("rank files for the SDLoader are made of such files, and the source is {}", printable(source->formatTitle()))};
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->path()));
-    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, options.open, job));
+    SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
+    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options.open, job));
     const CheckpointPtr joined = std::move(set->builder).finish();
     Target out;
     RankFiles files(*set, joined, options);
