@@ -106,7 +106,7 @@ struct AtlasLane {
 
 // Neighbouring lanes that belong together: a rank of an axis, a layer.
 struct AtlasGroup {
-    QString title; // "pipeline stage 1 of 2", "model.layers.7"
+    QString title; // "pipeline stage 1", "model.layers.7"
     std::uint32_t firstLane = 0; // of the picture; of a closed group the one behind it, which may be none
     std::uint32_t lanes = 0; // in the picture: none of a closed group
     std::uint32_t allLanes = 0;

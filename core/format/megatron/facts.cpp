@@ -93,19 +93,16 @@ std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view nam
 Status checkExpertArguments(const RankSet& set)
 {
     bool hasExperts = false;
-    bool hasShared = false;
     for (const auto& [rank, entries] : set.entries)
-        for (const Entry& entry : entries) {
+        for (const Entry& entry : entries)
             hasExperts = hasExperts || isExpertParameter(set.rules, entry.local);
-            hasShared = hasShared || entry.local.find(".shared_expert") != std::string::npos;
-        }
     const auto over = saidFact(set.facts, "expert_tensor_parallel_size");
     if (hasExperts && over && *over != std::to_string(set.sizes.tp))
         return Error{ErrorCode::Unsupported, fmt::format("expert_tensor_parallel_size is {}, and tensor_model_parallel_size {}: experts that are cut otherwise than the rest of the model are "
                                                          "not read",
                                                          printable(*over), set.sizes.tp)};
-    for (const auto& [name, isMeant] : {std::pair{"moe_mlp_glu_interleave_size", hasExperts}, {"moe_shared_expert_glu_interleave_size", hasShared}})
-        if (const auto size = saidFact(set.facts, name); isMeant && size)
+    for (const char* name : {"moe_mlp_glu_interleave_size", "moe_shared_expert_glu_interleave_size"})
+        if (const auto size = saidFact(set.facts, name)) // only mixtures of experts have them
             return Error{ErrorCode::Unsupported, fmt::format("{} is {}: rows of gate and up that alternate in blocks are not read", name, printable(*size))};
     return {};
 }

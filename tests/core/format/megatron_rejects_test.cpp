@@ -166,8 +166,7 @@ INSTANTIATE_TEST_SUITE_P(
                     ExpertArgument{"InterleavedByNothing", kExpert, "moe_mlp_glu_interleave_size", Py{std::int64_t{0}}, "opened"},
                     ExpertArgument{"NotInterleaved", kExpert, "moe_mlp_glu_interleave_size", Py{}, "opened"},
                     ExpertArgument{"InterleavedSharedExpert", kShared, "moe_shared_expert_glu_interleave_size", Py{std::int64_t{8}},
-                                   "moe_shared_expert_glu_interleave_size is 8: "},
-                    ExpertArgument{"InterleavedSharedExpertThatIsNone", kExpert, "moe_shared_expert_glu_interleave_size", Py{std::int64_t{8}}, "opened"}),
+                                   "moe_shared_expert_glu_interleave_size is 8: "}),
     [](const auto& info) { return info.param.name; });
 
 TEST_F(MegatronRejects, LayerWiseOptimizersAreALossByName)
