@@ -50,8 +50,8 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     ConvertRequest& request = arguments.request;
     command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin .ckpt")->required();
-    command.add_option("--to", request.to, "safetensors, torch, deepspeed, universal, sdloader or megatron (default: what DST's name says, else the source's format)")->type_name("FORMAT");
-    addOpenArguments(command, request.tag, request.moduleKey, request.rules);
+    command.add_option("--to", request.to, "safetensors, torch, deepspeed, universal, sdloader, megatron or mindspore (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    addOpenArguments(command, request.open);
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
     command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's)")->type_name("N")->check(CLI::Range(1, 65536));
@@ -63,6 +63,12 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     addSize("--ep", request.ep, "Expert-parallel ranks of the target (default: the source's)");
     command.add_option("--rank", request.rank, "Write only the files of that rank of the target")->type_name("N")->check(CLI::Range(0, 1 << 30));
     command.add_option("--zero-stage", request.zeroStage, "ZeRO stage of the target: 1, 2 or 3 (default: the source's)")->type_name("S")->check(CLI::Range(1, 3));
+    command.add_option("--strategy", request.strategy, "MindSpore: the strategy file of the target, or the folder of its stages' files (default: the whole model in one file)")
+        ->type_name("FILE");
+    command.add_option("--prefix", request.prefix, "MindSpore: what the names of rank files begin with (default: the source's)")->type_name("P");
+    command.add_option("--output-format", request.outputFormat, "MindSpore: ckpt or safetensors (default: the source's)")
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember({"ckpt", "safetensors"}));
     command.add_flag("--keep-objects", request.keepObjects, "Write objects of unknown classes too, where pickles are written");
     command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);
     command.add_option("--memory-limit", arguments.memoryLimit, "Memory to work in (default: 256MiB)")->type_name("SIZE")->check(checkSize);

@@ -234,8 +234,10 @@ void addDiffCommand(CLI::App& program, CommandContext& context)
     CLI::App* command = program.add_subcommand("diff", "What differs between two checkpoints of any layouts and formats");
     command->add_option("A", arguments->a.path, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command->add_option("B", arguments->b.path, "The other one")->required();
-    command->add_option("--tag-a", arguments->a.tag, "The tag of A, a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
-    command->add_option("--tag-b", arguments->b.tag, "The tag of B")->type_name("TAG");
+    command->add_option("--tag-a", arguments->a.options.tag, "The tag of A, a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
+    command->add_option("--tag-b", arguments->b.options.tag, "The tag of B")->type_name("TAG");
+    command->add_option("--strategy-a", arguments->a.options.sourceStrategy, "MindSpore: the strategy file of A, or the folder of its stages' files")->type_name("FILE");
+    command->add_option("--strategy-b", arguments->b.options.sourceStrategy, "MindSpore: that of B")->type_name("FILE");
     addSelectionArguments(*command, arguments->selection);
     command->add_option("--rename", arguments->renames, "Names of A are changed before they are looked for in B: FROM is a pattern, TO may name its groups ($1); may be repeated")
         ->type_name("FROM=TO")

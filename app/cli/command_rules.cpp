@@ -22,7 +22,9 @@ struct RulesArguments {
 
 Result<RulesOn> rulesOn(const RuleSet& rules, const RulesArguments& arguments, CommandContext& context)
 {
-    OpenOptions options{arguments.tag, arguments.moduleKey, {}};
+    OpenOptions options;
+    options.tag = arguments.tag;
+    options.moduleKey = arguments.moduleKey;
     const auto candidate = lookAt(arguments.path); // what cannot be looked at, openCheckpoint explains
     const Format* format = candidate ? detect(*candidate) : nullptr;
     if (format != nullptr && format->hasRules) // others have whole tensors, which take no rules to read

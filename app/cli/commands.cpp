@@ -7,12 +7,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 namespace shardlens::cli {
 namespace {
 
 constexpr std::size_t kMaxSuggestions = 3;
+constexpr std::uint32_t kMostRankNumber = 1u << 30;
+
+// "3=/data/rank3.ckpt"
+void takeRankFile(const std::string& text, OpenOptions& options)
+{
+    const std::size_t equals = text.find('=');
+    std::uint32_t rank = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + std::min(equals, text.size()), rank);
+    if (equals == std::string::npos || equals + 1 == text.size() || failed != std::errc{} || end != text.data() + equals || rank > kMostRankNumber)
+        throw CLI::ValidationError("--rank-file", "write the rank's number, = and the path: 3=/data/rank3.ckpt, and this is " + text);
+    if (!options.rankFiles.emplace(rank, text.substr(equals + 1)).second)
+        throw CLI::ValidationError("--rank-file", fmt::format("rank {} is given twice", rank));
+}
 
 void addCommands(CLI::App& program, CommandContext& context)
 {
@@ -131,20 +145,25 @@ const char* nameOf(Severity severity)
 
 Result<CheckpointPtr> SourceArguments::open(JobContext& job) const
 {
-    return openCheckpoint(path, {tag, moduleKey, rules}, job);
+    return openCheckpoint(path, options, job);
 }
 
-void addOpenArguments(CLI::App& command, std::optional<std::string>& tag, std::optional<std::string>& moduleKey, std::optional<std::string>& rules)
+void addOpenArguments(CLI::App& command, OpenOptions& options)
 {
-    command.add_option("--tag", tag, "The tag of a DeepSpeed root folder (default: what `latest` says)")->type_name("TAG");
-    command.add_option("--module-key", moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
-    command.add_option("--rules", rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");
+    command.add_option("--tag", options.tag, "The tag of a DeepSpeed root folder (default: what `latest` says), or epoch and step of MindSpore's files, 10_5 (default: the highest)")
+        ->type_name("TAG");
+    command.add_option("--module-key", options.moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
+    command.add_option("--rules", options.rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");
+    command.add_option("--source-strategy", options.sourceStrategy, "MindSpore: the strategy file of PATH, or the folder of its stages' files")->type_name("FILE");
+    command.add_option("--rank-file", "MindSpore: the file of a rank that is not in its folder; may be repeated")
+        ->type_name("N=PATH")
+        ->each([&options](const std::string& text) { takeRankFile(text, options); });
 }
 
 void addSourceArguments(CLI::App& command, SourceArguments& arguments)
 {
     command.add_option("PATH", arguments.path, "A checkpoint: its root folder, its tag's folder, or one file")->required();
-    addOpenArguments(command, arguments.tag, arguments.moduleKey, arguments.rules);
+    addOpenArguments(command, arguments.options);
 }
 
 Result<std::vector<SelectedTensor>> selectNamed(const Checkpoint& checkpoint, const SelectionOptions& options)

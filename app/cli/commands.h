@@ -58,17 +58,15 @@ void addDevicesCommand(CLI::App& program, CommandContext& context);
 [[nodiscard]] const char* nameOf(ErrorCode code); // "not-found"
 [[nodiscard]] const char* nameOf(Severity severity);
 
-// PATH, --tag, --module-key and --rules.
+// PATH, and how it is to be opened.
 struct SourceArguments {
     std::string path;
-    std::optional<std::string> tag;
-    std::optional<std::string> moduleKey;
-    std::optional<std::string> rules;
+    OpenOptions options;
 
     [[nodiscard]] Result<CheckpointPtr> open(JobContext& job) const;
 };
-// --tag, --module-key and --rules.
-void addOpenArguments(CLI::App& command, std::optional<std::string>& tag, std::optional<std::string>& moduleKey, std::optional<std::string>& rules);
+// --tag, --module-key, --rules, --source-strategy and --rank-file.
+void addOpenArguments(CLI::App& command, OpenOptions& options);
 void addSourceArguments(CLI::App& command, SourceArguments& arguments);
 
 // --select, --include, --exclude.

@@ -65,7 +65,7 @@ void sendLines(const Plan& plan, EventStream* events)
 Result<Outcome> convert(const ConvertRequest& request, bool dryRun, EventStream* events, JobContext& job)
 {
     enter(ConvertPhase::Open, job);
-    SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, openOptionsOf(request), job));
+    SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, request.open, job));
     enter(ConvertPhase::Plan, job);
     Outcome out;
     SHARDLENS_ASSIGN(out.plan, planConversion(std::move(source), request, job));

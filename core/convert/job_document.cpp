@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <charconv>
 #include <limits>
 
 namespace shardlens {
@@ -15,6 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLargestDocument = 16u << 20;
+constexpr std::uint64_t kMostRankNumber = 1u << 30;
 constexpr std::size_t kDeepestDocument = 64; // the JSON library writes values by recursion
 
 // What reads one member into the request. Errors are fragments about the value.
@@ -136,11 +138,41 @@ Status readDevice(const Json& value, ConvertRequest& into)
     return {};
 }
 
-constexpr std::array<Member, 24> kMembers{{
+Status readOutputFormat(const Json& value, ConvertRequest& into)
+{
+    SHARDLENS_TRY(readOptionalText(value, into.outputFormat));
+    if (into.outputFormat && *into.outputFormat != "ckpt" && *into.outputFormat != "safetensors")
+        return Error{ErrorCode::Refused, fmt::format("{} is none of ckpt, safetensors", printable(*into.outputFormat))};
+    return {};
+}
+
+std::optional<std::uint32_t> rankNumber(std::string_view text)
+{
+    std::uint64_t out = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
+    if (failed != std::errc{} || end != text.data() + text.size() || out > kMostRankNumber)
+        return std::nullopt;
+    return static_cast<std::uint32_t>(out);
+}
+
+Status readRankFiles(const Json& value, ConvertRequest& into)
+{
+    if (!value.is_object())
+        return wrongType("an object of rank numbers and paths", value);
+    for (const auto& [number, path] : value.items()) {
+        const auto rank = rankNumber(number);
+        if (!rank)
+            return Error{ErrorCode::Refused, fmt::format("{} is no number of a rank", printable(number))};
+        SHARDLENS_TRY(readText(path, into.open.rankFiles[*rank]));
+    }
+    return {};
+}
+
+constexpr std::array<Member, 29> kMembers{{
     {"source", [](const Json& v, ConvertRequest& r) { return readText(v, r.source); }},
     {"target", [](const Json& v, ConvertRequest& r) { return readText(v, r.target); }},
     {"to", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.to); }},
-    {"tag", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.tag); }},
+    {"tag", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.open.tag); }},
     {"select", readSelect},
     {"dtype", readDType},
     {"include", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.include); }},
@@ -149,13 +181,18 @@ constexpr std::array<Member, 24> kMembers{{
     {"memory_limit", [](const Json& v, ConvertRequest& r) { return readSize(v, r.memoryLimit); }},
     {"threads", readThreads},
     {"device", readDevice},
-    {"module_key", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.moduleKey); }},
-    {"rules", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.rules); }},
+    {"module_key", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.open.moduleKey); }},
+    {"rules", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.open.rules); }},
+    {"source_strategy", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.open.sourceStrategy); }},
+    {"strategy", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.strategy); }},
+    {"prefix", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.prefix); }},
+    {"output_format", readOutputFormat},
+    {"rank_files", readRankFiles},
     {"dp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.dp); }},
     {"tp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.tp); }},
     {"pp", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.pp); }},
     {"ep", [](const Json& v, ConvertRequest& r) { return readCount(v, 65'536, r.ep); }},
-    {"rank", [](const Json& v, ConvertRequest& r) { return readCount(v, 1u << 30, r.rank, 0); }},
+    {"rank", [](const Json& v, ConvertRequest& r) { return readCount(v, kMostRankNumber, r.rank, 0); }},
     {"zero_stage", [](const Json& v, ConvertRequest& r) { return readCount(v, 3, r.zeroStage); }},
     {"keep_objects", [](const Json& v, ConvertRequest& r) { return readBool(v, r.keepObjects); }},
     {"verify", [](const Json& v, ConvertRequest& r) { return readBool(v, r.verify); }},
@@ -215,8 +252,8 @@ std::string requestToJson(const ConvertRequest& request)
     Json out{{kVersionMember, kJobVersion}, {"source", request.source}, {"target", request.target}};
     if (request.to)
         out["to"] = *request.to;
-    if (request.tag)
-        out["tag"] = *request.tag;
+    if (request.open.tag)
+        out["tag"] = *request.open.tag;
     if (request.select)
         out["select"] = nameOf(*request.select);
     if (request.dtype)
@@ -233,10 +270,12 @@ std::string requestToJson(const ConvertRequest& request)
         out["threads"] = request.threads;
     if (request.device != plain.device)
         out["device"] = request.device;
-    if (request.moduleKey)
-        out["module_key"] = *request.moduleKey;
-    if (request.rules)
-        out["rules"] = *request.rules;
+    for (const auto& [name, text] : {std::pair{"module_key", request.open.moduleKey}, {"rules", request.open.rules}, {"source_strategy", request.open.sourceStrategy},
+                                     {"strategy", request.strategy}, {"prefix", request.prefix}, {"output_format", request.outputFormat}})
+        if (text)
+            out[name] = *text;
+    for (const auto& [rank, path] : request.open.rankFiles)
+        out["rank_files"][std::to_string(rank)] = path;
     for (const auto& [name, size] : {std::pair{"dp", request.dp}, {"tp", request.tp}, {"pp", request.pp}, {"ep", request.ep}, {"rank", request.rank}})
         if (size)
             out[name] = *size;

@@ -104,7 +104,8 @@ Status checkTreeRequest(const OutputChoice& choice, const ConvertRequest& reques
 Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
     const ConvertRequest& asked = plan.request;
-    const TargetOptions options{openOptionsOf(asked), choice.select, asked.dp, asked.tp, asked.pp, asked.ep, asked.rank, asked.zeroStage, asked.keepObjects};
+    const TargetOptions options{asked.open, choice.select, asked.dp, asked.tp, asked.pp, asked.ep, asked.rank, asked.zeroStage, asked.keepObjects,
+                                asked.strategy, asked.prefix, asked.outputFormat, choice.isFile ? TargetPath(asked.target).name : std::string()};
     if (choice.kind == OutputKind::Layout) {
         SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
         SHARDLENS_TRY(planTarget(std::move(target), plan, job));

@@ -29,11 +29,13 @@ public:
     TargetPlanner(Plan& plan, JobContext& job) : m_plan(plan), m_job(job), m_streams(plan.payload) {}
 
     Status addTorch(TargetTorchFile file);
+    Status addFlat(TargetFlatFile file);
     void addText(TargetTextFile file);
     void finish() { m_plan.deflated.assign(m_deflated.begin(), m_deflated.end()); }
 
 private:
     Status checkWhole(TensorId tensor);
+    Result<PlannedTensor> planned(const TargetRun& run);
     Result<ArchiveStorage> storageOf(TargetStorage storage);
 
     Plan& m_plan;
@@ -58,18 +60,42 @@ Status TargetPlanner::checkWhole(TensorId tensor)
     return {};
 }
 
+Result<PlannedTensor> TargetPlanner::planned(const TargetRun& run)
+{
+    SHARDLENS_TRY(checkWhole(run.tensor));
+    const std::uint64_t cell = info(run.dtype).bytesPerBlock;
+    m_plan.bytesToRead += run.values * info(m_plan.payload->tensor(run.tensor).dtype).bytesPerBlock;
+    return PlannedTensor{m_plan.payload->fullName(run.tensor), run.tensor, run.dtype, run.offsetBytes, run.values * cell, false, false, run.firstValue * cell};
+}
+
 Result<ArchiveStorage> TargetPlanner::storageOf(TargetStorage storage)
 {
     ArchiveStorage out{storage.sizeBytes, {}};
     out.runs.reserve(storage.runs.size());
     for (const TargetRun& run : storage.runs) {
-        SHARDLENS_TRY(checkWhole(run.tensor));
-        const std::uint64_t cell = info(run.dtype).bytesPerBlock;
-        const std::uint64_t sourceCell = info(m_plan.payload->tensor(run.tensor).dtype).bytesPerBlock;
-        out.runs.push_back({m_plan.payload->fullName(run.tensor), run.tensor, run.dtype, run.offsetBytes, run.values * cell, false, false, run.firstValue * cell});
-        m_plan.bytesToRead += run.values * sourceCell;
+        SHARDLENS_ASSIGN(PlannedTensor tensor, planned(run));
+        out.runs.push_back(std::move(tensor));
     }
     return out;
+}
+
+Status TargetPlanner::addFlat(TargetFlatFile file)
+{
+    PlannedFile out;
+    out.name = std::move(file.name);
+    out.container = file.container == TargetFlatFile::Container::Safetensors ? PlannedFile::Container::Safetensors : PlannedFile::Container::MindSporeCkpt;
+    out.sizeBytes = file.sizeBytes;
+    for (TargetBytes& literal : file.literals)
+        out.literals.push_back({literal.offset, std::move(literal.bytes)});
+    out.tensors.reserve(file.runs.size());
+    for (const TargetRun& run : file.runs) {
+        SHARDLENS_ASSIGN(PlannedTensor tensor, planned(run));
+        out.tensors.push_back(std::move(tensor));
+    }
+    out.tensorCount = file.tensors;
+    out.rank = file.rank;
+    m_plan.files.push_back(std::move(out));
+    return {};
 }
 
 Status TargetPlanner::addTorch(TargetTorchFile file)
@@ -125,6 +151,8 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
     TargetPlanner planner(plan, job);
     for (TargetTorchFile& file : target.torchFiles)
         SHARDLENS_TRY(planner.addTorch(std::move(file)));
+    for (TargetFlatFile& file : target.flatFiles)
+        SHARDLENS_TRY(planner.addFlat(std::move(file)));
     for (TargetTextFile& file : target.textFiles)
         planner.addText(std::move(file));
     planner.finish();

@@ -14,16 +14,11 @@ namespace {
 // Layouts hold all that their source has.
 Select defaultOf(const std::optional<std::string>& to)
 {
-    constexpr std::array<std::string_view, 4> kLayouts{"deepspeed", "universal", "sdloader", "megatron"};
+    constexpr std::array<std::string_view, 5> kLayouts{"deepspeed", "universal", "sdloader", "megatron", "mindspore"};
     return to && std::find(kLayouts.begin(), kLayouts.end(), *to) != kLayouts.end() ? Select::All : Select::Weights;
 }
 
 } // namespace
-
-OpenOptions openOptionsOf(const ConvertRequest& request)
-{
-    return {request.tag, request.moduleKey, request.rules};
-}
 
 Select chosen(const ConvertRequest& request)
 {
@@ -39,8 +34,8 @@ std::string commandLineOf(const ConvertRequest& request)
     };
     if (request.to)
         option("--to", *request.to);
-    if (request.tag)
-        option("--tag", *request.tag);
+    if (request.open.tag)
+        option("--tag", *request.open.tag);
     if (request.select && *request.select != defaultOf(request.to))
         option("--select", nameOf(*request.select));
     if (request.dtype)
@@ -57,10 +52,12 @@ std::string commandLineOf(const ConvertRequest& request)
         option("--threads", std::to_string(request.threads));
     if (request.device != plain.device)
         option("--device", request.device);
-    if (request.moduleKey)
-        option("--module-key", *request.moduleKey);
-    if (request.rules)
-        option("--rules", *request.rules);
+    for (const auto& [name, text] : {std::pair{"--module-key", request.open.moduleKey}, {"--rules", request.open.rules}, {"--source-strategy", request.open.sourceStrategy},
+                                     {"--strategy", request.strategy}, {"--prefix", request.prefix}, {"--output-format", request.outputFormat}})
+        if (text)
+            option(name, *text);
+    for (const auto& [rank, path] : request.open.rankFiles)
+        option("--rank-file", fmt::format("{}={}", rank, path));
     for (const auto& [name, size] : {std::pair{"--dp", request.dp}, {"--tp", request.tp}, {"--pp", request.pp}, {"--ep", request.ep}, {"--rank", request.rank}})
         if (size)
             option(name, std::to_string(*size));

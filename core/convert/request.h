@@ -21,7 +21,7 @@ struct ConvertRequest {
     std::string source;
     std::string target;            // a folder, or a file where its name ends in .safetensors .sft .pt .pth .bin .ckpt
     std::optional<std::string> to; // format id; nothing: what the target's name says, else the source's own format
-    std::optional<std::string> tag;
+    OpenOptions open;              // how the source is to be opened
     std::optional<Select> select; // nothing: weights; everything for formats that exist to be resumed
     std::optional<DType> dtype;    // floating-point tensors are cast to it
     std::vector<std::string> include;
@@ -30,8 +30,9 @@ struct ConvertRequest {
     std::uint64_t memoryLimit = kDefaultMemoryLimit;
     std::uint32_t threads = 0;     // 0: as many as the process may use
     std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
-    std::optional<std::string> moduleKey;   // SDLoader lists: the key of the model in each file
-    std::optional<std::string> rules;       // id or file of the rules for tensor-parallel ranks
+    std::optional<std::string> strategy;     // MindSpore: the strategy file of the target, or the folder of its stages' files; nothing: the whole model in one file
+    std::optional<std::string> prefix;       // MindSpore: what the names of rank files begin with
+    std::optional<std::string> outputFormat; // MindSpore: "ckpt" or "safetensors"; nothing: the source's, or ckpt
     std::optional<std::uint32_t> dp;        // target data-parallel size; nothing: the source's
     std::optional<std::uint32_t> tp;        // target tensor-parallel size; nothing: the source's
     std::optional<std::uint32_t> pp;        // target pipeline stages; nothing: the source's
@@ -45,8 +46,6 @@ struct ConvertRequest {
     auto operator<=>(const ConvertRequest&) const = default;
 };
 
-// How the source is to be opened.
-[[nodiscard]] OpenOptions openOptionsOf(const ConvertRequest& request);
 // What the request selects where the source's format does not decide: what it says, else the default of the format that it names.
 [[nodiscard]] Select chosen(const ConvertRequest& request);
 

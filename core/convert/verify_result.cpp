@@ -82,8 +82,11 @@ Status compareOne(const Comparison& what, const ValueReader& source, const Value
 OpenOptions resultOptions(const Plan& plan)
 {
     OpenOptions out;
-    if (plan.formatId == plan.source->formatId())
-        out = {std::nullopt, plan.request.moduleKey, plan.request.rules};
+    if (plan.formatId == plan.source->formatId()) {
+        out.moduleKey = plan.request.open.moduleKey;
+        out.rules = plan.request.open.rules;
+    }
+    out.sourceStrategy = plan.request.strategy;
     return out;
 }
 

@@ -120,6 +120,9 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
         return Error{ErrorCode::Refused, fmt::format("--module-key is for lists of DeepSpeed's SDLoader, and this is {}", format->title)}.within(printable(path));
     if (options.rules && !format->hasRules)
         return Error{ErrorCode::Refused, fmt::format("--rules is for checkpoints of tensor-parallel ranks, and this is {}", format->title)}.within(printable(path));
+    if ((options.sourceStrategy || !options.rankFiles.empty()) && !format->hasStrategy)
+        return Error{ErrorCode::Refused, fmt::format("{} is for checkpoints of MindSpore, and this is {}", options.sourceStrategy ? "--source-strategy" : "--rank-file",
+                                                     format->title)}.within(printable(path));
     auto opened = format->open(*candidate, options, job);
     if (!opened)
         return opened.takeError().within(printable(path));

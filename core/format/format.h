@@ -48,6 +48,7 @@ struct Format {
     bool hasTags = false; // whether OpenOptions::tag means something
     bool hasModuleKey = false;
     bool hasRules = false;
+    bool hasStrategy = false;
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
     // Files of this layout from a source of any format, where it is no matter of names and tensors alone; nullptr where it is.

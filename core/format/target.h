@@ -24,6 +24,10 @@ struct TargetOptions {
     std::optional<std::uint32_t> rank;      // only the files of that rank
     std::optional<std::uint32_t> zeroStage; // 1 to 3; nothing: the source's
     bool keepObjects = false;               // objects of unknown classes are written as they are
+    std::optional<std::string> strategy;    // MindSpore: the strategy of the target, a file or a folder of its stages' files; nothing: the whole model in one file
+    std::optional<std::string> prefix;      // MindSpore: what the names of rank files begin with
+    std::optional<std::string> container;   // MindSpore: "ckpt" or "safetensors"
+    std::string fileName;                   // where the target is one file; empty: a folder
 };
 
 // A run of a tensor's values in a storage: `values` of them from `firstValue` on, in row-major order.
@@ -48,6 +52,23 @@ struct TargetTorchFile {
     std::vector<TargetStorage> storages;
     bool bigEndian = false;
     std::size_t tensors = 0; // that it holds, whole or in part; for people
+    std::optional<std::uint32_t> rank; // whose file it is, in a run
+};
+
+struct TargetBytes {
+    std::uint64_t offset = 0; // in the file
+    std::vector<std::byte> bytes;
+};
+
+// A file of which every byte is a literal's or a run's.
+struct TargetFlatFile {
+    enum class Container : std::uint8_t { Safetensors, MindSporeCkpt };
+    std::string name; // relative to the target folder, with the folders it lies in
+    Container container{};
+    std::uint64_t sizeBytes = 0;
+    std::vector<TargetBytes> literals; // ascending
+    std::vector<TargetRun> runs;       // ascending; offsets count in the file
+    std::size_t tensors = 0;           // that it holds, whole or in part; for people
     std::optional<std::uint32_t> rank; // whose file it is, in a run
 };
 
@@ -83,6 +104,7 @@ struct TargetLayout {
 struct Target {
     CheckpointPtr payload;
     std::vector<TargetTorchFile> torchFiles;
+    std::vector<TargetFlatFile> flatFiles;
     std::vector<TargetTextFile> textFiles;
     std::vector<TargetResult> results;
     std::vector<TargetNote> notes;

@@ -255,7 +255,7 @@ TEST_F(DeepSpeedLayoutTest, AJobFileWithRulesIsTakenOver)
     wanted.to = "deepspeed";
     wanted.tp = 1;
     wanted.pp = 2; // the source's, said all the same
-    wanted.rules = "megatron-deepspeed";
+    wanted.open.rules = "megatron-deepspeed";
     const QString path = QString::fromStdString(m_folder.file("job.json"));
     ASSERT_EQ(writeJobFile(path, wanted).toStdString(), "");
     convert->openJobFile(path);

@@ -206,8 +206,8 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.source = draft.source;
     request.target = draft.target.toStdString();
     request.to = draft.format;
-    request.tag = draft.tag;
-    request.rules = draft.rules;
+    request.open.tag = draft.tag;
+    request.open.rules = draft.rules;
     if (makesRun(draft)) {
         request.tp = draft.tp;
         request.pp = draft.pp;

@@ -64,8 +64,8 @@ std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
                                            {"rank", wanted.rank, shown.rank}})
         if (asked != can)
             return name;
-    if (wanted.rules != shown.rules || wanted.moduleKey != shown.moduleKey)
-        return wanted.rules != shown.rules ? "rules" : "module_key";
+    if (wanted.open.rules != shown.open.rules || wanted.open.moduleKey != shown.open.moduleKey)
+        return wanted.open.rules != shown.open.rules ? "rules" : "module_key";
     return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
 }
 
@@ -102,13 +102,13 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     if (makesLayout(draft) && draft.format != source.formatId())
         return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
     const Format* format = formatById(source.formatId());
-    if (request.rules && (format == nullptr || !format->hasRules))
+    if (request.open.rules && (format == nullptr || !format->hasRules))
         return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
     if (draft.format == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
         return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
-    if (request.tag && *request.tag != source.subtitle())
+    if (request.open.tag && *request.open.tag != source.subtitle())
         return Error{ErrorCode::Refused,
-                     fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.tag))};
+                     fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.open.tag))};
     for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}})
         if (patterns->size() > 1)
             return Error{ErrorCode::Refused,
@@ -116,7 +116,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
                                      patterns->size())};
     draft.target = QString::fromStdString(request.target);
     draft.targetChosen = true;
-    draft.tag = request.tag;
+    draft.tag = request.open.tag;
     draft.select = request.select.value_or(Select::Weights);
     draft.dtype = request.dtype;
     draft.include = patternOf(request.include);
@@ -131,7 +131,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.tp = request.tp;
     draft.pp = request.pp;
     draft.ep = request.ep;
-    draft.rules = request.rules;
+    draft.rules = request.open.rules;
     draft.keepObjects = request.keepObjects;
     draft.verify = request.verify;
     draft.overwrite = request.overwrite;

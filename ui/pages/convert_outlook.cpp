@@ -103,7 +103,7 @@ Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, co
     request.pp = options.pp;
     request.ep = options.ep;
     request.dp = options.dp;
-    request.rules = options.open.rules;
+    request.open.rules = options.open.rules;
     request.zeroStage = options.zeroStage;
     request.keepObjects = options.keepObjects;
     request.memoryLimit = kNoLimit;

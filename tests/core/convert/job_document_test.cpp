@@ -20,7 +20,7 @@ ConvertRequest everything()
     out.source = "/data/run one";
     out.target = "out's";
     out.to = "safetensors";
-    out.tag = "-tag";
+    out.open.tag = "-tag";
     out.select = Select::Module;
     out.dtype = DType::BF16;
     out.include = {"^layers\\.", "norm"};

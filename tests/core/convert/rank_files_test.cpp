@@ -156,7 +156,7 @@ TEST_F(RankFilesTest, MeansAreSaidWhereverTheyAreWritten)
     ASSERT_TRUE(source) << source.error().text();
     for (const char* to : {"safetensors", "sdloader"}) {
         ConvertRequest wanted = request(fmt::format("to-{}", to), to);
-        wanted.rules = open.rules;
+        wanted.open.rules = open.rules;
         EXPECT_THAT(planLinesOf(*source, wanted), Contains(HasSubstr("The rules average 1 tensor over the tensor-parallel ranks"))) << to;
         wanted.verify = true;
         EXPECT_EQ(convert(*source, wanted), "") << to;
@@ -189,7 +189,7 @@ TEST_F(RankFilesTest, RulesOfAnotherFamilyAreSaid)
     ASSERT_TRUE(source) << source.error().text();
     ASSERT_FALSE((*source)->findings().empty());
     ConvertRequest wanted = request("out");
-    wanted.rules = open.rules;
+    wanted.open.rules = open.rules;
     EXPECT_THAT(convert(*source, wanted), HasSubstr("No name matches a rule of other"));
 }
 
