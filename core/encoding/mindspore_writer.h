@@ -1,0 +1,60 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/model/shape.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shardlens::mindspore {
+
+constexpr std::uint64_t kCkptPieceBytes = 536'870'912; // a longer tensor is cut into records of as many bytes
+constexpr std::uint64_t kCrcTrailerBytes = 17;
+
+// An entry of a .ckpt file that is to be written.
+struct CkptOutput {
+    std::string name;
+    std::string typeName;            // as stored; of a text entry anything. outputTensor() fills it
+    Shape shape;                     // [] for a tensor without axes
+    std::uint64_t sizeBytes = 0;     // of the values
+    std::optional<std::string> text; // UTF-8: a text entry, whose bytes the layout holds
+};
+
+// Bytes that the layout gives.
+struct CkptLiteral {
+    std::uint64_t offset = 0; // in the file
+    std::vector<std::byte> bytes;
+};
+
+// Bytes that the caller fills in.
+struct CkptRun {
+    std::size_t entry = 0;       // index into the outputs
+    std::uint64_t offset = 0;    // in the file
+    std::uint64_t firstByte = 0; // of the entry's values
+    std::uint64_t length = 0;
+};
+
+// Literals and runs, each ascending, tile [0, sizeBytes).
+struct CkptLayout {
+    std::vector<CkptLiteral> literals;
+    std::vector<CkptRun> runs; // none is empty
+    std::uint64_t sizeBytes = 0;
+};
+
+// A tensor of a type that MindSpore has a name for. Refused: any other, by its name (Float8 and complex types too, which no release's loader knows), and a size
+// past 2^63.
+[[nodiscard]] Result<CkptOutput> outputTensor(std::string name, DType dtype, Shape shape);
+[[nodiscard]] CkptOutput outputText(std::string name, std::string text);
+
+// The records byte for byte as a synchronous save of 2.3 and later writes them (formats/mindspore.md §2.10), in the given order, without a trailer. A tensor of no
+// values is one record without content. Refused: a name twice, a name or a text that is no UTF-8, an empty name, sizes past 2^63. `pieceBytes` is for tests.
+[[nodiscard]] Result<CkptLayout> layOutCkpt(const std::vector<CkptOutput>& outputs, std::uint64_t pieceBytes = kCkptPieceBytes);
+
+// What stands behind the records where a checksum was asked for (§2.8); `crc` is that of all bytes before it.
+[[nodiscard]] std::array<std::byte, kCrcTrailerBytes> crcTrailer(std::uint32_t crc);
+
+} // namespace shardlens::mindspore
