@@ -8,6 +8,7 @@
 #include "core/convert/value_reader.h"
 #include "core/convert/verify_result.h"
 #include "core/io/disk_space.h"
+#include "core/io/page_buffer.h"
 #include "core/io/staged_output.h"
 
 #include <fmt/format.h>
@@ -71,9 +72,8 @@ Status Copier::copyBlock(std::size_t index)
     SHARDLENS_TRY(m_job.poll());
     const Block& block = m_blocks[index];
     const PlannedFile& file = m_plan.files[block.file];
-    thread_local std::vector<std::byte> buffer;
-    buffer.resize(std::max<std::size_t>(buffer.size(), block.size()));
-    const std::span<std::byte> bytes = std::span(buffer).first(block.size());
+    thread_local PageBuffer buffer;
+    const std::span<std::byte> bytes = buffer.take(block.size());
     Status status = fill(file, block, bytes);
     if (!status)
         return status;

@@ -26,6 +26,8 @@ Status checkRanks(const ParallelRun& parallel, const TargetOptions& options)
     const Stage stage = parallel.firstRun()->stage;
     for (const ParallelRank& rank : parallel.ranks) {
         Run& run = *rank.opened.run;
+        if (!run.model.torch) // a universal checkpoint is shown without it
+            return nothingToResume(run.model.name.empty() ? "the model file is missing" : fmt::format("the model file {} cannot be read", printable(run.model.name)));
         if (run.isModuleAlone)
             return moduleAlone(run);
         if (run.stage != stage || run.world != parallel.dp)

@@ -208,6 +208,19 @@ TEST_F(ToUniversal, ALostRankStopsIt)
     EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
 
+// Of several model files the first is harmed, and no settings of the optimizer say of what stage the run is.
+TEST_F(ToUniversal, AHarmedModelFileAmongSeveralStopsWhatIsMadeOfIt)
+{
+    writeUniversal(runToShare(2), path("from"), "t");
+    std::filesystem::copy(path("from/t/mp_rank_00_model_states.pt"), path("from/t/mp_rank_01_model_states.pt"));
+    std::filesystem::resize_file(path("from/t/mp_rank_00_model_states.pt"), 10);
+    std::filesystem::remove(path("from/t/zero/optimizer_state.pt"));
+    EXPECT_THAT(convertTo("from", "out", "deepspeed"), AllOf(HasSubstr("mp_rank_00_model_states.pt cannot be read"), HasSubstr("nothing to resume")));
+    std::filesystem::remove(path("from/t/mp_rank_00_model_states.pt"));
+    EXPECT_THAT(convertTo("from", "out", "deepspeed"), HasSubstr("nothing to resume"));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
 TEST_F(ToUniversal, UnknownObjectsAreLeftOutOrKept)
 {
     ZeroTestRun run = runToShare(2);

@@ -1,5 +1,6 @@
 #include "core/io/disk_space.h"
 #include "core/io/output_file.h"
+#include "core/io/page_buffer.h"
 
 #include "tests/core/io/refused_call.h"
 #include "tests/support/temporary_folder.h"
@@ -7,8 +8,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -61,6 +64,49 @@ TEST(OutputFile, IsWrittenAnywhereFromSeveralThreads)
     file->waitFlush(0, whole.size());
     EXPECT_TRUE(file->flush());
     EXPECT_EQ(contentOf(folder.file("a")), whole);
+}
+
+// Whole pages from page-aligned memory may go past the page cache; what begins or ends inside a page goes through it, beside them and over them.
+TEST(OutputFile, PagesAndPartsOfPagesMakeOneFile)
+{
+    const test::TemporaryFolder folder;
+    constexpr std::size_t kBlock = 64 * kPageBytes;
+    std::string whole(24 * kBlock + 1'234, ' ');
+    for (std::size_t i = 0; i < whole.size(); ++i)
+        whole[i] = static_cast<char>(i * 2'654'435'761u >> 13);
+    auto file = OutputFile::create(folder.file("a"), whole.size());
+    ASSERT_TRUE(file);
+    std::vector<std::size_t> cuts{0};
+    while (cuts.back() < whole.size()) // every third block begins 4 bytes before a page
+        cuts.push_back(std::min(whole.size(), (cuts.back() + kPageBytes) / kPageBytes * kPageBytes + kBlock - (cuts.size() % 3 == 0 ? 4 : 0)));
+    std::vector<std::thread> threads;
+    for (std::size_t worker = 0; worker < 3; ++worker)
+        threads.emplace_back([&, worker] {
+            PageBuffer buffer;
+            for (std::size_t i = worker; i + 1 < cuts.size(); i += 3) {
+                const std::span<std::byte> bytes = buffer.take(cuts[i + 1] - cuts[i]);
+                std::memcpy(bytes.data(), whole.data() + cuts[i], bytes.size());
+                EXPECT_TRUE(file->writeAt(cuts[i], bytes));
+            }
+        });
+    for (std::thread& thread : threads)
+        thread.join();
+    whole.replace(3 * kPageBytes - 2, 4, "over");
+    EXPECT_TRUE(file->writeAt(3 * kPageBytes - 2, spanOf(whole).subspan(3 * kPageBytes - 2, 4)));
+    EXPECT_TRUE(file->flush());
+    EXPECT_EQ(contentOf(folder.file("a")), whole);
+}
+
+TEST(PageBuffer, BeginsAtAPageAndKeepsItsRoom)
+{
+    PageBuffer buffer;
+    const std::span<std::byte> large = buffer.take(3 * kPageBytes + 1);
+    EXPECT_EQ(large.size(), 3 * kPageBytes + 1);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(large.data()) % kPageBytes, 0u);
+    const std::span<std::byte> small = buffer.take(5);
+    EXPECT_EQ(small.data(), large.data());
+    EXPECT_EQ(small.size(), 5u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.take(9 * kPageBytes).data()) % kPageBytes, 0u);
 }
 
 TEST(OutputFile, NeverTouchesAFileThatIsThere)
