@@ -29,8 +29,8 @@ Error noWeights(std::string text)
 // How many layouts a strategy map holds, as far as it can be read.
 Result<std::uint64_t> layoutsOf(const ByteSource& source)
 {
-    WireWindow window(source, source.size());
-    WireReader reader(window, 0, source.size());
+    CkptWindow window(source, source.size());
+    CkptFieldReader reader(window, 0, source.size());
     std::uint64_t layouts = 0;
     for (std::uint64_t i = 0; i < kMaxCkptRecords; ++i) {
         const auto field = reader.next();
@@ -38,7 +38,7 @@ Result<std::uint64_t> layoutsOf(const ByteSource& source)
             return field.error();
         if (!field || !*field)
             break;
-        layouts += (*field)->is(3, WireType::Bytes) ? 1 : 0;
+        layouts += (*field)->is(3, CkptWireType::Bytes) ? 1 : 0;
     }
     return layouts;
 }
@@ -70,7 +70,7 @@ public:
     Result<CkptFile> run()
     {
         SHARDLENS_TRY(readTrailer());
-        WireWindow window(*m_source, m_out.contentEnd);
+        CkptWindow window(*m_source, m_out.contentEnd);
         bool goesOn = true;
         while (goesOn && m_at < m_out.contentEnd) {
             if (m_job != nullptr && m_out.records % kRecordsAPoll == 0)
@@ -100,7 +100,7 @@ private:
     }
 
     // False where reading ends.
-    Result<bool> record(WireWindow& window)
+    Result<bool> record(CkptWindow& window)
     {
         SHARDLENS_ASSIGN(const auto head, window.view(m_at, 1 + 10));
         if (head[0] != kRecordKey)
@@ -127,7 +127,7 @@ private:
     }
 
     // The record's body begins at `begin` and has more bytes than the file.
-    Result<bool> cut(WireWindow& window, std::uint64_t begin, std::uint64_t length)
+    Result<bool> cut(CkptWindow& window, std::uint64_t begin, std::uint64_t length)
     {
         const std::uint64_t missing = length - (m_out.contentEnd - begin);
         const std::uint64_t logicalEnd = length > UINT64_MAX - begin ? UINT64_MAX : begin + length;

@@ -31,7 +31,7 @@ private:
 };
 
 // As far as the head goes; a character that its end cuts does not count.
-bool isUtf8Start(WireWindow& window, const WireField& field)
+bool isUtf8Start(CkptWindow& window, const CkptField& field)
 {
     auto text = textOf(window, field);
     if (!text)
@@ -63,10 +63,10 @@ struct TensorLook {
     bool hasContent = false;
 };
 
-TensorLook lookAtTensor(WireWindow& window, const WireField& message)
+TensorLook lookAtTensor(CkptWindow& window, const CkptField& message)
 {
     TensorLook look;
-    WireReader reader(window, message.offset, message.offset + message.length);
+    CkptFieldReader reader(window, message.offset, message.offset + message.length);
     while (reader.at() < message.offset + message.length) {
         if (reader.at() >= window.end()) {
             look.isCut = true;
@@ -78,15 +78,15 @@ TensorLook lookAtTensor(WireWindow& window, const WireField& message)
             look.isBroken = !look.isCut;
             return look;
         }
-        if ((*field)->is(2, WireType::Bytes)) {
+        if ((*field)->is(2, CkptWireType::Bytes)) {
             look.typeName = textOf(window, **field).ok() ? textOf(window, **field).take() : "";
             look.isCut = look.typeName.size() < (*field)->length;
             look.isBroken = !isTypeName(look.typeName);
-        } else if ((*field)->is(1, WireType::Varint)) {
+        } else if ((*field)->is(1, CkptWireType::Varint)) {
             ++look.numbers;
-        } else if ((*field)->is(3, WireType::Bytes)) {
+        } else if ((*field)->is(3, CkptWireType::Bytes)) {
             look.hasContent = true;
-        } else if (!(*field)->is(1, WireType::Bytes)) {
+        } else if (!(*field)->is(1, CkptWireType::Bytes)) {
             look.isBroken = look.typeName.empty(); // fields of a later schema may follow what is known
         }
         if (look.isBroken || look.isCut)
@@ -96,19 +96,19 @@ TensorLook lookAtTensor(WireWindow& window, const WireField& message)
 }
 
 // Rule 4 of §1.2 for the record whose body is [begin, end).
-MindSporeKind kindOfRecord(WireWindow& window, std::uint64_t begin, std::uint64_t end, std::uint64_t fileBytes)
+MindSporeKind kindOfRecord(CkptWindow& window, std::uint64_t begin, std::uint64_t end, std::uint64_t fileBytes)
 {
-    WireReader record(window, begin, end);
+    CkptFieldReader record(window, begin, end);
     const auto tag = record.next();
-    if (!tag || !*tag || !(*tag)->is(1, WireType::Bytes) || (*tag)->length == 0 || !isUtf8Start(window, **tag))
+    if (!tag || !*tag || !(*tag)->is(1, CkptWireType::Bytes) || (*tag)->length == 0 || !isUtf8Start(window, **tag))
         return MindSporeKind::No;
     const auto value = record.next();
-    if (!value || !*value || (*value)->type != WireType::Bytes || ((*value)->number != 2 && (*value)->number != 3))
+    if (!value || !*value || (*value)->type != CkptWireType::Bytes || ((*value)->number != 2 && (*value)->number != 3))
         return MindSporeKind::No;
-    WireField tensor = **value;
+    CkptField tensor = **value;
     if (tensor.number == 3) {
-        const auto first = WireReader(window, tensor.offset, tensor.offset + tensor.length).next();
-        if (!first || !*first || !(*first)->is(1, WireType::Bytes))
+        const auto first = CkptFieldReader(window, tensor.offset, tensor.offset + tensor.length).next();
+        if (!first || !*first || !(*first)->is(1, CkptWireType::Bytes))
             return MindSporeKind::No;
         tensor = **first;
     }
@@ -128,9 +128,9 @@ MindSporeKind kindOfRecord(WireWindow& window, std::uint64_t begin, std::uint64_
 }
 
 // Whether a message is a name and a message beside it, as far as the head goes.
-bool looksLikeItem(WireWindow& window, const WireField& item, bool& hasName)
+bool looksLikeItem(CkptWindow& window, const CkptField& item, bool& hasName)
 {
-    WireReader reader(window, item.offset, item.offset + item.length);
+    CkptFieldReader reader(window, item.offset, item.offset + item.length);
     bool hasBody = false;
     hasName = false;
     while (reader.at() < item.offset + item.length) {
@@ -139,9 +139,9 @@ bool looksLikeItem(WireWindow& window, const WireField& item, bool& hasName)
         const auto field = reader.next();
         if (!field || !*field)
             return reader.isCut();
-        if ((*field)->is(1, WireType::Bytes) && (*field)->length > 0 && isUtf8Start(window, **field))
+        if ((*field)->is(1, CkptWireType::Bytes) && (*field)->length > 0 && isUtf8Start(window, **field))
             hasName = true;
-        else if ((*field)->is(2, WireType::Bytes))
+        else if ((*field)->is(2, CkptWireType::Bytes))
             hasBody = true;
         else
             return false;
@@ -150,21 +150,21 @@ bool looksLikeItem(WireWindow& window, const WireField& item, bool& hasName)
 }
 
 // The numbers and messages of a layout or an operator's strategy (§3.1), as far as the head goes.
-bool looksLikeItemBody(WireWindow& window, const WireField& item)
+bool looksLikeItemBody(CkptWindow& window, const CkptField& item)
 {
-    WireReader reader(window, item.offset, item.offset + item.length);
+    CkptFieldReader reader(window, item.offset, item.offset + item.length);
     while (reader.at() < std::min(item.offset + item.length, window.end())) {
         const auto part = reader.next();
         if (!part || !*part)
             return reader.isCut();
-        if (!(*part)->is(2, WireType::Bytes))
+        if (!(*part)->is(2, CkptWireType::Bytes))
             continue;
-        WireReader body(window, (*part)->offset, (*part)->offset + (*part)->length);
+        CkptFieldReader body(window, (*part)->offset, (*part)->offset + (*part)->length);
         while (body.at() < std::min((*part)->offset + (*part)->length, window.end())) {
             const auto field = body.next();
             if (!field || !*field)
                 return body.isCut();
-            if ((*field)->number > 7 || ((*field)->type != WireType::Varint && (*field)->type != WireType::Bytes))
+            if ((*field)->number > 7 || ((*field)->type != CkptWireType::Varint && (*field)->type != CkptWireType::Bytes))
                 return false;
         }
     }
@@ -172,11 +172,11 @@ bool looksLikeItemBody(WireWindow& window, const WireField& item)
 }
 
 // Rule 3 of §1.2.
-MindSporeKind kindOfMap(WireWindow& window, std::uint64_t fileBytes)
+MindSporeKind kindOfMap(CkptWindow& window, std::uint64_t fileBytes)
 {
-    WireReader reader(window, 0, fileBytes);
+    CkptFieldReader reader(window, 0, fileBytes);
     const auto counter = reader.next();
-    if (!counter || !*counter || !(*counter)->is(1, WireType::Varint))
+    if (!counter || !*counter || !(*counter)->is(1, CkptWireType::Varint))
         return MindSporeKind::No;
     bool hasItem = false;
     while (reader.at() < std::min(fileBytes, window.end())) {
@@ -187,7 +187,7 @@ MindSporeKind kindOfMap(WireWindow& window, std::uint64_t fileBytes)
             break;
         }
         bool hasName = false;
-        if ((*item)->type != WireType::Bytes || ((*item)->number != 2 && (*item)->number != 3) || !looksLikeItem(window, **item, hasName) || !looksLikeItemBody(window, **item))
+        if ((*item)->type != CkptWireType::Bytes || ((*item)->number != 2 && (*item)->number != 3) || !looksLikeItem(window, **item, hasName) || !looksLikeItemBody(window, **item))
             return MindSporeKind::No;
         hasItem = hasItem || hasName;
     }
@@ -223,7 +223,7 @@ MindSporeKind mindSporeKindOf(std::span<const std::byte> head, std::uint64_t fil
     if (head.size() < 2 || fileBytes < head.size() || startsAsSafetensors(head, fileBytes))
         return MindSporeKind::No;
     const HeadSource source(head);
-    WireWindow window(source, head.size());
+    CkptWindow window(source, head.size());
     if (head[0] == std::byte{0x08})
         return kindOfMap(window, fileBytes);
     if (head[0] != std::byte{0x0a})

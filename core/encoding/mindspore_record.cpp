@@ -22,18 +22,18 @@ Error recordError(std::string text)
 // The three messages of a record, nested as deep as they are and no deeper.
 class RecordReader {
 public:
-    RecordReader(WireWindow& window, RawRecord& out) : m_window(&window), m_out(&out) {}
+    RecordReader(CkptWindow& window, RawRecord& out) : m_window(&window), m_out(&out) {}
 
     Status value(std::uint64_t begin, std::uint64_t end)
     {
-        return forEachField(begin, end, [&](const WireField& field) -> Status {
-            if (field.is(1, WireType::Bytes))
+        return forEachField(begin, end, [&](const CkptField& field) -> Status {
+            if (field.is(1, CkptWireType::Bytes))
                 return tag(field);
-            if (field.is(2, WireType::Bytes)) {
+            if (field.is(2, CkptWireType::Bytes)) {
                 m_out->hasTensor = true;
                 return tensor(field, m_out->tensor);
             }
-            if (!field.is(3, WireType::Bytes))
+            if (!field.is(3, CkptWireType::Bytes))
                 return {};
             m_out->hasMap = true;
             return mapTensor(field);
@@ -44,7 +44,7 @@ private:
     template <typename Visit>
     Status forEachField(std::uint64_t begin, std::uint64_t end, const Visit& visit)
     {
-        WireReader reader(*m_window, begin, end);
+        CkptFieldReader reader(*m_window, begin, end);
         while (true) {
             SHARDLENS_ASSIGN(const auto field, reader.next());
             if (!field)
@@ -55,7 +55,7 @@ private:
         }
     }
 
-    Status tag(WireField field)
+    Status tag(CkptField field)
     {
         const std::uint64_t length = field.length;
         field.length = std::min(length, kMaxTagBytes);
@@ -66,10 +66,10 @@ private:
         return {};
     }
 
-    Status mapTensor(const WireField& map)
+    Status mapTensor(const CkptField& map)
     {
-        return forEachField(map.offset, map.offset + map.length, [&](const WireField& field) -> Status {
-            if (!field.is(1, WireType::Bytes))
+        return forEachField(map.offset, map.offset + map.length, [&](const CkptField& field) -> Status {
+            if (!field.is(1, CkptWireType::Bytes))
                 return {};
             if (++m_out->mapTensors > kMapTensors)
                 return {};
@@ -77,16 +77,16 @@ private:
         });
     }
 
-    Status tensor(const WireField& message, RawTensor& out)
+    Status tensor(const CkptField& message, RawTensor& out)
     {
-        return forEachField(message.offset, message.offset + message.length, [&](const WireField& field) -> Status {
-            if (field.is(1, WireType::Varint))
+        return forEachField(message.offset, message.offset + message.length, [&](const CkptField& field) -> Status {
+            if (field.is(1, CkptWireType::Varint))
                 return dim(field.value, out);
-            if (field.is(1, WireType::Bytes))
+            if (field.is(1, CkptWireType::Bytes))
                 return packedDims(field, out);
-            if (field.is(2, WireType::Bytes))
+            if (field.is(2, CkptWireType::Bytes))
                 return typeName(field, out);
-            if (field.is(3, WireType::Bytes))
+            if (field.is(3, CkptWireType::Bytes))
                 out.content = CkptPiece{field.offset, field.length};
             return {};
         });
@@ -100,13 +100,13 @@ private:
         return {};
     }
 
-    Status packedDims(const WireField& field, RawTensor& out)
+    Status packedDims(const CkptField& field, RawTensor& out)
     {
         if (field.length > kMaxDimBytes)
             return recordError(fmt::format("more than {} dimensions", kMaxDims));
         SHARDLENS_ASSIGN(std::span<const std::byte> bytes, m_window->view(field.offset, field.length));
         while (!bytes.empty()) {
-            SHARDLENS_ASSIGN(const Varint number, readVarint(bytes));
+            SHARDLENS_ASSIGN(const CkptVarint number, readVarint(bytes));
             if (number.bytes == 0)
                 return recordError("its packed dims end inside a number");
             SHARDLENS_TRY(dim(number.value, out));
@@ -115,7 +115,7 @@ private:
         return {};
     }
 
-    Status typeName(const WireField& field, RawTensor& out)
+    Status typeName(const CkptField& field, RawTensor& out)
     {
         if (field.length > kMaxTypeBytes)
             return recordError(fmt::format("a type name of {} B", groupedText(field.length)));
@@ -123,28 +123,28 @@ private:
         return {};
     }
 
-    WireWindow* m_window;
+    CkptWindow* m_window;
     RawRecord* m_out;
     std::uint64_t m_fields = 0;
 };
 
 } // namespace
 
-Status readRecord(WireWindow& window, std::uint64_t begin, std::uint64_t end, RawRecord& out)
+Status readRecord(CkptWindow& window, std::uint64_t begin, std::uint64_t end, RawRecord& out)
 {
     return RecordReader(window, out).value(begin, end);
 }
 
-Result<std::string> tagOfCutRecord(WireWindow& window, std::uint64_t begin, std::uint64_t end)
+Result<std::string> tagOfCutRecord(CkptWindow& window, std::uint64_t begin, std::uint64_t end)
 {
-    WireReader reader(window, begin, end);
+    CkptFieldReader reader(window, begin, end);
     for (std::uint64_t i = 0; i < kMaxFields && reader.at() < window.end(); ++i) {
         const auto field = reader.next();
         if (!field && field.error().code() != ErrorCode::Corrupt)
             return field.error();
         if (!field || !*field)
             break;
-        if ((*field)->is(1, WireType::Bytes) && (*field)->offset + (*field)->length <= window.end() && (*field)->length <= kMaxTagBytes)
+        if ((*field)->is(1, CkptWireType::Bytes) && (*field)->offset + (*field)->length <= window.end() && (*field)->length <= kMaxTagBytes)
             return textOf(window, **field);
     }
     return std::string();

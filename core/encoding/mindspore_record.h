@@ -35,8 +35,8 @@ struct RawRecord {
 
 // Reads the record whose body is [begin, end), as far as it can: what came before a failure stays in `out`. Corrupt: what breaks the wire rules, more than
 // 64 dims, absurdly many fields.
-Status readRecord(WireWindow& window, std::uint64_t begin, std::uint64_t end, RawRecord& out);
+Status readRecord(CkptWindow& window, std::uint64_t begin, std::uint64_t end, RawRecord& out);
 // The tag of a record that the file does not hold to its end; empty where the tag is not there either.
-[[nodiscard]] Result<std::string> tagOfCutRecord(WireWindow& window, std::uint64_t begin, std::uint64_t end);
+[[nodiscard]] Result<std::string> tagOfCutRecord(CkptWindow& window, std::uint64_t begin, std::uint64_t end);
 
 } // namespace shardlens::mindspore

@@ -22,7 +22,7 @@ Error wireError(std::uint64_t at, std::string text)
 
 } // namespace
 
-Result<std::span<const std::byte>> WireWindow::view(std::uint64_t offset, std::uint64_t count)
+Result<std::span<const std::byte>> CkptWindow::view(std::uint64_t offset, std::uint64_t count)
 {
     if (offset >= m_end)
         return std::span<const std::byte>{};
@@ -32,7 +32,7 @@ Result<std::span<const std::byte>> WireWindow::view(std::uint64_t offset, std::u
     return std::span<const std::byte>(m_buffer).subspan(static_cast<std::size_t>(offset - m_begin), static_cast<std::size_t>(count));
 }
 
-Status WireWindow::refill(std::uint64_t offset, std::uint64_t count)
+Status CkptWindow::refill(std::uint64_t offset, std::uint64_t count)
 {
     const bool goesOn = offset >= m_begin && offset - m_begin <= m_filled + kNear;
     m_step = goesOn && m_step != 0 ? std::min(m_step * 4, kMostAhead) : kAfterLeap;
@@ -45,9 +45,9 @@ Status WireWindow::refill(std::uint64_t offset, std::uint64_t count)
     return {};
 }
 
-Result<Varint> readVarint(std::span<const std::byte> bytes)
+Result<CkptVarint> readVarint(std::span<const std::byte> bytes)
 {
-    Varint out;
+    CkptVarint out;
     for (std::size_t i = 0; i < std::min(bytes.size(), kMostVarintBytes); ++i) {
         const auto byte = std::to_integer<std::uint64_t>(bytes[i]);
         if (i + 1 == kMostVarintBytes && byte > 1)
@@ -58,15 +58,15 @@ Result<Varint> readVarint(std::span<const std::byte> bytes)
             return out;
         }
     }
-    return Varint{};
+    return CkptVarint{};
 }
 
-Result<std::optional<WireField>> WireReader::next()
+Result<std::optional<CkptField>> CkptFieldReader::next()
 {
     if (m_at >= m_end)
-        return std::optional<WireField>{};
+        return std::optional<CkptField>{};
     SHARDLENS_ASSIGN(const auto bytes, m_window->view(m_at, std::min<std::uint64_t>(kMostHeadBytes, m_end - m_at)));
-    WireField field;
+    CkptField field;
     SHARDLENS_TRY(fill(field, bytes));
     if (field.length > m_end - field.offset)
         return wireError(m_at, fmt::format("field {} of {} B leaves what it is in", field.number, groupedText(field.length)));
@@ -75,7 +75,7 @@ Result<std::optional<WireField>> WireReader::next()
 }
 
 // Key, and the number or length behind it. `bytes` are what there is of the message from m_at on.
-Status WireReader::fill(WireField& field, std::span<const std::byte> bytes)
+Status CkptFieldReader::fill(CkptField& field, std::span<const std::byte> bytes)
 {
     const auto broken = [&]() {
         m_isCut = m_at + bytes.size() >= m_window->end() && m_window->end() < m_end;
@@ -88,25 +88,25 @@ Status WireReader::fill(WireField& field, std::span<const std::byte> bytes)
         return broken();
     field.number = key->value >> 3;
     const std::uint64_t type = key->value & 7;
-    field.type = static_cast<WireType>(type);
+    field.type = static_cast<CkptWireType>(type);
     if (field.number == 0 || (type != 0 && type != 1 && type != 2 && type != 5))
         return wireError(m_at, fmt::format("no field (key {})", groupedText(key->value)));
     field.offset = m_at + key->bytes;
     field.length = type == 1 ? 8 : 4;
-    if (field.type == WireType::Fixed32 || field.type == WireType::Fixed64)
+    if (field.type == CkptWireType::Fixed32 || field.type == CkptWireType::Fixed64)
         return {};
     const auto number = readVarint(bytes.subspan(key->bytes));
     if (!number)
         return wireError(m_at, number.error().message());
     if (number->bytes == 0)
         return broken();
-    field.value = field.type == WireType::Varint ? number->value : 0;
-    field.length = field.type == WireType::Varint ? number->bytes : number->value;
-    field.offset += field.type == WireType::Varint ? 0 : number->bytes;
+    field.value = field.type == CkptWireType::Varint ? number->value : 0;
+    field.length = field.type == CkptWireType::Varint ? number->bytes : number->value;
+    field.offset += field.type == CkptWireType::Varint ? 0 : number->bytes;
     return {};
 }
 
-Result<std::string> textOf(WireWindow& window, const WireField& field)
+Result<std::string> textOf(CkptWindow& window, const CkptField& field)
 {
     SHARDLENS_ASSIGN(const auto bytes, window.view(field.offset, field.length));
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());

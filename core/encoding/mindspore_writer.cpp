@@ -15,7 +15,7 @@ namespace shardlens::mindspore {
 namespace {
 
 constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int64_t>::max();
-constexpr std::uint64_t kMostHeadBytes = 1 << 20; // of one record
+constexpr std::uint64_t kMostNameBytes = 64 << 10; // that are read again
 constexpr std::string_view kTextType = "str";
 constexpr std::string_view kPackedType = "Int4"; // two values a byte
 
@@ -62,7 +62,7 @@ std::string recordHead(const CkptOutput& output, std::uint64_t content)
 
 Status checkOutput(const CkptOutput& output)
 {
-    if (output.name.empty() || !isUtf8(output.name) || output.name.size() > kMostHeadBytes / 2)
+    if (output.name.empty() || !isUtf8(output.name) || output.name.size() > kMostNameBytes)
         return writerRefusal(fmt::format("a .ckpt file cannot hold the name '{}'", printable(output.name.substr(0, 200))));
     if (output.text)
         return isUtf8(*output.text) ? Status{} : Status{writerRefusal(fmt::format("the text of '{}' is no UTF-8", printable(output.name)))};
