@@ -43,6 +43,7 @@ void addCommands(CLI::App& program, CommandContext& context)
     addRunCommand(program, context);
     addPartitionCommand(program, context);
     addSdloaderCommand(program, context);
+    addStrategyCommand(program, context);
     addFormatsCommand(program, context);
     addRulesCommand(program, context);
     addDevicesCommand(program, context);

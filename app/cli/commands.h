@@ -46,6 +46,7 @@ void addConvertCommand(CLI::App& program, CommandContext& context);
 void addRunCommand(CLI::App& program, CommandContext& context);
 void addPartitionCommand(CLI::App& program, CommandContext& context);
 void addSdloaderCommand(CLI::App& program, CommandContext& context);
+void addStrategyCommand(CLI::App& program, CommandContext& context);
 void addFormatsCommand(CLI::App& program, CommandContext& context);
 void addRulesCommand(CLI::App& program, CommandContext& context);
 void addDevicesCommand(CLI::App& program, CommandContext& context);

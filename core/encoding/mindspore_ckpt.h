@@ -41,6 +41,7 @@ struct CkptEntry {
     DType dtype = DType::U8; // Int4 is I8: two values a byte, and the shape counts bytes
     std::string typeName;    // "Float32", as stored
     Shape shape;             // [] for a tensor without axes, in the old form and in the new (§2.6)
+    Shape storedShape;       // of Opaque: what the file says
     std::uint64_t sizeBytes = 0;
     bool wideBFloat16 = false; // 4 bytes a value, of which the upper two count: sizeBytes is twice that of BF16 (§2.5)
     std::vector<CkptPiece> pieces; // none is empty; none at all for a tensor of no values
@@ -88,7 +89,7 @@ enum class MindSporeKind : std::uint8_t { No, Weights, Strategy, Encrypted, Grou
 
 // `head` are the first bytes of a file of `fileBytes` (512 do, fewer are less sure). Strict: what only may be one is No.
 [[nodiscard]] MindSporeKind mindSporeKindOf(std::span<const std::byte> head, std::uint64_t fileBytes);
-// "AES-GCM", "AES-CBC", "SM4-CBC" (§2.9); empty where `head` is of no encrypted file.
+// "AES-GCM", "AES-CBC", "SM4-CBC", or "AES" of before 1.7, which does not say its mode (§2.9); empty where `head` is of no encrypted file.
 [[nodiscard]] std::string_view cipherOf(std::span<const std::byte> head);
 
 // ---- types (§2.5) ----

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "core/encoding/mindspore_ckpt.h"
 #include "core/model/shape.h"
 
 #include <array>
@@ -49,9 +50,13 @@ struct CkptLayout {
 // past 2^63.
 [[nodiscard]] Result<CkptOutput> outputTensor(std::string name, DType dtype, Shape shape);
 [[nodiscard]] CkptOutput outputText(std::string name, std::string text);
+// What was read, to be written under its name with its values as they are: strings, random_op, Int4, types that are not known. A bfloat16 is written in two bytes a
+// value whatever it was. Refused: a part of a hash table, and what outputTensor() refuses.
+[[nodiscard]] Result<CkptOutput> outputOf(const CkptEntry& entry);
 
 // The records byte for byte as a synchronous save of 2.3 and later writes them (formats/mindspore.md §2.10), in the given order, without a trailer. A tensor of no
-// values is one record without content. Refused: a name twice, a name or a text that is no UTF-8, an empty name, sizes past 2^63. `pieceBytes` is for tests.
+// values is one record without content. Refused: a name twice, a name or a text that is no UTF-8, an empty name, sizes past 2^63, more than kMaxCkptRecords records.
+// `pieceBytes` is for tests.
 [[nodiscard]] Result<CkptLayout> layOutCkpt(const std::vector<CkptOutput>& outputs, std::uint64_t pieceBytes = kCkptPieceBytes);
 
 // What stands behind the records where a checksum was asked for (§2.8); `crc` is that of all bytes before it.

@@ -105,6 +105,7 @@ public:
 private:
     Strategy() = default;
     Status addParameters(std::vector<StrategyParts::Parameter> parameters);
+    void sortNames();
     Status indexNames();
     Status countStages();
 
@@ -131,8 +132,8 @@ private:
 [[nodiscard]] Result<Strategy> readStrategy(const std::string& path);
 constexpr std::uint64_t kLargestStrategyBytes = 64u << 20;
 
-// The merge of a folder's stage files (§3.7): one file a stage, by the stage of its first operator; further files of a stage and files that are merges
-// themselves are skipped. A folder that holds merged files only stands for the first of them.
+// The merge of a folder's stage files (§3.7): one file a stage, by the stage of its first operator. Further files of a stage, which must say the same, and files
+// that are merges themselves are skipped. A folder that holds merges only, all of them alike, stands for that merge.
 struct StrategyFolder {
     struct Part {
         std::uint32_t stage = 0;
@@ -147,7 +148,8 @@ struct StrategyFolder {
     std::vector<Part> parts;
     std::vector<Skipped> skipped;
 };
-// Looks at *.ckpt and *.json. Refused: both kinds, none, a file that is no strategy, stages that are not 0..k-1 (the missing ones named).
+// Looks at *.ckpt and *.json. Refused: both kinds, none, a file that is no strategy, files of one stage that differ, stages that are not 0..k-1 (the missing ones
+// named).
 [[nodiscard]] Result<StrategyFolder> readStrategyFolder(const std::string& folder);
 // What --source-strategy and --strategy may name: a file, or a folder of stage files.
 [[nodiscard]] Result<Strategy> readStrategyOrFolder(const std::string& path);
