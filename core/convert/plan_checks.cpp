@@ -23,7 +23,9 @@ constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Saf
                                                 {".bin", OutputKind::Torch},
                                                 {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
-constexpr std::array<std::string_view, 5> kLaterFormats{"torch-dist", "dcp", "mindspore", "colossalai", "gguf"};
+constexpr std::array<std::string_view, 4> kLaterFormats{"torch-dist", "dcp", "colossalai", "gguf"};
+
+constexpr std::string_view kMindSpore = "mindspore";
 
 std::optional<OutputKind> kindOfName(std::string_view target)
 {
@@ -57,7 +59,7 @@ std::optional<OutputKind> kindOfFormat(std::string_view id)
 
 Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 {
-    constexpr const char* kAdvice = "this version writes safetensors, torch, deepspeed, universal, sdloader and megatron: say which with --to";
+    constexpr const char* kAdvice = "this version writes safetensors, torch, deepspeed, universal, sdloader, megatron and mindspore: say which with --to";
     if (!request.to)
         return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
     if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())
@@ -65,9 +67,18 @@ Error notWritten(const Checkpoint& source, const ConvertRequest& request)
     return {ErrorCode::Refused, fmt::format("no format is named {}; {}", printable(*request.to), kAdvice)};
 }
 
+// MindSpore's files are alone in either container.
+bool isOneFileOf(std::string_view format, std::string_view target)
+{
+    return format == kMindSpore && (target.ends_with(".ckpt") || target.ends_with(".safetensors") || target.ends_with(".sft"));
+}
+
 // Options that mean nothing for the output are refused: they would do nothing.
 Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
 {
+    const char* const ofMindSpore = request.strategy ? "--strategy" : request.prefix ? "--prefix" : request.outputFormat ? "--output-format" : nullptr;
+    if (ofMindSpore != nullptr && choice.formatId != kMindSpore)
+        return Error{ErrorCode::Refused, fmt::format("{} is for --to mindspore, and {} is written", ofMindSpore, choice.formatId)};
     if (choice.kind != OutputKind::Layout) {
         const char* const sized = request.dp          ? "--dp"
                                   : request.tp        ? "--tp"
@@ -80,7 +91,7 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
             return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", sized, choice.formatId)};
         return {};
     }
-    if (choice.isFile)
+    if (choice.isFile && !isOneFileOf(choice.formatId, request.target))
         return Error{ErrorCode::Refused, fmt::format("{} is a folder of files, and the target's name says one file", choice.formatId)};
     const char* const without = request.dtype                                            ? "--dtype"
                                 : !request.include.empty() || !request.exclude.empty() ? "--include and --exclude"
@@ -113,10 +124,12 @@ const char* formatIdOf(OutputKind kind)
 Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest& request)
 {
     const std::optional<OutputKind> named = kindOfName(request.target);
-    const std::optional<OutputKind> asked = request.to ? kindOfFormat(*request.to) : named ? named : kindOfFormat(source.formatId());
+    const bool isOwnFile = !request.to && request.target.ends_with(".ckpt") && source.formatId() == kMindSpore;
+    const std::optional<OutputKind> asked = request.to ? kindOfFormat(*request.to) : named && !isOwnFile ? named : kindOfFormat(source.formatId());
     if (!asked)
         return notWritten(source, request);
-    if (named && *named != *asked)
+    const std::string format = request.to.value_or(source.formatId());
+    if (named && *named != *asked && !(*asked == OutputKind::Layout && isOneFileOf(format, request.target)))
         return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), printable(*request.to))};
     if (const std::string_view ending = foreignEnding(request.target); !named && !ending.empty())
         return Error{ErrorCode::Refused, fmt::format("the target's name ends in {}, and {} would be a folder of that name; leave the ending out", ending,

@@ -86,7 +86,8 @@ OpenOptions resultOptions(const Plan& plan)
         out.moduleKey = plan.request.open.moduleKey;
         out.rules = plan.request.open.rules;
     }
-    out.sourceStrategy = plan.request.strategy;
+    if (!plan.request.rank) // one rank alone is no model
+        out.sourceStrategy = plan.request.strategy;
     return out;
 }
 

@@ -31,6 +31,8 @@ public:
     bool hasNameless = false;
     Pairs map;
     Pairs metadata;
+    Pairs members; // of the document itself, that are texts
+    bool hasOtherMembers = false;
 
     bool null() override { return other(); }
     bool boolean(bool) override { return other(); }
@@ -40,6 +42,11 @@ public:
     bool binary(binary_t&) override { return other(); }
     bool string(string_t& text) override
     {
+        if (m_depth == 1) {
+            members.emplace_back(m_member, text);
+            hasMap = hasMap && m_member != "weight_map";
+            return true;
+        }
         if (m_depth != 2 || m_pairs == nullptr)
             return other();
         const auto [at, isNew] = m_places.try_emplace(m_name, m_pairs->size());
@@ -93,6 +100,7 @@ private:
     // A value that is no text of the two members.
     bool other()
     {
+        hasOtherMembers = hasOtherMembers || m_depth == 1;
         if (m_depth == 1 && m_member == "weight_map")
             hasMap = false;
         if (m_depth == 2 && m_pairs == &map && !hasNameless) {
@@ -115,9 +123,7 @@ bool isPlainName(const std::string& name)
     return !name.empty() && name != "." && name != ".." && name.find_first_of("/\\:") == std::string::npos && name.find('\0') == std::string::npos;
 }
 
-} // namespace
-
-Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension)
+Result<HfIndex> readIndex(const ByteSource& source, std::string_view extension, bool mayBeFlat)
 {
     SHARDLENS_ASSIGN(const auto bytes, readBytes(source, 0, source.size(), kMaxIndexBytes));
     const auto* text = reinterpret_cast<const char*>(bytes.data());
@@ -127,6 +133,10 @@ Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension
     const bool isJson = Json::sax_parse(text, text + bytes.size(), &reader);
     if (!isJson || !reader.isObject)
         return Error{ErrorCode::Corrupt, "the index is no JSON object"};
+    if (mayBeFlat && !reader.hasMap && !reader.hasOtherMembers) {
+        reader.map = std::move(reader.members);
+        reader.hasMap = true;
+    }
     if (!reader.hasMap)
         return Error{ErrorCode::Corrupt, "the index has no weight_map"};
     if (reader.hasNameless)
@@ -141,6 +151,18 @@ Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension
     }
     out.aliases = std::move(reader.metadata);
     return out;
+}
+
+} // namespace
+
+Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension)
+{
+    return readIndex(source, extension, false);
+}
+
+Result<HfIndex> readNameMap(const ByteSource& source, std::string_view extension)
+{
+    return readIndex(source, extension, true);
 }
 
 std::optional<ShardName> shardNameOf(std::string_view fileName, std::string_view extension)

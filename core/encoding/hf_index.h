@@ -19,6 +19,8 @@ struct HfIndex {
 
 // Refused: no JSON, no weight_map, values that are no plain file names of `extension` beside the index (absolute paths, "..", folders, drive letters).
 [[nodiscard]] Result<HfIndex> readHfIndex(const ByteSource& source, std::string_view extension);
+// The same of MindSpore's param_name_map.json, which before 2.6 was the map itself (formats/mindspore.md §6.4).
+[[nodiscard]] Result<HfIndex> readNameMap(const ByteSource& source, std::string_view extension);
 
 // "model-00002-of-00005.safetensors" → base "model", 2 of 5.
 struct ShardName {

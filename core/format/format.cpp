@@ -111,7 +111,7 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
     auto candidate = lookAt(path);
     if (!candidate)
         return path.empty() ? candidate.takeError() : candidate.takeError().within(printable(path));
-    const Format* format = detect(*candidate);
+    const Format* format = options.rankFiles.empty() ? detect(*candidate) : formatById("mindspore"); // whose files may lie anywhere
     if (format == nullptr)
         return nothingFound(*candidate).within(printable(path));
     if (options.tag && !format->hasTags)

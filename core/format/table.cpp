@@ -2,6 +2,7 @@
 #include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
 #include "core/format/megatron/megatron_format.h"
+#include "core/format/mindspore/mindspore_format.h"
 #include "core/format/safetensors/safetensors_format.h"
 #include "core/format/sdloader/sdloader_format.h"
 #include "core/format/torch/torch_format.h"
@@ -11,7 +12,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 6> kFormats{{
+constexpr std::array<Format, 7> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (Megatron, or an inference set: bloom, ds_model) with its files, or a folder with one",
@@ -47,6 +48,15 @@ constexpr std::array<Format, 6> kFormats{{
      .probe = deepspeed::probeUniversal,
      .open = deepspeed::open,
      .layOut = deepspeed::layOutUniversal},
+    {.id = "mindspore",
+     .title = "MindSpore",
+     .reads = "*.ckpt, rank_N folders of ckpt or safetensors files with a strategy file or without, MindFormers' trees, unified safetensors with param_name_map.json",
+     .writes = "rank folders by another strategy, or the whole model in one file, as ckpt or safetensors",
+     .hasTags = true,
+     .hasStrategy = true,
+     .probe = mindspore::probe,
+     .open = mindspore::open,
+     .layOut = mindspore::layOut},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",

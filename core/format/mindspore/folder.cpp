@@ -1,0 +1,313 @@
+#include "core/format/mindspore/folder.h"
+
+#include "core/base/text.h"
+#include "core/encoding/mindspore_ckpt.h"
+#include "core/layout/mindspore_strategy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace shardlens::mindspore {
+namespace {
+
+constexpr std::string_view kNameMap = "param_name_map.json";
+constexpr std::string_view kStrategyFolder = "strategy";
+constexpr std::string_view kCheckpointFolder = "checkpoint";
+constexpr std::uint32_t kMostRankFolders = 1u << 16;
+constexpr std::size_t kSavesNamed = 12;
+
+std::optional<std::uint64_t> digitsOf(std::string_view text)
+{
+    std::uint64_t out = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return !text.empty() && failed == std::errc{} && end == text.data() + text.size() ? std::optional(out) : std::nullopt;
+}
+
+// Takes "-2_40" off the end.
+std::optional<std::pair<std::uint64_t, std::uint64_t>> takeStep(std::string_view& stem)
+{
+    const std::size_t dash = stem.rfind('-');
+    if (dash == std::string_view::npos || dash == 0)
+        return std::nullopt;
+    const std::string_view numbers = stem.substr(dash + 1);
+    const std::size_t line = numbers.find('_');
+    const auto epoch = digitsOf(numbers.substr(0, std::min(line, numbers.size())));
+    const auto step = line == std::string_view::npos ? std::nullopt : digitsOf(numbers.substr(line + 1));
+    if (!epoch || !step)
+        return std::nullopt;
+    stem = stem.substr(0, dash);
+    return std::pair(*epoch, *step);
+}
+
+// "net_rank_5" of rank 5 is "net_rank_": a number of more digits that ends so is another one.
+void takeRank(std::string_view& stem, std::uint32_t rank)
+{
+    const std::string number = std::to_string(rank);
+    if (!stem.ends_with(number))
+        return;
+    const std::string_view before = stem.substr(0, stem.size() - number.size());
+    if (before.empty() || before.back() < '0' || before.back() > '9')
+        stem = before;
+}
+
+bool holdsWeights(const Candidate& folder)
+{
+    return std::any_of(folder.entries.begin(), folder.entries.end(),
+                       [](const DirectoryEntry& entry) { return !entry.isFolder && weightsNameOf(entry.name, std::nullopt); });
+}
+
+bool holdsRankFolders(const Candidate& folder)
+{
+    return std::any_of(folder.entries.begin(), folder.entries.end(), [](const DirectoryEntry& entry) { return entry.isFolder && rankOfFolder(entry.name); });
+}
+
+std::string joined(const std::string& folder, const std::string& name)
+{
+    return folder.ends_with('/') ? folder + name : folder + "/" + name;
+}
+
+std::string parentOf(const std::string& path)
+{
+    const std::size_t slash = path.find_last_of('/');
+    return slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+}
+
+// A .ckpt file of PyTorch's is no candidate: looked at where only the ending speaks for it.
+bool isWeightsFile(const std::string& path)
+{
+    const auto file = lookAt(path);
+    return file && !file->isFolder && mindSporeKindOf(file->head, file->sizeBytes) == MindSporeKind::Weights;
+}
+
+// The weights files of one folder become saves.
+void addFiles(RunFolder& run, const Candidate& folder, const std::string& prefix, std::optional<std::uint32_t> rank)
+{
+    for (const DirectoryEntry& entry : folder.entries) {
+        const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, rank);
+        if (!name)
+            continue;
+        if (!name->isSafetensors && entry.sizeBytes > 0 && !isWeightsFile(joined(folder.path, entry.name)))
+            continue; // a strategy, or another program's
+        auto save = std::find_if(run.saves.begin(), run.saves.end(), [&](const Save& one) { return one.name == *name; });
+        if (save == run.saves.end())
+            save = run.saves.insert(run.saves.end(), Save{*name, {}, 0});
+        save->files.emplace(rank.value_or(0), RankPath{rank.value_or(0), joined(folder.path, entry.name), prefix + entry.name});
+        save->sizeBytes += entry.sizeBytes;
+    }
+}
+
+// MindFormers keeps strategies in a folder beside checkpoint, checkpoint_network …; a single strategy file may lie among the rank folders.
+std::string strategyBeside(const Candidate& folder)
+{
+    const std::string name = folder.name();
+    if (name == kCheckpointFolder || name.starts_with(std::string(kCheckpointFolder) + "_")) {
+        std::string beside = joined(parentOf(folder.path), std::string(kStrategyFolder));
+        if (!strategyFilesIn(beside).empty())
+            return beside;
+    }
+    const std::vector<std::string> among = strategyFilesIn(folder.path);
+    return among.size() == 1 ? joined(folder.path, among.front()) : std::string();
+}
+
+// The save that counts (§1.3): of those that all ranks have the newest, else the newest of those that most have. Of several at one step the larger.
+void orderSaves(RunFolder& run)
+{
+    std::stable_sort(run.saves.begin(), run.saves.end(), [](const Save& a, const Save& b) {
+        const auto key = [](const Save& save) { return std::tuple(save.name.step.has_value(), save.name.step.value_or(std::pair<std::uint64_t, std::uint64_t>{}), !save.name.isBreakpoint, save.sizeBytes); };
+        return key(a) > key(b);
+    });
+    const auto first = std::max_element(run.saves.begin(), run.saves.end(), [](const Save& a, const Save& b) { return a.files.size() < b.files.size(); });
+    if (first != run.saves.end())
+        std::rotate(run.saves.begin(), first, first + 1);
+}
+
+bool isTag(const Save& save, const std::string& tag)
+{
+    const auto& step = save.name.step;
+    return (step && tag == fmt::format("{}_{}", step->first, step->second)) || tag == save.name.text();
+}
+
+std::string savesText(const std::vector<Save>& saves)
+{
+    std::string out;
+    for (std::size_t i = 0; i < std::min(saves.size(), kSavesNamed); ++i)
+        out += (out.empty() ? "" : ", ") + printable(saves[i].name.text());
+    return saves.size() > kSavesNamed ? fmt::format("{} and {} more", out, saves.size() - kSavesNamed) : out;
+}
+
+Status chooseTag(RunFolder& run, const OpenOptions& options)
+{
+    if (!options.tag)
+        return {};
+    const auto wanted = std::find_if(run.saves.begin(), run.saves.end(), [&](const Save& save) { return isTag(save, *options.tag); });
+    if (wanted == run.saves.end())
+        return Error{ErrorCode::NotFound, fmt::format("--tag names '{}', which is no save here; found: {}", printable(*options.tag), savesText(run.saves))};
+    std::rotate(run.saves.begin(), wanted, wanted + 1);
+    return {};
+}
+
+Status addRankFolders(RunFolder& run, const Candidate& folder)
+{
+    for (const DirectoryEntry& entry : folder.entries) {
+        const auto rank = entry.isFolder ? rankOfFolder(entry.name) : std::nullopt;
+        if (!rank)
+            continue;
+        if (*rank >= kMostRankFolders)
+            return Error{ErrorCode::LimitExceeded, fmt::format("{}: at most {} ranks are read", printable(entry.name), groupedText(kMostRankFolders))};
+        run.ranks.push_back(*rank);
+        const auto inside = lookAt(joined(folder.path, entry.name));
+        if (inside)
+            addFiles(run, *inside, entry.name + "/", *rank);
+        else
+            run.unreadable.push_back(entry.name);
+    }
+    std::sort(run.ranks.begin(), run.ranks.end());
+    return {};
+}
+
+// The files that the caller names count before those in folders, whatever they are called.
+void addNamedFiles(RunFolder& run, const OpenOptions& options)
+{
+    if (options.rankFiles.empty())
+        return;
+    if (run.saves.empty())
+        run.saves.push_back({});
+    for (const auto& [rank, path] : options.rankFiles) {
+        run.saves.front().files.insert_or_assign(rank, RankPath{rank, path, path});
+        if (!std::binary_search(run.ranks.begin(), run.ranks.end(), rank))
+            run.ranks.insert(std::upper_bound(run.ranks.begin(), run.ranks.end(), rank), rank);
+    }
+    run.kind = RunFolder::Kind::RankFolders;
+}
+
+Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& options)
+{
+    RunFolder run;
+    run.folder = candidate.path;
+    run.title = candidate.name();
+    if (candidate.entry(kNameMap) != nullptr && options.rankFiles.empty()) {
+        run.kind = RunFolder::Kind::Unified;
+        return run;
+    }
+    const DirectoryEntry* inner = candidate.entry(kCheckpointFolder);
+    if (inner != nullptr && inner->isFolder && !holdsRankFolders(candidate)) {
+        SHARDLENS_ASSIGN(const Candidate below, lookAt(joined(candidate.path, std::string(kCheckpointFolder))));
+        SHARDLENS_ASSIGN(RunFolder out, findInFolder(below, options));
+        out.title = run.title;
+        return out;
+    }
+    if (holdsRankFolders(candidate)) {
+        run.kind = RunFolder::Kind::RankFolders;
+        run.besideStrategy = strategyBeside(candidate);
+        SHARDLENS_TRY(addRankFolders(run, candidate));
+    } else {
+        addFiles(run, candidate, "", rankOfFolder(candidate.name()));
+        for (Save& save : run.saves) // one rank's folder, opened alone: one model
+            if (const auto rank = save.files.begin()->first; rank != 0) {
+                save.files.emplace(0, save.files.at(rank));
+                save.files.erase(rank);
+            }
+    }
+    orderSaves(run);
+    SHARDLENS_TRY(chooseTag(run, options));
+    addNamedFiles(run, options);
+    return run;
+}
+
+} // namespace
+
+std::string WeightsName::text() const
+{
+    std::string out = stem;
+    if (step)
+        out += fmt::format("-{}_{}", step->first, step->second);
+    return out + (isBreakpoint ? "_breakpoint" : "") + (isSafetensors ? ".safetensors" : ".ckpt");
+}
+
+std::optional<WeightsName> weightsNameOf(std::string_view fileName, std::optional<std::uint32_t> rank)
+{
+    WeightsName out;
+    std::string_view stem = fileName;
+    for (const auto& [ending, isSafetensors] : {std::pair{std::string_view(".ckpt"), false}, {std::string_view(".safetensors"), true}}) {
+        if (!fileName.ends_with(ending))
+            continue;
+        stem = fileName.substr(0, fileName.size() - ending.size());
+        out.isSafetensors = isSafetensors;
+    }
+    if (stem.size() == fileName.size() || stem.empty() || stem.front() == '.')
+        return std::nullopt;
+    constexpr std::string_view kBreakpoint = "_breakpoint";
+    if (stem.ends_with(kBreakpoint)) {
+        out.isBreakpoint = true;
+        stem.remove_suffix(kBreakpoint.size());
+    }
+    out.step = takeStep(stem);
+    if (rank)
+        takeRank(stem, *rank);
+    out.stem = stem;
+    return out;
+}
+
+std::optional<std::uint32_t> rankOfFolder(std::string_view name)
+{
+    constexpr std::string_view kPrefix = "rank_";
+    if (!name.starts_with(kPrefix))
+        return std::nullopt;
+    const auto number = digitsOf(name.substr(kPrefix.size()));
+    return number && *number <= std::numeric_limits<std::uint32_t>::max() ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;
+}
+
+Result<RunFolder> findRun(const Candidate& candidate, const OpenOptions& options)
+{
+    RunFolder out;
+    if (candidate.isFolder) {
+        SHARDLENS_ASSIGN(out, findInFolder(candidate, options));
+    } else {
+        out.folder = parentOf(candidate.path);
+        out.title = candidate.name();
+        if (candidate.name() == kNameMap) {
+            out.kind = RunFolder::Kind::Unified;
+            return out;
+        }
+        const auto name = weightsNameOf(candidate.name(), std::nullopt);
+        out.saves.push_back({name.value_or(WeightsName{candidate.name(), {}, false, false}), {{0, {0, candidate.path, candidate.name()}}}, candidate.sizeBytes});
+    }
+    if (out.kind != RunFolder::Kind::Unified && out.saves.empty())
+        return Error{ErrorCode::NotFound, out.ranks.empty() ? "no weights file (*.ckpt, *.safetensors) is in it"
+                                                            : fmt::format("none of the {} holds a weights file (*.ckpt, *.safetensors)", plural(out.ranks.size(), "rank folder", "rank folders"))};
+    return out;
+}
+
+Match matchRun(const Candidate& candidate)
+{
+    if (!candidate.isFolder)
+        return candidate.name() == kNameMap || mindSporeKindOf(candidate.head, candidate.sizeBytes) != MindSporeKind::No ? Match::ByContent : Match::No;
+    if (candidate.entry(kNameMap) != nullptr)
+        return Match::ByContent;
+    const auto holdsRun = [](const Candidate& folder) {
+        return std::any_of(folder.entries.begin(), folder.entries.end(), [&](const DirectoryEntry& entry) {
+            if (!entry.isFolder || !rankOfFolder(entry.name))
+                return false;
+            const auto inside = lookAt(joined(folder.path, entry.name));
+            return inside && holdsWeights(*inside);
+        });
+    };
+    if (holdsRun(candidate))
+        return Match::ByContent;
+    if (const DirectoryEntry* inner = candidate.entry(kCheckpointFolder); inner != nullptr && inner->isFolder)
+        if (const auto below = lookAt(joined(candidate.path, std::string(kCheckpointFolder))); below && holdsRun(*below))
+            return Match::ByContent;
+    std::size_t steps = 0; // one safetensors file of such a name is as good as any other
+    for (const DirectoryEntry& entry : candidate.entries) {
+        const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, std::nullopt);
+        if (name && !name->isSafetensors && isWeightsFile(joined(candidate.path, entry.name)))
+            return Match::ByContent;
+        steps += name && name->isSafetensors && name->step ? 1 : 0;
+    }
+    return steps > 1 ? Match::ByContent : Match::No;
+}
+
+} // namespace shardlens::mindspore

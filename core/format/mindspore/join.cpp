@@ -1,0 +1,310 @@
+#include "core/format/mindspore/join.h"
+
+#include "core/base/text.h"
+#include "core/encoding/mindspore_pieces.h"
+#include "core/layout/strategy_boxes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+
+namespace shardlens::mindspore {
+namespace {
+
+constexpr std::string_view kAccumulator = "accu_grads."; // of gradients (§3.2.1)
+constexpr std::size_t kFindingsOfAKind = 20;
+constexpr std::size_t kHoldersNamed = 12;
+
+// An entry and the file that it lies in.
+struct Holding {
+    const WeightsFile* file;
+    const CkptEntry* entry;
+};
+
+// The entries of one name, by ascending rank.
+struct NamedEntries {
+    std::string_view name;
+    std::vector<Holding> holdings;
+};
+
+// Counts findings of a kind and says the first of them.
+class FindingCount {
+public:
+    explicit FindingCount(RankRun& run) : m_run(run) {}
+
+    void add(Severity severity, const char* code, std::string text, const WeightsFile* file = nullptr)
+    {
+        if (m_counts[code]++ < kFindingsOfAKind)
+            m_run.find(severity, code, std::move(text), file);
+        else
+            m_severities.insert_or_assign(code, severity);
+    }
+    void finish()
+    {
+        for (const auto& [code, severity] : m_severities)
+            m_run.find(severity, code, fmt::format("{} more like these.", groupedText(m_counts.at(code) - kFindingsOfAKind)));
+    }
+
+private:
+    RankRun& m_run;
+    std::map<std::string, std::uint64_t, std::less<>> m_counts;
+    std::map<std::string, Severity, std::less<>> m_severities;
+};
+
+class StrategyJoin {
+public:
+    explicit StrategyJoin(RankRun& run) : m_run(run), m_strategy(*run.strategy), m_findings(run)
+    {
+        for (const auto& file : run.files)
+            m_holders.push_back(run.holderOf(*file));
+    }
+
+    Status join(JobContext& job);
+
+private:
+    void collect();
+    Status joinOne(const NamedEntries& named);
+    Status joinUnlisted(const NamedEntries& named);
+    Status joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly);
+    Status addSlice(const NamedEntries& named, const ParameterLayout& layout, const Holding& holding);
+    Status addHoles(const NamedEntries& named, const StrategyItem& item, const ParameterLayout& layout, const std::vector<bool>& isHeld);
+    ParameterLayout layoutFor(const NamedEntries& named, const StrategyItem& item, const Holding& first) const;
+    std::span<const Holding> ofStage(const NamedEntries& named, std::uint32_t stage) const;
+    TensorId addTensor(std::string_view name, DType dtype, Shape shape, bool isAssumed);
+    void addFacts();
+
+    RankRun& m_run;
+    const Strategy& m_strategy;
+    FindingCount m_findings;
+    std::vector<HolderId> m_holders; // by file
+    std::vector<NamedEntries> m_names;
+    std::unordered_map<std::string_view, std::size_t> m_places;
+    TensorId m_tensor = kNoTensor; // the one being made; kNoTensor: none yet
+    std::uint64_t m_storedOnce = 0; // slices that ranks lack which others of their group have
+};
+
+void StrategyJoin::collect()
+{
+    for (const auto& file : m_run.files) {
+        if (!file->isRead)
+            continue;
+        for (const CkptEntry& entry : file->content.entries) {
+            if (!isTensor(entry))
+                continue;
+            const auto [place, isNew] = m_places.try_emplace(entry.name, m_names.size());
+            if (isNew)
+                m_names.push_back({entry.name, {}});
+            m_names[place->second].holdings.push_back({file.get(), &entry});
+        }
+    }
+}
+
+Status StrategyJoin::join(JobContext& job)
+{
+    collect();
+    std::size_t count = 0;
+    for (const NamedEntries& named : m_names) {
+        if (count++ % 256 == 0)
+            SHARDLENS_TRY(job.poll());
+        if (Status joined = joinOne(named); !joined)
+            return joined.takeError().within(printable(named.name));
+    }
+    m_findings.finish();
+    addFacts();
+    return {};
+}
+
+// Holdings ascend by rank, and a stage's ranks are a run of them.
+std::span<const Holding> StrategyJoin::ofStage(const NamedEntries& named, std::uint32_t stage) const
+{
+    const auto stageOf = [&](const Holding& holding) { return m_strategy.stageOf(holding.file->rank); };
+    const auto first = std::find_if(named.holdings.begin(), named.holdings.end(), [&](const Holding& one) { return stageOf(one) >= stage; });
+    const auto last = std::find_if(first, named.holdings.end(), [&](const Holding& one) { return stageOf(one) > stage; });
+    return {first, last};
+}
+
+Status StrategyJoin::joinOne(const NamedEntries& named)
+{
+    m_tensor = kNoTensor;
+    std::vector<std::pair<const StrategyItem*, std::span<const Holding>>> stages;
+    for (const std::uint32_t number : m_strategy.itemsNamed(named.name)) {
+        const StrategyItem& item = m_strategy.items()[number];
+        if (const auto holdings = ofStage(named, item.stage); !holdings.empty())
+            stages.emplace_back(&item, holdings);
+    }
+    if (stages.empty())
+        return joinUnlisted(named);
+    for (const auto& [item, holdings] : stages)
+        SHARDLENS_TRY(joinStage(named, *item, holdings, stages.size() == 1));
+    return {};
+}
+
+TensorId StrategyJoin::addTensor(std::string_view name, DType dtype, Shape shape, bool isAssumed)
+{
+    return m_run.builder.addTensor({m_run.builder.parameter(name), m_run.builder.role(RoleKind::Weight, "weight"), dtype, Combine::Replicas, true, std::move(shape), false, isAssumed});
+}
+
+// What no strategy names is the same on every rank; the lowest rank's counts (§5.7).
+Status StrategyJoin::joinUnlisted(const NamedEntries& named)
+{
+    const Holding& first = named.holdings.front();
+    m_tensor = addTensor(named.name, first.entry->dtype, first.entry->shape, named.holdings.size() > 1);
+    for (const Holding& holding : named.holdings) {
+        if (holding.entry->dtype != first.entry->dtype || holding.entry->shape != first.entry->shape) {
+            m_findings.add(Severity::Warning, "differs-between-ranks",
+                           fmt::format("{} is in no strategy, and rank {} holds {} {} where rank {} holds {} {}: the latter is shown.", printable(named.name), holding.file->rank,
+                                       nameOf(holding.entry->dtype), shapeText(holding.entry->shape), first.file->rank, nameOf(first.entry->dtype), shapeText(first.entry->shape)),
+                           holding.file);
+            continue;
+        }
+        SHARDLENS_TRY(addWholeEntry(m_run.builder, m_tensor, *holding.entry, {holding.file->id, m_run.holderOf(*holding.file)}));
+    }
+    return {};
+}
+
+// The layout of an accumulator of gradients may claim an optimizer shard that the tensor has not (§3.2.1): the shape of its weight tells.
+ParameterLayout StrategyJoin::layoutFor(const NamedEntries& named, const StrategyItem& item, const Holding& first) const
+{
+    ParameterLayout layout = m_strategy.layoutOf(item);
+    if (layout.optShardSize == 0 || !named.name.starts_with(kAccumulator))
+        return layout;
+    const std::string_view weight = named.name.substr(kAccumulator.size());
+    const StrategyItem* weightItem = m_strategy.find(weight, item.stage);
+    const CkptEntry* weightEntry = first.file->find(weight);
+    if (weightItem == nullptr || weightEntry == nullptr)
+        return layout;
+    ParameterLayout plain = layout;
+    plain.optShardStep = plain.optShardSize = 0;
+    const auto whole = fullShapeOf(m_strategy.layoutOf(*weightItem), weightEntry->shape);
+    const auto asPlain = fullShapeOf(plain, first.entry->shape);
+    return whole && asPlain && *whole == *asPlain ? plain : layout;
+}
+
+Status StrategyJoin::addSlice(const NamedEntries& named, const ParameterLayout& layout, const Holding& holding)
+{
+    const Tensor tensor = m_run.builder.tensor(m_tensor);
+    SHARDLENS_ASSIGN(const Box box, boxOf(layout, tensor.shape, m_strategy.localRankOf(holding.file->rank)));
+    if (holding.entry->shape != box.extent || holding.entry->dtype != tensor.dtype)
+        return Error{ErrorCode::Corrupt, fmt::format("rank {} holds {} {} of {}, and the strategy says {} {}", holding.file->rank, nameOf(holding.entry->dtype),
+                                                     shapeText(holding.entry->shape), printable(named.name), nameOf(tensor.dtype), shapeText(box.extent))};
+    const CkptPlace place{holding.file->id, m_run.holderOf(*holding.file)};
+    return box.extent == tensor.shape ? addWholeEntry(m_run.builder, m_tensor, *holding.entry, place) : addEntryBox(m_run.builder, m_tensor, *holding.entry, box, place);
+}
+
+Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly)
+{
+    const Holding& first = holdings.front();
+    const ParameterLayout layout = layoutFor(named, item, first);
+    const auto full = fullShapeOf(layout, first.entry->shape);
+    if (!full) {
+        m_run.builder.addLost({std::string(named.name), RoleKind::Weight, fmt::format("{}: {}", printable(named.name), full.error().text())}, "wrong-shape", first.file->id);
+        return {};
+    }
+    const bool contradicts = (item.fullShape && *item.fullShape != *full) || (m_tensor != kNoTensor && m_run.builder.tensor(m_tensor).shape != *full);
+    if (contradicts) {
+        const Shape& known = m_tensor != kNoTensor ? m_run.builder.tensor(m_tensor).shape : *item.fullShape;
+        m_findings.add(Severity::Error, "wrong-shape", fmt::format("{} would be {} by the slice of rank {}, and {} says {}.", printable(named.name), shapeText(*full), first.file->rank,
+                                                                    m_tensor != kNoTensor ? "another stage" : "the strategy", shapeText(known)), first.file);
+        if (m_tensor != kNoTensor)
+            return {};
+    }
+    if (m_tensor == kNoTensor)
+        m_tensor = addTensor(named.name, first.entry->dtype, *full, false);
+    std::vector<bool> isHeld(sliceCount(layout), false);
+    for (const Holding& holding : holdings) {
+        if (Status added = addSlice(named, layout, holding); added)
+            isHeld[sliceOf(layout, m_strategy.localRankOf(holding.file->rank))] = true;
+        else
+            m_findings.add(Severity::Error, "wrong-shape", added.error().text() + ".", holding.file);
+    }
+    m_storedOnce += m_strategy.stageDeviceCount() - std::min<std::uint64_t>(holdings.size(), m_strategy.stageDeviceCount());
+    return isOnly && std::find(isHeld.begin(), isHeld.end(), false) != isHeld.end() ? addHoles(named, item, layout, isHeld) : Status{};
+}
+
+// Slices that no rank of their group holds (§6.5).
+Status StrategyJoin::addHoles(const NamedEntries& named, const StrategyItem& item, const ParameterLayout& layout, const std::vector<bool>& isHeld)
+{
+    const std::uint64_t firstRank = item.stage * m_strategy.stageDeviceCount();
+    for (const std::uint64_t local : firstRanks(layout)) {
+        if (isHeld[sliceOf(layout, local)])
+            continue;
+        const std::vector<std::uint64_t> group = ranksWithSameSlice(layout, local);
+        std::string ranks;
+        for (std::size_t i = 0; i < std::min(group.size(), kHoldersNamed); ++i)
+            ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", firstRank + group[i]);
+        const WeightsFile& file = *m_run.files[firstRank + local];
+        SHARDLENS_ASSIGN(const Box box, boxOf(layout, m_run.builder.tensor(m_tensor).shape, local));
+        const StreamId missing = m_run.builder.addStream({Stream::Kind::Missing, file.id});
+        SHARDLENS_TRY(m_run.builder.addPiece(m_tensor, BoxView(box), {missing, 0, m_run.holderOf(file), {}}));
+        m_findings.add(Severity::Error, "missing-slice", fmt::format("{}: {} {}{} should hold {} of it, and {} not.", printable(named.name), group.size() == 1 ? "rank" : "one of ranks", ranks,
+                                                                      group.size() > kHoldersNamed ? " …" : "", regionText(BoxView(box)), group.size() == 1 ? "does" : "they do"), &file);
+    }
+    return {};
+}
+
+void StrategyJoin::addFacts()
+{
+    const auto isMissing = [](const auto& file) { return !file->isRead; };
+    if (m_storedOnce > 0 && std::none_of(m_run.files.begin(), m_run.files.end(), isMissing))
+        m_run.builder.addFact("redundancy removed", fmt::format("{} that other ranks store", plural(m_storedOnce, "copy", "copies")));
+    std::uint64_t unheld = 0;
+    std::string example;
+    for (const StrategyItem& item : m_strategy.items())
+        if (!m_places.contains(item.name) && unheld++ == 0)
+            example = item.name;
+    if (unheld > 0) // a network-only save lacks moments, and accumulators are never saved
+        m_run.find(Severity::Info, "listed-only", fmt::format("The strategy lists {} that no file holds ({}{}).", plural(unheld, "parameter", "parameters"), printable(example), unheld > 1 ? " …" : ""));
+}
+
+// Each file's entries as they are; `prefix` tells ranks apart.
+Status addEntries(RankRun& run, const WeightsFile& file, const std::string& prefix)
+{
+    const RoleId role = run.builder.role(RoleKind::Weight, "weight");
+    const HolderId holder = run.holderOf(file);
+    for (const CkptEntry& entry : file.content.entries) {
+        if (!isTensor(entry))
+            continue;
+        const std::string name = prefix + entry.name;
+        if (run.builder.hasParameter(name)) {
+            run.find(Severity::Warning, "repeated-name", fmt::format("{} holds {} again, which another file has: the first counts.", printable(file.name), printable(entry.name)), &file);
+            continue;
+        }
+        const TensorId id = run.builder.addTensor({run.builder.parameter(name), role, entry.dtype, Combine::Exclusive, true, entry.shape});
+        if (Status added = addWholeEntry(run.builder, id, entry, {file.id, holder}); !added)
+            return added.takeError().within(printable(name));
+    }
+    return {};
+}
+
+// What a file lost is lost to the model, or with a strategy a hole that is found otherwise.
+void addLostEntries(RankRun& run, const WeightsFile& file, const std::string& prefix)
+{
+    for (const CkptLost& lost : file.content.lost) {
+        const std::string text = fmt::format("{}: {}: {}", printable(file.name), printable(lost.name), lost.problem);
+        if (run.strategy)
+            run.find(Severity::Error, lost.code, text + ".", &file);
+        else
+            run.builder.addLost({prefix + lost.name, RoleKind::Weight, text}, lost.code, file.id);
+    }
+}
+
+} // namespace
+
+Status joinRanks(RankRun& run, JobContext& job)
+{
+    for (const auto& file : run.files) {
+        SHARDLENS_TRY(job.poll());
+        if (!file->isRead)
+            continue;
+        const std::string prefix = run.isByRank ? fmt::format("rank_{}/", file->rank) : std::string();
+        addLostEntries(run, *file, prefix);
+        if (!run.strategy)
+            SHARDLENS_TRY(addEntries(run, *file, prefix));
+    }
+    return run.strategy ? StrategyJoin(run).join(job) : Status{};
+}
+
+} // namespace shardlens::mindspore

@@ -1,0 +1,226 @@
+#include "core/format/mindspore/run.h"
+
+#include "core/base/text.h"
+#include "core/encoding/hf_index.h"
+#include "core/format/mindspore/join.h"
+#include "core/io/byte_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <unistd.h>
+#include <unordered_map>
+
+namespace shardlens::mindspore {
+namespace {
+
+constexpr std::string_view kNameMapFile = "param_name_map.json";
+constexpr const char* kRestFile = "hyper_param.safetensors";
+constexpr std::size_t kLackingNamed = 20;
+constexpr std::size_t kSavesNamed = 12;
+constexpr std::size_t kRanksNamed = 12;
+
+std::string numbersText(const std::vector<std::uint32_t>& numbers)
+{
+    std::string out;
+    for (std::size_t i = 0; i < std::min(numbers.size(), kRanksNamed); ++i)
+        out += fmt::format("{}{}", out.empty() ? "" : ", ", numbers[i]);
+    return numbers.size() > kRanksNamed ? fmt::format("{} and {} more", out, groupedText(numbers.size() - kRanksNamed)) : out;
+}
+
+Status takeStrategy(RankRun& run, const OpenOptions& options)
+{
+    const bool isGiven = options.sourceStrategy.has_value();
+    if (!isGiven && run.folder.besideStrategy.empty())
+        return {};
+    const std::string& path = isGiven ? *options.sourceStrategy : run.folder.besideStrategy;
+    auto strategy = readStrategyOrFolder(path);
+    if (!strategy && isGiven)
+        return strategy.takeError().within("strategy");
+    if (!strategy) {
+        run.find(Severity::Warning, "strategy-beside", fmt::format("{} lies beside and is not used: {}.", printable(path), strategy.error().text()));
+        return {};
+    }
+    run.strategy = strategy.take();
+    for (const std::string& note : run.strategy->notes())
+        run.find(Severity::Warning, "strategy", fmt::format("{}: {}.", printable(run.strategy->name()), note));
+    return {};
+}
+
+// A strategy of n ranks wants exactly rank_0 … rank_<n-1> (formats/mindspore.md §10).
+Status checkWorld(RankRun& run, bool isGiven)
+{
+    const std::uint64_t world = run.strategy->worldSize();
+    std::vector<std::uint32_t> beyond;
+    std::copy_if(run.folder.ranks.begin(), run.folder.ranks.end(), std::back_inserter(beyond), [&](std::uint32_t rank) { return rank >= world; });
+    if (beyond.empty())
+        return {};
+    std::string text = fmt::format("the strategy {} is of {}, and there {} also {} {}", printable(run.strategy->name()), plural(world, "rank", "ranks"), beyond.size() == 1 ? "is" : "are",
+                                   beyond.size() == 1 ? "rank" : "ranks", numbersText(beyond));
+    if (isGiven)
+        return Error{ErrorCode::Refused, std::move(text)};
+    run.find(Severity::Warning, "strategy-beside", fmt::format("It is not used: {}.", text));
+    run.strategy.reset();
+    return {};
+}
+
+// As the file of another rank is called.
+std::string missingName(const Save& save, std::uint32_t rank)
+{
+    WeightsName name = save.name;
+    const RankPath& path = save.files.begin()->second;
+    const std::string file = path.name.substr(path.name.find_last_of('/') + 1);
+    if (const auto whole = weightsNameOf(file, std::nullopt); whole && whole->stem != name.stem)
+        name.stem += std::to_string(rank);
+    return fmt::format("rank_{}/{}", rank, name.text());
+}
+
+Status readFolders(RankRun& run, JobContext& job)
+{
+    const Save& save = run.folder.saves.front();
+    std::vector<std::uint32_t> ranks = run.folder.ranks;
+    if (run.strategy) {
+        ranks.clear();
+        for (std::uint64_t rank = 0; rank < run.strategy->worldSize(); ++rank)
+            ranks.push_back(static_cast<std::uint32_t>(rank));
+    }
+    for (const std::uint32_t rank : ranks) {
+        SHARDLENS_TRY(job.poll());
+        const auto file = save.files.find(rank);
+        RankPath path{rank, {}, {}};
+        if (file != save.files.end()) {
+            path = file->second;
+        } else {
+            path.name = missingName(save, rank);
+            path.path = run.folder.folder + "/" + path.name;
+        }
+        SHARDLENS_ASSIGN(auto read, readWeights(run.builder, path, false, job));
+        run.files.push_back(std::move(read));
+    }
+    return {};
+}
+
+// A folder of whole tensors (§6.4): the parts that the map names, and the rest of rank 0's file.
+Status readUnified(RankRun& run, JobContext& job)
+{
+    const std::string name(kNameMapFile);
+    SHARDLENS_ASSIGN(const auto source, FileSource::open(run.folder.folder + "/" + name));
+    auto map = readNameMap(*source, ".safetensors");
+    if (!map)
+        return map.takeError().within(name);
+    std::set<std::string> parts;
+    for (const auto& [parameter, part] : map->weightMap)
+        parts.insert(part);
+    if (::access((run.folder.folder + "/" + kRestFile).c_str(), F_OK) == 0)
+        parts.insert(kRestFile);
+    std::unordered_map<std::string_view, const WeightsFile*> files;
+    for (const std::string& part : parts) {
+        SHARDLENS_TRY(job.poll());
+        SHARDLENS_ASSIGN(auto read, readWeights(run.builder, {0, run.folder.folder + "/" + part, part}, false, job));
+        run.builder.file(read->id).rank.reset();
+        files.emplace(part, read.get());
+        run.files.push_back(std::move(read));
+    }
+    std::size_t lacking = 0;
+    for (const auto& [parameter, part] : map->weightMap) {
+        const WeightsFile& file = *files.at(part);
+        if (file.isRead && file.find(parameter) == nullptr && lacking++ < kLackingNamed)
+            run.find(Severity::Error, "missing-parameter", fmt::format("{} says that {} lies in {}, and it does not.", name, printable(parameter), printable(part)), &file);
+    }
+    if (lacking > kLackingNamed)
+        run.find(Severity::Error, "missing-parameter", fmt::format("{} more names of {} are not in the files that it says.", groupedText(lacking - kLackingNamed), name));
+    return {};
+}
+
+void addRunFacts(RankRun& run)
+{
+    run.builder.setFormat("mindspore", run.folder.kind == RunFolder::Kind::Unified ? "MindSpore unified" : "MindSpore");
+    run.builder.setTitle(run.folder.title, run.folder.saves.empty() || run.folder.kind == RunFolder::Kind::OneFile ? "" : run.folder.saves.front().name.text());
+    if (run.folder.saves.size() > 1) {
+        std::string others;
+        for (std::size_t i = 1; i < std::min(run.folder.saves.size(), kSavesNamed + 1); ++i)
+            others += (others.empty() ? "" : ", ") + run.folder.saves[i].name.text();
+        run.builder.addFact("shown", run.folder.saves.front().name.text());
+        run.builder.addFact("also here", run.folder.saves.size() > kSavesNamed + 1 ? fmt::format("{} and {} more", others, run.folder.saves.size() - kSavesNamed - 1) : others);
+    }
+    if (run.strategy)
+        run.builder.addFact("strategy", fmt::format("{}: {} of {}, {}", run.strategy->name(), plural(run.strategy->stageCount(), "stage", "stages"),
+                                                    plural(run.strategy->stageDeviceCount(), "device", "devices"), plural(run.strategy->parameterCount(), "parameter", "parameters")));
+    for (const std::string& folder : run.folder.unreadable)
+        run.find(Severity::Error, "unreadable-folder", fmt::format("The folder {} cannot be read.", printable(folder)));
+}
+
+void setTopology(RankRun& run)
+{
+    if (run.strategy) {
+        Topology topology;
+        if (run.strategy->stageCount() > 1)
+            topology.axes.push_back({Axis::Pp, run.strategy->stageCount()});
+        topology.axes.push_back({Axis::Rank, static_cast<std::uint32_t>(run.strategy->stageDeviceCount())});
+        run.builder.setTopology(std::move(topology));
+    } else if (run.isByRank) {
+        run.builder.setTopology({{{Axis::Rank, run.folder.ranks.back() + 1}}});
+    }
+}
+
+// What would make one model of them.
+void adviseStrategy(RankRun& run)
+{
+    if (run.isByRank && run.files.size() > 1)
+        run.find(Severity::Info, "no-strategy", fmt::format("{} and no strategy file: each rank's tensors are shown as they are. Give the strategy (--source-strategy) to see one model.",
+                                                            plural(run.files.size(), "rank folder", "rank folders")));
+}
+
+} // namespace
+
+HolderId RankRun::holderOf(const WeightsFile& file)
+{
+    if (folder.kind != RunFolder::Kind::RankFolders)
+        return builder.holder({});
+    if (!strategy || strategy->stageCount() == 1)
+        return builder.holder({{{Axis::Rank, file.rank}}});
+    return builder.holder({{{Axis::Pp, strategy->stageOf(file.rank)}, {Axis::Rank, static_cast<std::uint32_t>(strategy->localRankOf(file.rank))}}});
+}
+
+void RankRun::find(Severity severity, std::string code, std::string text, const WeightsFile* file)
+{
+    builder.addFinding({severity, std::move(code), std::move(text), kNoTensor, file != nullptr ? file->id : kNoFile,
+                        file != nullptr && folder.kind == RunFolder::Kind::RankFolders ? std::optional(file->rank) : std::nullopt});
+}
+
+Result<std::unique_ptr<RankRun>> readRankRun(const Candidate& candidate, const OpenOptions& options, JobContext& job)
+{
+    SHARDLENS_ASSIGN(RunFolder folder, findRun(candidate, options));
+    auto out = std::make_unique<RankRun>(candidate, std::move(folder));
+    RankRun& run = *out;
+    switch (run.folder.kind) {
+    case RunFolder::Kind::Unified:
+        SHARDLENS_TRY(readUnified(run, job));
+        break;
+    case RunFolder::Kind::OneFile: {
+        SHARDLENS_ASSIGN(auto file, readWeights(run.builder, run.folder.saves.front().files.begin()->second, true, job));
+        run.builder.file(file->id).rank.reset();
+        run.files.push_back(std::move(file));
+        break;
+    }
+    case RunFolder::Kind::RankFolders:
+        SHARDLENS_TRY(takeStrategy(run, options));
+        if (run.strategy)
+            SHARDLENS_TRY(checkWorld(run, options.sourceStrategy.has_value()));
+        run.isByRank = !run.strategy;
+        SHARDLENS_TRY(readFolders(run, job));
+        break;
+    }
+    if (options.sourceStrategy && run.folder.kind != RunFolder::Kind::RankFolders)
+        return Error{ErrorCode::Refused, "a strategy is for rank folders, and this is one model as it is"};
+    setTopology(run);
+    addRunFacts(run);
+    adviseStrategy(run);
+    SHARDLENS_TRY(joinRanks(run, job));
+    return out;
+}
+
+} // namespace shardlens::mindspore

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/encoding/mindspore_ckpt.h"
+#include "core/format/mindspore/folder.h"
+#include "core/model/checkpoint_builder.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace shardlens::mindspore {
+
+// A weights file of either container, as entries.
+struct WeightsFile {
+    std::uint32_t rank = 0;
+    FileId id = kNoFile;
+    std::string name;         // relative to the run's folder
+    bool isRead = false;      // false: missing or unreadable, and there is a finding
+    bool isSafetensors = false;
+    CkptFile content;
+
+    // nullptr where the file has no entry of that name. Valid until the file moves.
+    [[nodiscard]] const CkptEntry* find(std::string_view entry) const;
+    // Call once, when the content is complete.
+    void index();
+
+private:
+    std::unordered_map<std::string_view, std::size_t> m_numbers;
+};
+
+// Opens a file, adds its row, spans, metadata and findings to the builder. A file that is missing or cannot be read gives a row and an Error finding;
+// where it is `alone`, that is the failure.
+[[nodiscard]] Result<std::unique_ptr<WeightsFile>> readWeights(CheckpointBuilder& builder, const RankPath& path, bool isAlone, JobContext& job);
+
+// Whether the entry is a tensor of the model: no text, no opaque bytes.
+[[nodiscard]] inline bool isTensor(const CkptEntry& entry)
+{
+    return entry.kind == CkptEntry::Kind::Tensor || entry.kind == CkptEntry::Kind::MapTensor;
+}
+
+} // namespace shardlens::mindspore
