@@ -134,9 +134,9 @@ private:
         SHARDLENS_ASSIGN(const std::string tag, tagOfCutRecord(window, begin, logicalEnd));
         SHARDLENS_TRY(m_collector.finishRunUnless(tag));
         if (tag.empty())
-            return stop("mindspore-truncated", fmt::format("truncated: {} needs {} more bytes; {}", here(), groupedText(missing), beforeText()));
-        m_cut = fmt::format("truncated: parameter '{}' needs {} more bytes; {}", printable(nameOfTag(tag)), groupedText(missing), beforeText());
-        SHARDLENS_TRY(m_collector.loseCut(tag, fmt::format("truncated: it needs {} more bytes; {}", groupedText(missing), beforeText())));
+            return stop("mindspore-truncated", fmt::format("truncated: {} needs {}; {}", here(), moreText(missing), beforeText()));
+        m_cut = fmt::format("truncated: parameter '{}' needs {}; {}", printable(nameOfTag(tag)), moreText(missing), beforeText());
+        SHARDLENS_TRY(m_collector.loseCut(tag, fmt::format("truncated: it needs {}; {}", moreText(missing), beforeText())));
         return false;
     }
 
@@ -183,6 +183,7 @@ private:
     }
 
     [[nodiscard]] std::string here() const { return fmt::format("record {} at offset {}", groupedText(m_out.records + 1), groupedText(m_at)); }
+    static std::string moreText(std::uint64_t bytes) { return plural(bytes, "more byte", "more bytes"); }
     [[nodiscard]] std::string beforeText() const { return fmt::format("{} before it", plural(m_collector.complete(), "complete parameter", "complete parameters")); }
 
     const ByteSource* m_source;

@@ -30,11 +30,11 @@ private:
     std::span<const std::byte> m_head;
 };
 
-// As far as the head goes; a character that its end cuts does not count.
-bool isUtf8Start(CkptWindow& window, const CkptField& field)
+// UTF-8 without control characters, as far as the head goes; a character that its end cuts does not count.
+bool isNameStart(CkptWindow& window, const CkptField& field)
 {
-    auto text = textOf(window, field);
-    if (!text)
+    const auto text = textOf(window, field);
+    if (!text || field.length == 0 || std::ranges::any_of(*text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }))
         return false;
     const std::size_t cut = text->size() < field.length ? 3 : 0;
     for (std::size_t dropped = 0; dropped <= std::min(cut, text->size()); ++dropped)
@@ -100,7 +100,7 @@ MindSporeKind kindOfRecord(CkptWindow& window, std::uint64_t begin, std::uint64_
 {
     CkptFieldReader record(window, begin, end);
     const auto tag = record.next();
-    if (!tag || !*tag || !(*tag)->is(1, CkptWireType::Bytes) || (*tag)->length == 0 || !isUtf8Start(window, **tag))
+    if (!tag || !*tag || !(*tag)->is(1, CkptWireType::Bytes) || !isNameStart(window, **tag))
         return MindSporeKind::No;
     const auto value = record.next();
     if (!value || !*value || (*value)->type != CkptWireType::Bytes || ((*value)->number != 2 && (*value)->number != 3))
@@ -139,7 +139,7 @@ bool looksLikeItem(CkptWindow& window, const CkptField& item, bool& hasName)
         const auto field = reader.next();
         if (!field || !*field)
             return reader.isCut();
-        if ((*field)->is(1, CkptWireType::Bytes) && (*field)->length > 0 && isUtf8Start(window, **field))
+        if ((*field)->is(1, CkptWireType::Bytes) && isNameStart(window, **field))
             hasName = true;
         else if ((*field)->is(2, CkptWireType::Bytes))
             hasBody = true;
@@ -149,7 +149,14 @@ bool looksLikeItem(CkptWindow& window, const CkptField& item, bool& hasName)
     return hasName && hasBody;
 }
 
-// The numbers and messages of a layout or an operator's strategy (§3.1), as far as the head goes.
+// Whether a field may stand in an operator's strategy (item 2) or in a layout (item 3) (§3.1).
+bool fitsItemBody(const CkptField& field, std::uint64_t item)
+{
+    if (item == 2)
+        return field.is(1, CkptWireType::Varint) || field.is(2, CkptWireType::Bytes);
+    return field.type == (field.number < 5 ? CkptWireType::Bytes : CkptWireType::Varint) && field.number <= 7;
+}
+
 bool looksLikeItemBody(CkptWindow& window, const CkptField& item)
 {
     CkptFieldReader reader(window, item.offset, item.offset + item.length);
@@ -164,7 +171,7 @@ bool looksLikeItemBody(CkptWindow& window, const CkptField& item)
             const auto field = body.next();
             if (!field || !*field)
                 return body.isCut();
-            if ((*field)->number > 7 || ((*field)->type != CkptWireType::Varint && (*field)->type != CkptWireType::Bytes))
+            if (!fitsItemBody(**field, item.number))
                 return false;
         }
     }

@@ -69,7 +69,7 @@ Result<std::optional<CkptField>> CkptFieldReader::next()
     CkptField field;
     SHARDLENS_TRY(fill(field, bytes));
     if (field.length > m_end - field.offset)
-        return wireError(m_at, fmt::format("field {} of {} B leaves what it is in", field.number, groupedText(field.length)));
+        return wireError(m_at, fmt::format("field {} claims {} B, more than what it is in,", field.number, groupedText(field.length)));
     m_at = field.offset + field.length;
     return std::optional(field);
 }
