@@ -2,7 +2,10 @@
 #include "app/cli/findings_text.h"
 #include "app/cli/inventory.h"
 #include "app/cli/json_answer.h"
+#include "app/cli/strategy_report.h"
 #include "core/base/text.h"
+#include "core/format/format.h"
+#include "core/layout/mindspore_strategy.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -195,9 +198,38 @@ void printArithmetic(Console& console, const Checkpoint& checkpoint, const Inven
     bytes.print(console, 4);
 }
 
+// A strategy file is no checkpoint; what it is can be said all the same. Nothing where it is none.
+std::optional<mindspore::Strategy> strategyAt(const std::string& path)
+{
+    const auto file = lookAt(path);
+    if (!file || file->isFolder || !mindspore::looksLikeStrategy({reinterpret_cast<const char*>(file->head.data()), file->head.size()}, file->sizeBytes))
+        return std::nullopt;
+    auto strategy = mindspore::readStrategy(path);
+    return strategy ? std::optional(strategy.take()) : std::nullopt;
+}
+
+void inspectStrategy(const mindspore::Strategy& strategy, bool json, Console& console)
+{
+    StrategyShowOptions options;
+    for (std::uint32_t i = 0; i < strategy.items().size(); ++i)
+        options.items.push_back(i);
+    if (!json) {
+        printStrategy(console, strategy, options);
+        return;
+    }
+    Json answer = strategyJson(strategy, options);
+    answer["format"] = "mindspore-strategy";
+    printJson(console, answer);
+}
+
 int runInspect(const InspectArguments& arguments, CommandContext& context)
 {
     const auto opened = arguments.source.open(context.job);
+    if (!opened)
+        if (const auto strategy = strategyAt(arguments.source.path)) {
+            inspectStrategy(*strategy, arguments.json, context.console);
+            return kExitDone;
+        }
     if (!opened)
         return reportFailure(context.console, opened.error(), arguments.json);
     const Checkpoint& checkpoint = **opened;

@@ -1,6 +1,8 @@
 #include "core/analysis/container_check.h"
 
 #include "core/base/text.h"
+#include "core/encoding/mindspore_ckpt.h"
+#include "core/encoding/mindspore_writer.h"
 #include "core/encoding/zip.h"
 #include "core/io/byte_source.h"
 #include "core/io/checksum.h"
@@ -9,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
@@ -23,7 +26,7 @@ struct CheckedMember {
     std::uint64_t offset = 0;
     std::uint64_t storedBytes = 0;
     std::uint64_t sizeBytes = 0;
-    std::uint32_t expected = 0;
+    std::uint64_t expected = 0; // above 32 bits only where what should be a checksum is harmed itself
     bool deflated = false;
 };
 
@@ -32,6 +35,8 @@ struct CheckedArchive {
     std::string path;
     bool hasChecksums = false;
     std::vector<CheckedMember> members;
+    bool isCkpt = false;  // MindSpore's: one member, of all that is before the trailer
+    std::string remark{}; // what a mismatch may mean
 };
 
 // What one thread does: a run of a stored member, or a deflated one as a whole.
@@ -79,6 +84,25 @@ std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, co
         out.hasChecksums = out.hasChecksums || member.crc32 != 0;
         out.members.push_back({withoutRoot(member.name), *offset, member.storedBytes, member.sizeBytes, member.crc32, member.method == 8});
     }
+    return out;
+}
+
+// A file of MindSpore's with a checksum of its records in a trailer (formats/mindspore.md §2.8).
+std::optional<CheckedArchive> ckptOf(FileId file, const std::string& path, const JobContext& job)
+{
+    constexpr std::string_view kMark = "crc_num";
+    const auto source = FileSource::open(path);
+    if (!source || (*source)->size() <= mindspore::kCrcTrailerBytes)
+        return std::nullopt;
+    std::array<std::byte, kMark.size()> mark{};
+    if (!(*source)->readAt((*source)->size() - mindspore::kCrcTrailerBytes, mark) || std::memcmp(mark.data(), kMark.data(), mark.size()) != 0)
+        return std::nullopt;
+    const auto ckpt = mindspore::readCkpt(**source, &job);
+    if (!ckpt || !ckpt->storedCrc)
+        return std::nullopt;
+    CheckedArchive out{file, path, true, {{"all before its CRC trailer", 0, ckpt->contentEnd, ckpt->contentEnd, *ckpt->storedCrc, false}}, true, {}};
+    if (ckpt->hasUncountedRecords)
+        out.remark = ", or MindSpore did not count its map, huge or offloaded parameters";
     return out;
 }
 
@@ -227,6 +251,8 @@ Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, Job
         SHARDLENS_TRY(job.poll());
         const File& file = checkpoint.files()[i];
         auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, job) : std::nullopt;
+        if (!archive && file.state == File::State::Read)
+            archive = ckptOf(idAt<FileId>(i), file.path, job);
         if (!archive)
             continue;
         for (std::size_t m = 0; archive->hasChecksums && m < archive->members.size(); ++m) {
@@ -255,16 +281,22 @@ Result<std::vector<Finding>> ContainerCheck::run(const Checkpoint& checkpoint, E
         return {};
     }));
     HarmLog log(checkpoint);
+    std::uint64_t agreeing = 0;
     for (std::size_t first = 0, last = 0; first < parts.size(); first = last) {
         while (last < parts.size() && parts[last].archive == parts[first].archive && parts[last].member == parts[first].member)
             ++last;
         const CheckedArchive& archive = m_impl->archives[parts[first].archive];
         const CheckedMember& member = archive.members[parts[first].member];
         if (const std::string problem = problemOf(member, std::span(parts).subspan(first, last - first)); !problem.empty())
-            log.add(archive, member, problem);
+            log.add(archive, member, problem + archive.remark);
+        else if (archive.isCkpt)
+            ++agreeing;
     }
     std::vector<Finding> out = log.take();
     addWithoutChecksums(checkpoint, m_impl->archives, out);
+    if (agreeing > 0)
+        out.push_back({Severity::Info, "checksum-good", fmt::format("{} a CRC-32 of all bytes, and it agrees.", agreeing == 1 ? "One file carries" : groupedText(agreeing) + " files carry"),
+                       kNoTensor, kNoFile, std::nullopt});
     return out;
 }
 
