@@ -17,7 +17,7 @@ constexpr std::string_view kNameMap = "param_name_map.json";
 constexpr std::string_view kStrategyFolder = "strategy";
 constexpr std::string_view kCheckpointFolder = "checkpoint";
 constexpr std::uint32_t kMostRankFolders = 1u << 16;
-constexpr std::size_t kSavesNamed = 12;
+constexpr std::size_t kSavesListed = 12;
 
 std::optional<std::uint64_t> digitsOf(std::string_view text)
 {
@@ -133,9 +133,9 @@ bool isTag(const Save& save, const std::string& tag)
 std::string savesText(const std::vector<Save>& saves)
 {
     std::string out;
-    for (std::size_t i = 0; i < std::min(saves.size(), kSavesNamed); ++i)
+    for (std::size_t i = 0; i < std::min(saves.size(), kSavesListed); ++i)
         out += (out.empty() ? "" : ", ") + printable(saves[i].name.text());
-    return saves.size() > kSavesNamed ? fmt::format("{} and {} more", out, saves.size() - kSavesNamed) : out;
+    return saves.size() > kSavesListed ? fmt::format("{} and {} more", out, saves.size() - kSavesListed) : out;
 }
 
 Status chooseTag(RunFolder& run, const OpenOptions& options)
