@@ -43,14 +43,24 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> takeStep(std::string_view
 }
 
 // "net_rank_5" of rank 5 is "net_rank_": a number of more digits that ends so is another one.
-void takeRank(std::string_view& stem, std::uint32_t rank)
+bool takeRank(std::string_view& stem, std::uint32_t rank)
 {
     const std::string number = std::to_string(rank);
     if (!stem.ends_with(number))
-        return;
+        return false;
     const std::string_view before = stem.substr(0, stem.size() - number.size());
-    if (before.empty() || before.back() < '0' || before.back() > '9')
-        stem = before;
+    if (!before.empty() && before.back() >= '0' && before.back() <= '9')
+        return false;
+    stem = before;
+    return true;
+}
+
+std::string nameOf(const WeightsName& name, const std::string& rank)
+{
+    std::string out = name.stem + (name.hasRank ? rank : std::string());
+    if (name.step)
+        out += fmt::format("-{}_{}", name.step->first, name.step->second);
+    return out + (name.isBreakpoint ? "_breakpoint" : "") + (name.isSafetensors ? ".safetensors" : ".ckpt");
 }
 
 bool holdsWeights(const Candidate& folder)
@@ -221,10 +231,12 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
 
 std::string WeightsName::text() const
 {
-    std::string out = stem;
-    if (step)
-        out += fmt::format("-{}_{}", step->first, step->second);
-    return out + (isBreakpoint ? "_breakpoint" : "") + (isSafetensors ? ".safetensors" : ".ckpt");
+    return nameOf(*this, "*");
+}
+
+std::string WeightsName::fileOf(std::uint32_t rank) const
+{
+    return nameOf(*this, std::to_string(rank));
 }
 
 std::optional<WeightsName> weightsNameOf(std::string_view fileName, std::optional<std::uint32_t> rank)
@@ -246,7 +258,7 @@ std::optional<WeightsName> weightsNameOf(std::string_view fileName, std::optiona
     }
     out.step = takeStep(stem);
     if (rank)
-        takeRank(stem, *rank);
+        out.hasRank = takeRank(stem, *rank);
     out.stem = stem;
     return out;
 }
@@ -273,7 +285,7 @@ Result<RunFolder> findRun(const Candidate& candidate, const OpenOptions& options
             return out;
         }
         const auto name = weightsNameOf(candidate.name(), std::nullopt);
-        out.saves.push_back({name.value_or(WeightsName{candidate.name(), {}, false, false}), {{0, {0, candidate.path, candidate.name()}}}, candidate.sizeBytes});
+        out.saves.push_back({name.value_or(WeightsName{candidate.name(), false, {}, false, false}), {{0, {0, candidate.path, candidate.name()}}}, candidate.sizeBytes});
     }
     if (out.kind != RunFolder::Kind::Unified && out.saves.empty())
         return Error{ErrorCode::NotFound, out.ranks.empty() ? "no weights file (*.ckpt, *.safetensors) is in it"

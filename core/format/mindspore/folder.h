@@ -17,12 +17,14 @@ namespace shardlens::mindspore {
 // What the name of a weights file says (§1.1): "llama_rank_3-2_40.ckpt", "net-2_40.safetensors", "checkpoint_3.ckpt".
 struct WeightsName {
     std::string stem;      // without rank, epoch, step and ending; "llama_rank_", "net", "checkpoint_"
+    bool hasRank = false;  // the rank's number stood behind the stem
     std::optional<std::pair<std::uint64_t, std::uint64_t>> step; // epoch, and the step inside it
     bool isBreakpoint = false; // written when training died
     bool isSafetensors = false;
 
     auto operator<=>(const WeightsName&) const = default;
-    [[nodiscard]] std::string text() const; // "net-2_40.ckpt", "llama_rank_{rank}-2_40.ckpt"
+    [[nodiscard]] std::string text() const; // "net-2_40.ckpt", "llama_rank_*-2_40.ckpt"
+    [[nodiscard]] std::string fileOf(std::uint32_t rank) const; // "llama_rank_3-2_40.ckpt"
 };
 // `rank` is that of the folder that the file lies in. Nothing for names of other files.
 [[nodiscard]] std::optional<WeightsName> weightsNameOf(std::string_view fileName, std::optional<std::uint32_t> rank);

@@ -22,6 +22,7 @@ constexpr const char* kRestFile = "hyper_param.safetensors";
 constexpr std::size_t kLackingNamed = 20;
 constexpr std::size_t kSavesNamed = 12;
 constexpr std::size_t kRanksNamed = 12;
+constexpr const char* kStrategyFact = "mindspore-strategy"; // its path, for whoever draws it
 
 std::string numbersText(const std::vector<std::uint32_t>& numbers)
 {
@@ -45,6 +46,7 @@ Status takeStrategy(RankRun& run, const OpenOptions& options)
         return {};
     }
     run.strategy = strategy.take();
+    run.strategyPath = path;
     for (const std::string& note : run.strategy->notes())
         run.find(Severity::Warning, "strategy", fmt::format("{}: {}.", printable(run.strategy->name()), note));
     return {};
@@ -70,12 +72,7 @@ Status checkWorld(RankRun& run, bool isGiven)
 // As the file of another rank is called.
 std::string missingName(const Save& save, std::uint32_t rank)
 {
-    WeightsName name = save.name;
-    const RankPath& path = save.files.begin()->second;
-    const std::string file = path.name.substr(path.name.find_last_of('/') + 1);
-    if (const auto whole = weightsNameOf(file, std::nullopt); whole && whole->stem != name.stem)
-        name.stem += std::to_string(rank);
-    return fmt::format("rank_{}/{}", rank, name.text());
+    return fmt::format("rank_{}/{}", rank, save.name.fileOf(rank));
 }
 
 Status readFolders(RankRun& run, JobContext& job)
@@ -138,7 +135,8 @@ Status readUnified(RankRun& run, JobContext& job)
 void addRunFacts(RankRun& run)
 {
     run.builder.setFormat("mindspore", run.folder.kind == RunFolder::Kind::Unified ? "MindSpore unified" : "MindSpore");
-    run.builder.setTitle(run.folder.title, run.folder.saves.empty() || run.folder.kind == RunFolder::Kind::OneFile ? "" : run.folder.saves.front().name.text());
+    const auto step = run.folder.saves.empty() ? std::nullopt : run.folder.saves.front().name.step;
+    run.builder.setTitle(run.folder.title, step ? fmt::format("epoch {}, step {}", step->first, step->second) : "");
     if (run.folder.saves.size() > 1) {
         std::string others;
         for (std::size_t i = 1; i < std::min(run.folder.saves.size(), kSavesNamed + 1); ++i)
@@ -146,6 +144,8 @@ void addRunFacts(RankRun& run)
         run.builder.addFact("shown", run.folder.saves.front().name.text());
         run.builder.addFact("also here", run.folder.saves.size() > kSavesNamed + 1 ? fmt::format("{} and {} more", others, run.folder.saves.size() - kSavesNamed - 1) : others);
     }
+    if (run.strategy)
+        run.builder.setModelFacts({{kStrategyFact, run.strategyPath}});
     if (run.strategy)
         run.builder.addFact("strategy", fmt::format("{}: {} of {}, {}", run.strategy->name(), plural(run.strategy->stageCount(), "stage", "stages"),
                                                     plural(run.strategy->stageDeviceCount(), "device", "devices"), plural(run.strategy->parameterCount(), "parameter", "parameters")));

@@ -17,6 +17,7 @@ struct RankRun {
     RunFolder folder;
     CheckpointBuilder builder;
     std::optional<Strategy> strategy; // nothing: each rank's entries are shown apart, or there is one file
+    std::string strategyPath;
     std::vector<std::unique_ptr<WeightsFile>> files; // by rank, missing ones included; of a unified folder its parts
     bool isByRank = false; // names are rank_N/NAME
 
