@@ -154,7 +154,7 @@ std::string nameOfTag(const std::string& tag)
     return isUtf8(name) ? name : printable(name);
 }
 
-void CkptRun::fail(std::string code, std::string problem)
+void RecordRun::fail(std::string code, std::string problem)
 {
     if (!m_problem.empty())
         return;
@@ -162,7 +162,7 @@ void CkptRun::fail(std::string code, std::string problem)
     m_problem = std::move(problem);
 }
 
-void CkptRun::add(const RawRecord& record)
+void RecordRun::add(const RawRecord& record)
 {
     const std::string code(kBroken);
     ++m_records;
@@ -178,7 +178,7 @@ void CkptRun::add(const RawRecord& record)
         fail(code, "its record holds no tensor");
 }
 
-void CkptRun::addTensor(const RawTensor& tensor)
+void RecordRun::addTensor(const RawTensor& tensor)
 {
     if (m_records == 1)
         m_first = tensor;
@@ -191,7 +191,7 @@ void CkptRun::addTensor(const RawTensor& tensor)
     m_bytes += tensor.content->length;
 }
 
-void CkptRun::addMap(const RawRecord& record)
+void RecordRun::addMap(const RawRecord& record)
 {
     const std::string code(kBroken);
     if (record.mapTensors == m_partialMaps + 1 && record.mapTensors < kMapTensors && m_map.empty()) {
@@ -215,7 +215,7 @@ void CkptRun::addMap(const RawRecord& record)
                 return fail(code, done.error().message());
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finish(const ByteSource& source)
+Result<std::vector<CkptEntry>> RecordRun::finish(const ByteSource& source)
 {
     if (m_problem.empty())
         m_code = kBroken;
@@ -224,7 +224,7 @@ Result<std::vector<CkptEntry>> CkptRun::finish(const ByteSource& source)
     return m_isMap ? finishMap() : finishTensor(source);
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finishMap()
+Result<std::vector<CkptEntry>> RecordRun::finishMap()
 {
     if (m_map.empty())
         return runError(fmt::format("a hash table of {} tensors, and 3 are needed", m_partialMaps));
@@ -240,7 +240,7 @@ Result<std::vector<CkptEntry>> CkptRun::finishMap()
     return std::move(m_map);
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finishTensor(const ByteSource& source)
+Result<std::vector<CkptEntry>> RecordRun::finishTensor(const ByteSource& source)
 {
     CkptEntry entry = namedEntry(m_tag);
     entry.typeName = m_first.typeName;
