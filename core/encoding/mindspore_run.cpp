@@ -60,8 +60,8 @@ Status checkSize(CkptEntry& entry, std::string_view hint)
         return {};
     }
     const bool isMultiple = *needed > 0 && entry.sizeBytes > *needed && entry.sizeBytes % *needed == 0;
-    return runError(fmt::format("shape {} of {} needs {} B, has {}{}", shapeText(entry.shape), printable(entry.typeName), groupedText(*needed), groupedText(entry.sizeBytes),
-                                isMultiple ? hint : ""));
+    return runError(fmt::format("shape {} of {} needs {} B, has {}{}", shapeText(entry.shape), printable(entry.typeName), groupedText(*needed),
+                                groupedText(entry.sizeBytes), isMultiple ? hint : ""));
 }
 
 // A value must lie in one piece.
@@ -134,10 +134,11 @@ Result<CkptEntry> mapPart(const RawTensor& tensor)
 // A slice behind those that are there: more rows (§2.7).
 Status appendSlice(const CkptEntry& slice, CkptEntry& part)
 {
-    const bool isSame = slice.typeName == part.typeName && std::equal(slice.shape.begin() + 1, slice.shape.end(), part.shape.begin() + 1, part.shape.end());
+    const bool isSame = slice.typeName == part.typeName && std::ranges::equal(ShapeView(slice.shape).subspan(1), ShapeView(part.shape).subspan(1));
     const auto rows = checkedAdd(part.shape[0], slice.shape[0]);
     if (!isSame || !rows)
-        return runError(fmt::format("its records do not agree: {} {} and {} {}", printable(part.typeName), shapeText(part.shape), printable(slice.typeName), shapeText(slice.shape)));
+        return runError(fmt::format("its records do not agree: {} {} and {} {}", printable(part.typeName), shapeText(part.shape),
+                                    printable(slice.typeName), shapeText(slice.shape)));
     part.shape[0] = *rows;
     part.pieces.insert(part.pieces.end(), slice.pieces.begin(), slice.pieces.end());
     part.sizeBytes += slice.sizeBytes;
