@@ -144,7 +144,8 @@ private:
     {
         const std::uint64_t left = m_out.contentEnd - m_at;
         if (m_out.records > 0 && left <= 2 * kTrailerBytes && looksLikeTrailer(head)) {
-            m_collector.note({"mindspore-crc-trailer", fmt::format("damaged or doubled CRC trailer: {} B behind the last parameter", left), Severity::Warning});
+            m_collector.note({"mindspore-crc-trailer", fmt::format("damaged or doubled CRC trailer: {} B behind the last parameter", left),
+                              Severity::Warning});
             return false;
         }
         SHARDLENS_TRY(m_collector.finishRun());
@@ -152,14 +153,14 @@ private:
         return stop("mindspore-no-value", fmt::format("{}: not a MindSpore value (byte 0x{:02x}){}", here(), std::to_integer<unsigned>(head[0]), last));
     }
 
-    // At most two letters of the mark may be others.
+    // The mark, with at most two other letters, or the start of one that is cut.
     static bool looksLikeTrailer(std::span<const std::byte> bytes)
     {
         const std::size_t letters = std::min(bytes.size(), kTrailerMark.size());
         std::size_t same = 0;
         for (std::size_t i = 0; i < letters; ++i)
             same += bytes[i] == static_cast<std::byte>(kTrailerMark[i]) ? 1 : 0;
-        return same > 0 && same + 2 >= letters;
+        return same == letters || same + 2 >= kTrailerMark.size();
     }
 
     Result<bool> stop(std::string code, std::string text)

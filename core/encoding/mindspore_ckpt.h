@@ -31,7 +31,7 @@ struct CkptPiece {
 struct CkptEntry {
     enum class Kind : std::uint8_t {
         Tensor,
-        Text,      // a string (§2.7)
+        Text,      // a string (§2.7): `text`; `dtype` and `shape` as of Opaque
         Opaque,    // random_op, a type that is not known, a string that does not decode: `dtype` U8, `shape` [sizeBytes]
         MapTensor, // one of the three tensors of a hash table: "emb.keys", "emb.values", "emb.status"
     };
@@ -41,7 +41,7 @@ struct CkptEntry {
     DType dtype = DType::U8; // Int4 is I8: two values a byte, and the shape counts bytes
     std::string typeName;    // "Float32", as stored
     Shape shape;             // [] for a tensor without axes, in the old form and in the new (§2.6)
-    Shape storedShape;       // of Opaque: what the file says
+    Shape storedShape;       // of Opaque and Text: what the file says
     std::uint64_t sizeBytes = 0;
     bool wideBFloat16 = false; // 4 bytes a value, of which the upper two count: sizeBytes is twice that of BF16 (§2.5)
     std::vector<CkptPiece> pieces; // none is empty; none at all for a tensor of no values

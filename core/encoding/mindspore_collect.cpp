@@ -112,9 +112,12 @@ void CkptCollector::remark(const CkptEntry& entry)
     const std::string name = printable(entry.name);
     m_hasUncounted = m_hasUncounted || entry.kind == CkptEntry::Kind::MapTensor || entry.typeName == "random_op";
     if (entry.kind == CkptEntry::Kind::Opaque && entry.typeName == "str")
-        note({"mindspore-string", fmt::format("'{}' is a string of {} B that is not read: it is too long or no text", name, groupedText(entry.sizeBytes)), Severity::Warning});
+        note({"mindspore-string", fmt::format("'{}' is a string of {} B that is not read: it is too long or no text", name, groupedText(entry.sizeBytes)),
+              Severity::Warning});
     else if (entry.kind == CkptEntry::Kind::Opaque && entry.typeName != "random_op")
-        note({"mindspore-type", fmt::format("'{}' is of type '{}', which is not known: {} B that stay as they are", name, printable(entry.typeName), groupedText(entry.sizeBytes)),
+        note({"mindspore-type",
+              fmt::format("'{}' is of type '{}', which is not known: {} B that stay as they are", name, printable(entry.typeName),
+                          groupedText(entry.sizeBytes)),
               Severity::Warning});
     if (entry.tag.empty() && entry.name != "''")
         return;

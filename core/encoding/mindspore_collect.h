@@ -48,7 +48,7 @@ private:
     void noteRepeated(const std::string& name, const Place& before, const std::string& after);
 
     const ByteSource* m_source;
-    std::optional<CkptRun> m_run;
+    std::optional<RecordRun> m_run;
     std::vector<Kept<CkptEntry>> m_entries;
     std::vector<Kept<CkptLost>> m_lost;
     std::vector<CkptNote> m_notes;

@@ -118,7 +118,8 @@ MindSporeKind kindOfRecord(CkptWindow& window, std::uint64_t begin, std::uint64_
         return MindSporeKind::No;
     if (isKnownType(look.typeName))
         return MindSporeKind::Weights;
-    if (look.typeName.empty() && !look.hasContent && (*value)->number == 2 && isWhole && (look.isCut ? look.numbers > kMostRank : look.numbers > 0))
+    const bool hasRanks = look.numbers > (look.isCut ? kMostRank : 0);
+    if (look.typeName.empty() && !look.hasContent && (*value)->number == 2 && isWhole && hasRanks)
         return MindSporeKind::GroupMap;
     if (!isWhole || (look.typeName.empty() && !(look.isCut && look.hasContent)))
         return MindSporeKind::No;
@@ -194,7 +195,8 @@ MindSporeKind kindOfMap(CkptWindow& window, std::uint64_t fileBytes)
             break;
         }
         bool hasName = false;
-        if ((*item)->type != CkptWireType::Bytes || ((*item)->number != 2 && (*item)->number != 3) || !looksLikeItem(window, **item, hasName) || !looksLikeItemBody(window, **item))
+        const bool isItem = (*item)->is(2, CkptWireType::Bytes) || (*item)->is(3, CkptWireType::Bytes);
+        if (!isItem || !looksLikeItem(window, **item, hasName) || !looksLikeItemBody(window, **item))
             return MindSporeKind::No;
         hasItem = hasItem || hasName;
     }

@@ -47,19 +47,23 @@ public:
 private:
     [[nodiscard]] CheckpointBuilder::Placement placementAt(std::uint64_t offset) const { return {m_stream, offset, m_holder, {}}; }
 
+    [[nodiscard]] Error fail(const std::string& problem) const
+    {
+        return {ErrorCode::Corrupt, fmt::format("'{}': {}", printable(m_entry->name), problem)};
+    }
+
     template <typename Visit>
     Status forEachRunOf(ShapeView shape, const Visit& visit)
     {
         const auto values = elementCount(shape);
         if (!values || *values != m_entry->sizeBytes / m_cell || m_entry->sizeBytes % m_cell != 0)
-            return Error{ErrorCode::Corrupt, fmt::format("'{}': {} does not hold its {} B of {}", printable(m_entry->name), shapeText(shape), groupedText(m_entry->sizeBytes),
-                                                         printable(m_entry->typeName))};
+            return fail(fmt::format("{} does not hold its {} B of {}", shapeText(shape), groupedText(m_entry->sizeBytes), printable(m_entry->typeName)));
         if (*values == 0) // in no place, and still of this file
             return m_builder->addPiece(m_id, FlatRange{0, 0}, placementAt(0));
         std::uint64_t at = 0;
         for (const CkptPiece& piece : m_entry->pieces) {
             if (piece.length % m_cell != 0)
-                return Error{ErrorCode::Corrupt, fmt::format("'{}': a record of {} B ends inside a value of {} B", printable(m_entry->name), groupedText(piece.length), m_cell)};
+                return fail(fmt::format("a record of {} B ends inside a value of {} B", groupedText(piece.length), m_cell));
             const std::uint64_t count = piece.length / m_cell;
             SHARDLENS_TRY(visit(ValueRun{{at, at + count}, piece.offset + (m_entry->wideBFloat16 ? kUpperHalf : 0)}));
             at += count;

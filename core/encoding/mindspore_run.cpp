@@ -60,8 +60,8 @@ Status checkSize(CkptEntry& entry, std::string_view hint)
         return {};
     }
     const bool isMultiple = *needed > 0 && entry.sizeBytes > *needed && entry.sizeBytes % *needed == 0;
-    return runError(fmt::format("shape {} of {} needs {} B, has {}{}", shapeText(entry.shape), printable(entry.typeName), groupedText(*needed), groupedText(entry.sizeBytes),
-                                isMultiple ? hint : ""));
+    return runError(fmt::format("shape {} of {} needs {} B, has {}{}", shapeText(entry.shape), printable(entry.typeName), groupedText(*needed),
+                                groupedText(entry.sizeBytes), isMultiple ? hint : ""));
 }
 
 // A value must lie in one piece.
@@ -134,10 +134,11 @@ Result<CkptEntry> mapPart(const RawTensor& tensor)
 // A slice behind those that are there: more rows (§2.7).
 Status appendSlice(const CkptEntry& slice, CkptEntry& part)
 {
-    const bool isSame = slice.typeName == part.typeName && std::equal(slice.shape.begin() + 1, slice.shape.end(), part.shape.begin() + 1, part.shape.end());
+    const bool isSame = slice.typeName == part.typeName && std::ranges::equal(ShapeView(slice.shape).subspan(1), ShapeView(part.shape).subspan(1));
     const auto rows = checkedAdd(part.shape[0], slice.shape[0]);
     if (!isSame || !rows)
-        return runError(fmt::format("its records do not agree: {} {} and {} {}", printable(part.typeName), shapeText(part.shape), printable(slice.typeName), shapeText(slice.shape)));
+        return runError(fmt::format("its records do not agree: {} {} and {} {}", printable(part.typeName), shapeText(part.shape),
+                                    printable(slice.typeName), shapeText(slice.shape)));
     part.shape[0] = *rows;
     part.pieces.insert(part.pieces.end(), slice.pieces.begin(), slice.pieces.end());
     part.sizeBytes += slice.sizeBytes;
@@ -154,7 +155,7 @@ std::string nameOfTag(const std::string& tag)
     return isUtf8(name) ? name : printable(name);
 }
 
-void CkptRun::fail(std::string code, std::string problem)
+void RecordRun::fail(std::string code, std::string problem)
 {
     if (!m_problem.empty())
         return;
@@ -162,7 +163,7 @@ void CkptRun::fail(std::string code, std::string problem)
     m_problem = std::move(problem);
 }
 
-void CkptRun::add(const RawRecord& record)
+void RecordRun::add(const RawRecord& record)
 {
     const std::string code(kBroken);
     ++m_records;
@@ -178,7 +179,7 @@ void CkptRun::add(const RawRecord& record)
         fail(code, "its record holds no tensor");
 }
 
-void CkptRun::addTensor(const RawTensor& tensor)
+void RecordRun::addTensor(const RawTensor& tensor)
 {
     if (m_records == 1)
         m_first = tensor;
@@ -191,7 +192,7 @@ void CkptRun::addTensor(const RawTensor& tensor)
     m_bytes += tensor.content->length;
 }
 
-void CkptRun::addMap(const RawRecord& record)
+void RecordRun::addMap(const RawRecord& record)
 {
     const std::string code(kBroken);
     if (record.mapTensors == m_partialMaps + 1 && record.mapTensors < kMapTensors && m_map.empty()) {
@@ -215,7 +216,7 @@ void CkptRun::addMap(const RawRecord& record)
                 return fail(code, done.error().message());
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finish(const ByteSource& source)
+Result<std::vector<CkptEntry>> RecordRun::finish(const ByteSource& source)
 {
     if (m_problem.empty())
         m_code = kBroken;
@@ -224,7 +225,7 @@ Result<std::vector<CkptEntry>> CkptRun::finish(const ByteSource& source)
     return m_isMap ? finishMap() : finishTensor(source);
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finishMap()
+Result<std::vector<CkptEntry>> RecordRun::finishMap()
 {
     if (m_map.empty())
         return runError(fmt::format("a hash table of {} tensors, and 3 are needed", m_partialMaps));
@@ -240,7 +241,7 @@ Result<std::vector<CkptEntry>> CkptRun::finishMap()
     return std::move(m_map);
 }
 
-Result<std::vector<CkptEntry>> CkptRun::finishTensor(const ByteSource& source)
+Result<std::vector<CkptEntry>> RecordRun::finishTensor(const ByteSource& source)
 {
     CkptEntry entry = namedEntry(m_tag);
     entry.typeName = m_first.typeName;

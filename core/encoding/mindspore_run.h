@@ -13,9 +13,9 @@ namespace shardlens::mindspore {
 [[nodiscard]] std::string nameOfTag(const std::string& tag);
 
 // Neighbouring records of one tag: one parameter (§2.4), or the three tensors of a hash table (§2.7).
-class CkptRun {
+class RecordRun {
 public:
-    explicit CkptRun(const RawRecord& first) : m_tag(first.tag), m_isMap(first.isMap()) {}
+    explicit RecordRun(const RawRecord& first) : m_tag(first.tag), m_isMap(first.isMap()) {}
 
     // Whether the record belongs to it. One that is not read whole goes by its tag alone.
     [[nodiscard]] bool takes(const RawRecord& record) const

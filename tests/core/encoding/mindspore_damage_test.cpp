@@ -89,6 +89,12 @@ TEST(MindSporeDamage, StopsAtWhatIsNoRecord)
     EXPECT_THAT(shownCkpt(ckptRecord("a", kOne) + "\x0a" + pbVarint(UINT64_MAX) + "\x0a\x01w"), HasSubstr("lost w (mindspore-truncated): truncated: it needs 18,446,744,073,709,551,612 more bytes"));
 }
 
+TEST(MindSporeDamage, TakesNoGarbageForATrailer)
+{
+    EXPECT_THAT(shownCkpt(ckptRecord("a", kOne) + "xxc"), HasSubstr("error (mindspore-no-value): record 2 at offset 16"));
+    EXPECT_THAT(shownCkpt(ckptRecord("a", kOne) + "crc" + std::string(40, 'x')), HasSubstr("error (mindspore-no-value): record 2 at offset 16"));
+}
+
 TEST(MindSporeDamage, LosesAParameterThatBreaksTheRules)
 {
     const std::string good = ckptRecord("good", kOne);
