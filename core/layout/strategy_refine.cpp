@@ -239,6 +239,16 @@ std::optional<Shape> shardFactors(const ParameterLayout& layout, const std::vect
     return left == 1 ? std::optional(out) : std::nullopt;
 }
 
+// MindSpore shards a tensor that no axis cuts over the ranks as if they were one axis, whatever the matrix: [3, 2] and [2, 3] are then alike.
+ParameterLayout asSharded(const ParameterLayout& layout)
+{
+    ParameterLayout out = layout;
+    const bool isCut = std::any_of(layout.tensorMap.begin(), layout.tensorMap.end(), [](const auto& axes) { return !axes.empty(); });
+    if (optimizerShards(layout) > 1 && !isCut)
+        out.deviceMatrix = {deviceCount(layout)};
+    return out;
+}
+
 AxisList axesOf(const ParameterLayout& layout, std::uint64_t devices)
 {
     AxisList out;
@@ -327,13 +337,15 @@ NeededRanks::Gather gatherOf(const ParameterLayout& source, const ParameterLayou
     Shape sizes = cutsOf(source);
     for (std::size_t dim = 0; dim < sizes.size(); ++dim)
         sizes[dim] *= devices * (dim == 0 ? optimizerShards(source) : 1);
-    const AxisList sourceAxes = axesOf(source, devices);
-    const Side from = sideOf(source, sourceAxes, sizes);
+    const ParameterLayout modelled = asSharded(source);
+    const AxisList sourceAxes = axesOf(modelled, devices);
+    const Side from = sideOf(modelled, sourceAxes, sizes);
     if (target == nullptr)
         return gatherAllCut(from);
-    const AxisList targetAxes = axesOf(*target, devices);
+    const ParameterLayout modelledTarget = asSharded(*target);
+    const AxisList targetAxes = axesOf(modelledTarget, devices);
     Side a = from;
-    Side b = sideOf(*target, targetAxes, sizes);
+    Side b = sideOf(modelledTarget, targetAxes, sizes);
     if (!sourceAxes.isShardExact || !targetAxes.isShardExact || !refine(a, b))
         return gatherAllCut(from);
     return gatherDifferent(a, b);
