@@ -3,6 +3,8 @@
 #include "core/layout/strategy_boxes.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <optional>
 
 namespace shardlens::mindspore {
@@ -239,13 +241,31 @@ std::optional<Shape> shardFactors(const ParameterLayout& layout, const std::vect
     return left == 1 ? std::optional(out) : std::nullopt;
 }
 
-// MindSpore shards a tensor that no axis cuts over the ranks as if they were one axis, whatever the matrix: [3, 2] and [2, 3] are then alike.
+// The device matrix that MindSpore's transform makes of an optimizer-sharded layout with a flat map. One repeated axis before all others: the others in the
+// order of the dimensions that they cut, even where the tensor map names them in another (§5.9: then its values are wrong; the list of ranks is what it is).
+// Nothing cut: the ranks are one axis, so that [3, 2] and [2, 3] are alike.
 ParameterLayout asSharded(const ParameterLayout& layout)
 {
+    if (layout.isMultiAxis || optimizerShards(layout) == 1)
+        return layout;
     ParameterLayout out = layout;
-    const bool isCut = std::any_of(layout.tensorMap.begin(), layout.tensorMap.end(), [](const auto& axes) { return !axes.empty(); });
-    if (optimizerShards(layout) > 1 && !isCut)
-        out.deviceMatrix = {deviceCount(layout)};
+    const Shape cuts = cutsOf(layout);
+    const std::uint64_t cut = std::accumulate(cuts.begin(), cuts.end(), std::uint64_t{1}, std::multiplies<>());
+    const std::uint64_t repeated = deviceCount(layout) / cut;
+    const auto first = static_cast<std::uint32_t>(layout.deviceMatrix.size() - 1); // counted from the right
+    const bool isFirstNamed = std::any_of(layout.tensorMap.begin(), layout.tensorMap.end(), [&](const auto& axes) { return axes == std::vector{first}; });
+    if (cut != 1 && (isFirstNamed || layout.deviceMatrix.front() != repeated))
+        return layout;
+    out.deviceMatrix = {repeated};
+    for (std::size_t dim = 0; dim < cuts.size(); ++dim)
+        if (cuts[dim] > 1)
+            out.deviceMatrix.push_back(cuts[dim]);
+    auto axis = static_cast<std::uint32_t>(out.deviceMatrix.size() - 1);
+    for (std::size_t dim = 0; dim < cuts.size(); ++dim) {
+        out.tensorMap[dim].clear();
+        if (cuts[dim] > 1)
+            out.tensorMap[dim].push_back(--axis);
+    }
     return out;
 }
 

@@ -125,6 +125,15 @@ TEST(NeededRanks, TakeUncutParametersForOneAxis)
     EXPECT_THAT(needed(&cut, &cutToo, 5), testing::SizeIs(12)); // [3, 2] and [2, 3] have no common factors
 }
 
+// The list is MindSpore's, even where its model of the optimizer's shard is not what training stored (X4 of §7.4).
+TEST(NeededRanks, FollowMindSporeWhereItsModelIsWrong)
+{
+    const Strategy from = strategyOf({{"w", 0, layout({4, 2, 2}, {{0}, {1}}, 4, 2), {}}});
+    const Strategy to = strategyOf({{"w", 0, layout({2, 2, 4}, {{1}, {0}}, 8, -1), {}}});
+    EXPECT_THAT(needed(&from, &to, 0), ElementsAre(7, 6, 5, 4, 3, 2, 1, 0));
+    EXPECT_THAT(needed(&from, &to, 15), ElementsAre(15, 14, 13, 12, 11, 10, 9, 8));
+}
+
 // A stage of one device: MindSpore takes the target's rank as it is, which picks the replica.
 TEST(NeededRanks, OfStagesOfOneDeviceGoByTheGlobalRank)
 {
@@ -132,6 +141,16 @@ TEST(NeededRanks, OfStagesOfOneDeviceGoByTheGlobalRank)
     const Strategy to = strategyOf({{"a", 0, layout({1}, {{-1}}), {}}, {"b", 1, layout({1}, {{-1}}), {}}});
     EXPECT_THAT(needed(&from, &to, 0), ElementsAre(2, 0));
     EXPECT_THAT(needed(&from, &to, 1), ElementsAre(3, 1));
+}
+
+// An optimizer shard over the first axis alone, of a tensor whose map names the others in another order than theirs: MindSpore models it wrongly (§5.9), and
+// its list of ranks with it.
+bool isModelledWrongly(const ParameterLayout& one)
+{
+    std::vector<std::uint32_t> named;
+    for (const auto& axes : one.tensorMap)
+        named.insert(named.end(), axes.begin(), axes.end());
+    return optimizerShards(one) > 1 && !std::is_sorted(named.rbegin(), named.rend());
 }
 
 // Whatever the layouts: the slices of the ranks that are needed hold what the target's rank holds.
@@ -150,6 +169,8 @@ TEST(NeededRanks, HoldWhatTheTargetWants)
         const std::size_t dimensions = 1 + random() % 3;
         const ParameterLayout from = test::randomLayout(random, counts[0], dimensions, true);
         const ParameterLayout to = test::randomLayout(random, counts[1], dimensions, true);
+        if (isModelledWrongly(from) || isModelledWrongly(to))
+            continue;
         const Shape full(dimensions, large * large * large * large);
         const Strategy source = strategyOf({{"w", 0, from, {}}});
         const Strategy target = strategyOf({{"w", 0, to, {}}});
