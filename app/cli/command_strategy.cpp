@@ -23,6 +23,7 @@ namespace {
 using mindspore::Strategy;
 using mindspore::StrategyFolder;
 
+constexpr std::uint64_t kLargestRank = (std::uint64_t{1} << 32) - 1; // negative numbers come as larger ones
 constexpr std::size_t kMostNumbersListed = 1u << 26; // of ranks, in one answer
 
 struct MergeArguments {
@@ -206,7 +207,9 @@ void addRanks(CLI::App& group, CommandContext& context)
 {
     const auto arguments = std::make_shared<RanksArguments>();
     CLI::App* command = group.add_subcommand("ranks", "The source ranks that MindSpore opens for a target rank (rank_list_for_transform)");
-    command->add_option("--rank", arguments->rank, "Only for this target rank (default: for each)")->type_name("N");
+    command->add_option("--rank", arguments->rank, "Only for this target rank (default: for each)")
+        ->type_name("N")
+        ->check(CLI::Range(std::uint64_t{0}, kLargestRank).description(""));
     command->add_option("--source-strategy", arguments->source, "The layout that there is: a strategy file, or a folder of stage files (default: the whole model)")->type_name("PATH");
     command->add_option("--strategy", arguments->target, "The layout that is wanted (default: the whole model)")->type_name("PATH");
     command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
@@ -221,7 +224,7 @@ void addShow(CLI::App& group, CommandContext& context)
     const auto arguments = std::make_shared<ShowStrategyArguments>();
     CLI::App* command = group.add_subcommand("show", "What a strategy file says: stages, devices, and how each parameter is cut");
     command->add_option("FILE", arguments->path, "A strategy file, or a folder of stage files")->required();
-    command->add_option("--rank", arguments->rank, "What this rank holds")->type_name("N");
+    command->add_option("--rank", arguments->rank, "What this rank holds")->type_name("N")->check(CLI::Range(std::uint64_t{0}, kLargestRank).description(""));
     command->add_option("--parameter", arguments->pattern, "Only names in which the pattern is found")->type_name("RE");
     command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
     command->footer("Example: shardlens strategy show merged_strategy.ckpt\n"

@@ -74,13 +74,13 @@ Status Strategy::addParameters(std::vector<StrategyParts::Parameter> parameters)
                 return checked.takeError().within(shown);
             const std::uint64_t devices = deviceCount(at->first);
             if (!m_layouts.empty() && devices != m_stageDeviceCount)
-                return Error{ErrorCode::Corrupt, fmt::format("its device matrix {} is of {}, and {} of {} is of {}", shapeText(at->first.deviceMatrix), plural(devices, "device", "devices"), first,
-                                                             shapeText(m_layouts.front().deviceMatrix), m_stageDeviceCount)}.within(shown);
+                return Error{ErrorCode::Corrupt, fmt::format("its device matrix {} is of {}, and {} of {} is of {}", shapeText(at->first.deviceMatrix), plural(devices, "device", "devices"),
+                                                             shapeText(m_layouts.front().deviceMatrix), first, m_stageDeviceCount)}.within(shown);
             m_stageDeviceCount = devices;
             m_layouts.push_back(at->first);
         }
         if (first.empty())
-            first = "that of " + shown;
+            first = shown;
         m_items.push_back(std::move(item));
     }
     if (lacking != 0)

@@ -56,7 +56,12 @@ Result<StrategyText> parseText(std::string_view bytes)
 {
     const StrategyBytes kind = kindOfStrategyBytes(bytes, bytes.size());
     SHARDLENS_TRY(checkKind(kind));
-    return kind == StrategyBytes::Json ? parseStrategyJson(bytes) : parseStrategyProtobuf(bytes);
+    if (kind == StrategyBytes::Json)
+        return parseStrategyJson(bytes);
+    auto text = parseStrategyProtobuf(bytes);
+    if (!text && !looksLikeStrategy(bytes, bytes.size())) // some other protobuf, or less than its first record
+        return Error{text.error().code(), "it is no strategy file: " + text.error().text()};
+    return text;
 }
 
 Status requireRegular(const std::string& path)

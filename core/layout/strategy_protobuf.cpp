@@ -137,7 +137,7 @@ Result<NamedMessage> namedMessageOf(const WireField& item, std::string_view file
             out.parts.push_back(field);
     }
     if (!name || out.parts.empty())
-        return Error{ErrorCode::Corrupt, fmt::format("no strategy file: its item at byte {} has no {}", item.offset, name ? "content" : "name")};
+        return Error{ErrorCode::Corrupt, fmt::format("its item at byte {} has no {}", item.offset, name ? "content" : "name")};
     SHARDLENS_TRY(checkStrategyName(*name));
     out.name = *name;
     return out;
@@ -207,11 +207,11 @@ Result<StrategyText> parseStrategyProtobuf(std::string_view bytes)
             SHARDLENS_ASSIGN(StrategyText::Parameter one, parameterOf(field, bytes));
             out.parameters.push_back(std::move(one));
         } else {
-            return Error{ErrorCode::Corrupt, fmt::format("no strategy file: field {} at byte {}", field.number, field.offset)};
+            return Error{ErrorCode::Corrupt, fmt::format("field {} at byte {} is none of a strategy", field.number, field.offset)};
         }
     }
     if (!hasCurrentStage)
-        return Error{ErrorCode::Corrupt, "no strategy file: its first field, current_stage, is missing"};
+        return Error{ErrorCode::Corrupt, "its first field, current_stage, is missing"};
     return out;
 }
 

@@ -93,7 +93,8 @@ Result<std::vector<std::uint64_t>> NeededRanks::of(std::uint64_t targetRank) con
         return std::vector<std::uint64_t>{0};
     const std::uint64_t devices = m_source->stageDeviceCount();
     const StageNeeds& needs = m_stages[m_target == nullptr ? 0 : m_target->stageOf(targetRank)];
-    const std::uint64_t localRank = m_target == nullptr ? 0 : m_target->localRankOf(targetRank);
+    // As MindSpore has it: where a stage of the target is one device, its rank is not taken modulo that, and so picks the replica.
+    const std::uint64_t localRank = m_target == nullptr ? 0 : m_target->stageDeviceCount() == 1 ? targetRank : m_target->localRankOf(targetRank);
     std::vector<bool> isNeeded(static_cast<std::size_t>(devices), false);
     for (const Gather& gather : needs.gathers)
         markGathered(gather, localRank, isNeeded);

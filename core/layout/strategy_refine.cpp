@@ -3,6 +3,8 @@
 #include "core/layout/strategy_boxes.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <optional>
 
 namespace shardlens::mindspore {
@@ -239,6 +241,34 @@ std::optional<Shape> shardFactors(const ParameterLayout& layout, const std::vect
     return left == 1 ? std::optional(out) : std::nullopt;
 }
 
+// The device matrix that MindSpore's transform makes of an optimizer-sharded layout with a flat map. One repeated axis before all others: the others in the
+// order of the dimensions that they cut, even where the tensor map names them in another (§5.9: then its values are wrong; the list of ranks is what it is).
+// Nothing cut: the ranks are one axis, so that [3, 2] and [2, 3] are alike.
+ParameterLayout asSharded(const ParameterLayout& layout)
+{
+    if (layout.isMultiAxis || optimizerShards(layout) == 1)
+        return layout;
+    ParameterLayout out = layout;
+    const Shape cuts = cutsOf(layout);
+    const std::uint64_t cut = std::accumulate(cuts.begin(), cuts.end(), std::uint64_t{1}, std::multiplies<>());
+    const std::uint64_t repeated = deviceCount(layout) / cut;
+    const auto first = static_cast<std::uint32_t>(layout.deviceMatrix.size() - 1); // counted from the right
+    const bool isFirstNamed = std::any_of(layout.tensorMap.begin(), layout.tensorMap.end(), [&](const auto& axes) { return axes == std::vector{first}; });
+    if (cut != 1 && (isFirstNamed || layout.deviceMatrix.front() != repeated))
+        return layout;
+    out.deviceMatrix = {repeated};
+    for (std::size_t dim = 0; dim < cuts.size(); ++dim)
+        if (cuts[dim] > 1)
+            out.deviceMatrix.push_back(cuts[dim]);
+    auto axis = static_cast<std::uint32_t>(out.deviceMatrix.size() - 1);
+    for (std::size_t dim = 0; dim < cuts.size(); ++dim) {
+        out.tensorMap[dim].clear();
+        if (cuts[dim] > 1)
+            out.tensorMap[dim].push_back(--axis);
+    }
+    return out;
+}
+
 AxisList axesOf(const ParameterLayout& layout, std::uint64_t devices)
 {
     AxisList out;
@@ -327,13 +357,15 @@ NeededRanks::Gather gatherOf(const ParameterLayout& source, const ParameterLayou
     Shape sizes = cutsOf(source);
     for (std::size_t dim = 0; dim < sizes.size(); ++dim)
         sizes[dim] *= devices * (dim == 0 ? optimizerShards(source) : 1);
-    const AxisList sourceAxes = axesOf(source, devices);
-    const Side from = sideOf(source, sourceAxes, sizes);
+    const ParameterLayout modelled = asSharded(source);
+    const AxisList sourceAxes = axesOf(modelled, devices);
+    const Side from = sideOf(modelled, sourceAxes, sizes);
     if (target == nullptr)
         return gatherAllCut(from);
-    const AxisList targetAxes = axesOf(*target, devices);
+    const ParameterLayout modelledTarget = asSharded(*target);
+    const AxisList targetAxes = axesOf(modelledTarget, devices);
     Side a = from;
-    Side b = sideOf(*target, targetAxes, sizes);
+    Side b = sideOf(modelledTarget, targetAxes, sizes);
     if (!sourceAxes.isShardExact || !targetAxes.isShardExact || !refine(a, b))
         return gatherAllCut(from);
     return gatherDifferent(a, b);
