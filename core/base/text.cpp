@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
@@ -9,6 +10,11 @@
 
 namespace shardlens {
 namespace {
+
+bool isPlainAscii(char c)
+{
+    return c >= 0x20 && c < 0x7F;
+}
 
 // Three significant digits without exponent: 602, 87.9, 1.02.
 std::string threeDigits(double value)
@@ -163,6 +169,8 @@ std::string plural(std::uint64_t count, std::string_view one, std::string_view m
 
 std::string printable(std::string_view text)
 {
+    if (std::all_of(text.begin(), text.end(), isPlainAscii)) // nearly every name
+        return std::string(text);
     std::string out;
     out.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
@@ -186,6 +194,8 @@ std::string printable(std::string_view text)
 
 bool isUtf8(std::string_view text)
 {
+    if (std::all_of(text.begin(), text.end(), isPlainAscii))
+        return true;
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t length = utf8Length(text, at);
         if (length == 0)

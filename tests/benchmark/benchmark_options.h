@@ -28,5 +28,6 @@ struct Options {
 [[nodiscard]] bool reportResharding(const Options& options);    // "resharding"
 [[nodiscard]] bool reportTensorParallel(const Options& options); // "tensor-parallel"
 [[nodiscard]] bool reportPipeline(const Options& options);      // "pipeline"
+[[nodiscard]] bool reportMindSpore(const Options& options);     // "mindspore"
 
 } // namespace shardlens::benchmark

@@ -50,7 +50,7 @@ bool runPair(const Options& options, const PairedConversion& what, bool convertF
     return pair.convert.exitCode == 0 && pair.copy.exitCode == 0;
 }
 
-void printPairs(const std::vector<Pair>& pairs)
+void printPairs(const std::vector<Pair>& pairs, double goal)
 {
     double fastestCopy = pairs.front().copy.seconds;
     for (const Pair& pair : pairs)
@@ -71,8 +71,8 @@ void printPairs(const std::vector<Pair>& pairs)
             cpuRatios.push_back(pair.convert.cpuSeconds / std::max(pair.copy.cpuSeconds, 1e-9));
         }
     }
-    fmt::print("  {:<42}{:>8.2f}      goal 1.3 (user+sys: {:.2f})\n", fmt::format("median ratio of {} pairs", ratios.size()),
-               medianOf(ratios), medianOf(cpuRatios));
+    fmt::print("  {:<42}{:>8.2f}      goal {} (user+sys: {:.2f})\n", fmt::format("median ratio of {} pairs", ratios.size()), medianOf(ratios), goal,
+               medianOf(cpuRatios));
     fmt::print("  {:<42}{:>8.1f} MiB  goal 256 MiB\n", "peak resident size", peak);
 }
 
@@ -100,7 +100,7 @@ bool reportPairs(const Options& options, const PairedConversion& what)
     for (std::size_t i = 0; i < pairs.size(); ++i)
         if (!runPair(options, what, i % 2 == 0, pairs[i]))
             return false;
-    printPairs(pairs);
+    printPairs(pairs, what.goal);
     fs::remove_all(what.reference);
     return true;
 }

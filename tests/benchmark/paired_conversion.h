@@ -14,6 +14,7 @@ struct PairedConversion {
     std::string target;    // removed after every run
     std::string reference; // what is copied: an output of the same conversion
     std::vector<std::string> options; // "--to", "safetensors" …
+    double goal = 1.3;                // of the median ratio
 };
 
 // Runs it once into `target`; the answer in JSON is in the output.

@@ -84,8 +84,8 @@ Status readFolders(RankRun& run, JobContext& job)
         for (std::uint64_t rank = 0; rank < run.strategy->worldSize(); ++rank)
             ranks.push_back(static_cast<std::uint32_t>(rank));
     }
+    std::vector<RankPath> paths;
     for (const std::uint32_t rank : ranks) {
-        SHARDLENS_TRY(job.poll());
         const auto file = save.files.find(rank);
         RankPath path{rank, {}, {}};
         if (file != save.files.end()) {
@@ -94,9 +94,9 @@ Status readFolders(RankRun& run, JobContext& job)
             path.name = missingName(save, rank);
             path.path = run.folder.folder + "/" + path.name;
         }
-        SHARDLENS_ASSIGN(auto read, readWeights(run.builder, path, false, job));
-        run.files.push_back(std::move(read));
+        paths.push_back(std::move(path));
     }
+    SHARDLENS_ASSIGN(run.files, readAllWeights(run.builder, paths, job));
     return {};
 }
 
@@ -113,13 +113,14 @@ Status readUnified(RankRun& run, JobContext& job)
         parts.insert(part);
     if (::access((run.folder.folder + "/" + kRestFile).c_str(), F_OK) == 0)
         parts.insert(kRestFile);
+    std::vector<RankPath> paths;
+    for (const std::string& part : parts)
+        paths.push_back({0, run.folder.folder + "/" + part, part});
+    SHARDLENS_ASSIGN(run.files, readAllWeights(run.builder, paths, job));
     std::unordered_map<std::string_view, const WeightsFile*> files;
-    for (const std::string& part : parts) {
-        SHARDLENS_TRY(job.poll());
-        SHARDLENS_ASSIGN(auto read, readWeights(run.builder, {0, run.folder.folder + "/" + part, part}, false, job));
-        run.builder.file(read->id).rank.reset();
-        files.emplace(part, read.get());
-        run.files.push_back(std::move(read));
+    for (const auto& file : run.files) {
+        run.builder.file(file->id).rank.reset();
+        files.emplace(file->name, file.get());
     }
     std::size_t lacking = 0;
     for (const auto& [parameter, part] : map->weightMap) {
@@ -201,7 +202,7 @@ Result<std::unique_ptr<RankRun>> readRankRun(const Candidate& candidate, const O
         SHARDLENS_TRY(readUnified(run, job));
         break;
     case RunFolder::Kind::OneFile: {
-        SHARDLENS_ASSIGN(auto file, readWeights(run.builder, run.folder.saves.front().files.begin()->second, true, job));
+        SHARDLENS_ASSIGN(auto file, addWeights(run.builder, parseWeights(run.folder.saves.front().files.begin()->second, job), true));
         run.builder.file(file->id).rank.reset();
         run.files.push_back(std::move(file));
         break;

@@ -2,8 +2,8 @@
 
 #include "core/base/text.h"
 #include "core/encoding/mindspore_pieces.h"
-#include "core/encoding/safetensors.h"
 #include "core/format/opened_file.h"
+#include "core/job/executor.h"
 
 #include <fmt/format.h>
 
@@ -16,6 +16,7 @@ constexpr std::size_t kMaxShownText = 4096;
 constexpr std::string_view kCrcKey = "crc_num";
 constexpr std::string_view kRedundancyKey = "remove_redundancy";
 constexpr std::size_t kNotesSaid = 20; // of one file
+constexpr std::size_t kFilesWorthThreads = 4;
 
 MetaNode leaf(MetaNode::Kind kind, const std::string& key, const char* type, std::string value)
 {
@@ -96,67 +97,37 @@ void addFindings(CheckpointBuilder& builder, const WeightsFile& file)
                             kNoTensor, file.id, file.rank});
 }
 
-class WeightsReader {
-public:
-    WeightsReader(CheckpointBuilder& builder, const RankPath& path, JobContext& job) : m_builder(builder), m_path(path), m_job(job) {}
-
-    // Not isRead where there is an error.
-    std::unique_ptr<WeightsFile> read(std::optional<Error>& error)
-    {
-        auto out = std::make_unique<WeightsFile>();
-        out->rank = m_path.rank;
-        out->name = m_path.name;
-        auto opened = openFile(m_path.path, m_path.name);
-        File row = opened ? opened->row : missingFile(m_path.path, m_path.name);
-        row.rank = m_path.rank;
-        Status status = opened ? fill(*opened->source, row, *out) : Status(opened.error());
-        if (!status) {
-            error = status.takeError();
-            row.state = error->code() == ErrorCode::NotFound ? File::State::Missing : File::State::Unreadable;
-        }
-        out->id = m_builder.addFile(std::move(row));
-        out->isRead = !error;
-        if (out->isRead)
-            describe(*out);
-        return out;
+Status fill(const ByteSource& source, const JobContext& job, ParsedWeights& out)
+{
+    WeightsFile& file = *out.file;
+    file.isSafetensors = file.name.ends_with(".safetensors");
+    if (file.isSafetensors) {
+        SHARDLENS_ASSIGN(out.header, readSafetensorsHeader(source));
+        file.content = entriesOf(out.header, source.size());
+    } else {
+        SHARDLENS_ASSIGN(file.content, readCkpt(source, &job));
     }
+    out.row.container = file.isSafetensors ? "safetensors" : "MindSpore ckpt";
+    const std::vector<CkptEntry>& entries = file.content.entries;
+    const auto tensors = static_cast<std::uint64_t>(std::count_if(entries.begin(), entries.end(), [](const CkptEntry& entry) { return isTensor(entry); }));
+    out.row.holds = plural(tensors, "tensor", "tensors");
+    if (tensors < entries.size())
+        out.row.holds += fmt::format(", {}", plural(entries.size() - tensors, "other entry", "other entries"));
+    file.index();
+    return {};
+}
 
-private:
-    Status fill(const ByteSource& source, File& row, WeightsFile& out)
-    {
-        out.isSafetensors = m_path.name.ends_with(".safetensors");
-        if (out.isSafetensors) {
-            SHARDLENS_ASSIGN(m_header, readSafetensorsHeader(source));
-            out.content = entriesOf(m_header, source.size());
-        } else {
-            SHARDLENS_ASSIGN(out.content, readCkpt(source, &m_job));
-        }
-        row.container = out.isSafetensors ? "safetensors" : "MindSpore ckpt";
-        const auto tensors = static_cast<std::uint64_t>(std::count_if(out.content.entries.begin(), out.content.entries.end(), [](const CkptEntry& entry) { return isTensor(entry); }));
-        row.holds = plural(tensors, "tensor", "tensors");
-        if (tensors < out.content.entries.size())
-            row.holds += fmt::format(", {}", plural(out.content.entries.size() - tensors, "other entry", "other entries"));
-        return {};
+void describe(CheckpointBuilder& builder, const WeightsFile& file, const SafetensorsHeader& header)
+{
+    if (file.isSafetensors) {
+        builder.addFileSpan({file.id, 0, header.dataOffset, FileSpan::Kind::Header});
+        addMarks(builder, file.id, header);
+    } else {
+        addCkptSpans(builder, file.id, file.content.entries);
+        addTexts(builder, file.id, file.content);
     }
-
-    void describe(WeightsFile& file)
-    {
-        file.index();
-        if (file.isSafetensors) {
-            m_builder.addFileSpan({file.id, 0, m_header.dataOffset, FileSpan::Kind::Header});
-            addMarks(m_builder, file.id, m_header);
-        } else {
-            addCkptSpans(m_builder, file.id, file.content.entries);
-            addTexts(m_builder, file.id, file.content);
-        }
-        addFindings(m_builder, file);
-    }
-
-    CheckpointBuilder& m_builder;
-    const RankPath& m_path;
-    JobContext& m_job;
-    SafetensorsHeader m_header;
-};
+    addFindings(builder, file);
+}
 
 } // namespace
 
@@ -173,19 +144,55 @@ void WeightsFile::index()
         m_numbers.emplace(content.entries[i].name, i);
 }
 
-Result<std::unique_ptr<WeightsFile>> readWeights(CheckpointBuilder& builder, const RankPath& path, bool isAlone, JobContext& job)
+ParsedWeights parseWeights(const RankPath& path, const JobContext& job)
 {
-    std::optional<Error> error;
-    auto out = WeightsReader(builder, path, job).read(error);
-    if (!error)
-        return out;
-    if (isAlone || error->code() == ErrorCode::Cancelled)
-        return std::move(*error);
-    const bool isMissing = error->code() == ErrorCode::NotFound;
+    ParsedWeights out;
+    out.file = std::make_unique<WeightsFile>();
+    out.file->rank = path.rank;
+    out.file->name = path.name;
+    auto opened = openFile(path.path, path.name);
+    out.row = opened ? opened->row : missingFile(path.path, path.name);
+    out.row.rank = path.rank;
+    if (Status status = opened ? fill(*opened->source, job, out) : Status(opened.error()); !status) {
+        out.error = status.takeError();
+        out.row.state = out.error->code() == ErrorCode::NotFound ? File::State::Missing : File::State::Unreadable;
+    }
+    out.file->isRead = !out.error;
+    return out;
+}
+
+Result<std::unique_ptr<WeightsFile>> addWeights(CheckpointBuilder& builder, ParsedWeights parsed, bool isAlone)
+{
+    if (parsed.error && (isAlone || parsed.error->code() == ErrorCode::Cancelled))
+        return std::move(*parsed.error);
+    WeightsFile& file = *parsed.file;
+    file.id = builder.addFile(std::move(parsed.row));
+    if (file.isRead) {
+        describe(builder, file, parsed.header);
+        return std::move(parsed.file);
+    }
+    const bool isMissing = parsed.error->code() == ErrorCode::NotFound;
     builder.addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
-                        isMissing ? fmt::format("Rank {}: the file {} is missing.", path.rank, printable(path.name))
-                                  : fmt::format("Rank {}: {} cannot be read: {}.", path.rank, printable(path.name), error->text()),
-                        kNoTensor, out->id, path.rank});
+                        isMissing ? fmt::format("Rank {}: the file {} is missing.", file.rank, printable(file.name))
+                                  : fmt::format("Rank {}: {} cannot be read: {}.", file.rank, printable(file.name), parsed.error->text()),
+                        kNoTensor, file.id, file.rank});
+    return std::move(parsed.file);
+}
+
+Result<std::vector<std::unique_ptr<WeightsFile>>> readAllWeights(CheckpointBuilder& builder, const std::vector<RankPath>& paths, JobContext& job)
+{
+    std::vector<ParsedWeights> parsed(paths.size());
+    const auto executor = makeThreadedExecutor(paths.size() < kFilesWorthThreads ? 1 : std::min(paths.size(), availableThreads()));
+    SHARDLENS_TRY(executor->forEach(paths.size(), [&](std::size_t i) -> Status {
+        SHARDLENS_TRY(job.poll());
+        parsed[i] = parseWeights(paths[i], job);
+        return {};
+    }));
+    std::vector<std::unique_ptr<WeightsFile>> out;
+    for (ParsedWeights& one : parsed) {
+        SHARDLENS_ASSIGN(auto file, addWeights(builder, std::move(one), false));
+        out.push_back(std::move(file));
+    }
     return out;
 }
 

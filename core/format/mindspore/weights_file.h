@@ -2,10 +2,12 @@
 
 #include "core/base/result.h"
 #include "core/encoding/mindspore_ckpt.h"
+#include "core/encoding/safetensors.h"
 #include "core/format/mindspore/folder.h"
 #include "core/model/checkpoint_builder.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -31,9 +33,22 @@ private:
     std::unordered_map<std::string_view, std::size_t> m_numbers;
 };
 
-// Opens a file, adds its row, spans, metadata and findings to the builder. A file that is missing or cannot be read gives a row and an Error finding;
-// where it is `alone`, that is the failure.
-[[nodiscard]] Result<std::unique_ptr<WeightsFile>> readWeights(CheckpointBuilder& builder, const RankPath& path, bool isAlone, JobContext& job);
+// A file of which everything but values has been read, before it is part of a checkpoint.
+struct ParsedWeights {
+    std::unique_ptr<WeightsFile> file;
+    File row;
+    SafetensorsHeader header;   // of that container
+    std::optional<Error> error; // why it is not read
+};
+// Safe from several threads.
+[[nodiscard]] ParsedWeights parseWeights(const RankPath& path, const JobContext& job);
+
+// Adds row, spans, metadata and findings to the builder. A file that is missing or cannot be read gives a row and an Error finding; where it is alone, that is the
+// failure.
+[[nodiscard]] Result<std::unique_ptr<WeightsFile>> addWeights(CheckpointBuilder& builder, ParsedWeights parsed, bool isAlone);
+
+// All of them, several at a time, in that order.
+[[nodiscard]] Result<std::vector<std::unique_ptr<WeightsFile>>> readAllWeights(CheckpointBuilder& builder, const std::vector<RankPath>& paths, JobContext& job);
 
 // Whether the entry is a tensor of the model: no text, no opaque bytes.
 [[nodiscard]] inline bool isTensor(const CkptEntry& entry)

@@ -29,6 +29,11 @@ ConvertRequest everything()
     out.memoryLimit = 64u << 20;
     out.threads = 3;
     out.device = "cpu";
+    out.open.sourceStrategy = "a b.ckpt";
+    out.open.rankFiles = {{3, "/x/3.ckpt"}, {11, "y"}};
+    out.strategy = "b.json";
+    out.prefix = "net_";
+    out.outputFormat = "ckpt";
     out.verify = true;
     out.overwrite = true;
     return out;
@@ -113,6 +118,9 @@ INSTANTIATE_TEST_SUITE_P(
                       BadDocument{"SizeWithoutUnit", R"({"shardlens_job": 1, "source": "a", "target": "b", "memory_limit": "512"})", "memory_limit: \"512\" is no size"},
                       BadDocument{"NegativeSize", R"({"shardlens_job": 1, "source": "a", "target": "b", "memory_limit": -1})", "memory_limit: bytes, or text"},
                       BadDocument{"TooManyThreads", R"({"shardlens_job": 1, "source": "a", "target": "b", "threads": 1025})", "threads: 1025"},
+                      BadDocument{"OtherContainer", R"({"shardlens_job": 1, "source": "a", "target": "b", "output_format": "bin"})", "output_format: bin is none of ckpt, safetensors"},
+                      BadDocument{"NoRank", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3x": "c"}})", "rank_files: 3x is no number of a rank"},
+                      BadDocument{"NoRankFile", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3": 5}})", "rank_files: text is needed"},
                       BadDocument{"OtherDevice", R"({"shardlens_job": 1, "source": "a", "target": "b", "device": "cuda:0"})", "device: cuda:0 is none of auto, cpu"}),
     [](const auto& row) { return std::string(row.param.name); });
 
@@ -134,7 +142,7 @@ TEST(JobSchema, DescribesNothingThatIsNotRead)
     const nlohmann::json known = schema();
     for (const auto& [name, value] : known["properties"].items()) {
         nlohmann::json document{{"shardlens_job", 1}, {"source", "a"}, {"target", "b"}};
-        document[name] = nlohmann::json::object(); // of the wrong type, which must be what is said
+        document[name] = value.value("type", "") == "object" ? nlohmann::json("text") : nlohmann::json::object(); // of the wrong type, which must be what is said
         const auto request = requestFromJson(document.dump());
         if (name != "$schema") {
             ASSERT_FALSE(request.ok()) << name;

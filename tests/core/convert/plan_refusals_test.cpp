@@ -217,7 +217,7 @@ TEST_F(PlanRefuses, FormatsThatItDoesNotWrite)
     ConvertRequest wanted = request("out");
     wanted.to.reset();
     EXPECT_THAT(refusal(model(), wanted), AllOf(HasSubstr("the source is a made-up format, and writing that follows later"), HasSubstr("--to")));
-    EXPECT_THAT(refusal(model(), request("out", "mindspore")), HasSubstr("writing mindspore follows later"));
+    EXPECT_THAT(refusal(model(), request("out", "gguf")), HasSubstr("writing gguf follows later"));
     EXPECT_THAT(refusal(model(), request("out", "onnx")), HasSubstr("no format is named onnx"));
     EXPECT_THAT(refusal(model(), request("out.pt")), HasSubstr("the target's name says torch, and --to says safetensors"));
     wanted = request("out.safetensors");
