@@ -167,7 +167,8 @@ TEST(CommandLine, CanBePastedIntoAShell)
     EXPECT_EQ(commandLineOf(onlyWhatMust()), "shardlens convert a b");
     EXPECT_EQ(commandLineOf(everything()),
               "shardlens convert '/data/run one' 'out'\\''s' --to safetensors --tag=-tag --select module --dtype BF16 --include '^layers\\.' --include norm"
-              " --exclude 'bias$' --max-shard-size 700B --memory-limit 67108864B --threads 3 --device cpu --verify --overwrite");
+              " --exclude 'bias$' --max-shard-size 700B --memory-limit 67108864B --threads 3 --device cpu"
+              " --source-strategy 'a b.ckpt' --strategy b.json --prefix net_ --output-format ckpt --rank-file '3=/x/3.ckpt' --rank-file '11=y' --verify --overwrite");
 }
 
 TEST(CommandLine, DoesNotTakeAPathForAnOption)
