@@ -112,7 +112,8 @@ void printAllRows(Console& console, const Strategy& strategy, const StrategyShow
 
 void printRankRows(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
 {
-    console.line(fmt::format("  rank {}: stage {}, device {} of {}", *options.rank, strategy.stageOf(*options.rank), strategy.localRankOf(*options.rank), strategy.stageDeviceCount()));
+    console.line(fmt::format("  rank {}: stage {}, device {} of {}",
+                             *options.rank, strategy.stageOf(*options.rank), strategy.localRankOf(*options.rank), strategy.stageDeviceCount()));
     Table table({{"parameter", false, true}, {"holds", false, true}, {"same slice on ranks", false, true}});
     for (const std::uint32_t number : options.items) {
         const StrategyItem& item = strategy.items()[number];
@@ -205,7 +206,8 @@ void printRankNeedsJson(Console& console, const RankNeeds& needs)
 
 void printStrategy(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
 {
-    console.line(fmt::format("{}: MindSpore strategy{}, {}{}", printable(strategy.name()), strategy.layouts().front().isFromJson ? " (JSON)" : "", worldText(&strategy),
+    console.line(fmt::format("{}: MindSpore strategy{}, {}{}",
+                             printable(strategy.name()), strategy.layouts().front().isFromJson ? " (JSON)" : "", worldText(&strategy),
                              strategy.isMerged() ? ", merged" : ""));
     console.line(fmt::format("  {} in {}, {}", plural(strategy.parameterCount(), "parameter", "parameters"), plural(strategy.layouts().size(), "layout", "layouts"),
                              plural(strategy.operators().size(), "operator", "operators")));
@@ -241,7 +243,8 @@ Json strategyJson(const Strategy& strategy, const StrategyShowOptions& options)
 void printMerge(Console& console, const mindspore::StrategyFolder& merged, const StrategyMergeAnswer& answer)
 {
     const Strategy& strategy = merged.strategy;
-    console.line(fmt::format("Written: {}, {}: {}, {}", printable(answer.file), exactSizeText(answer.bytes), worldText(&strategy), plural(strategy.items().size(), "parameter", "parameters")));
+    console.line(fmt::format("Written: {}, {}: {}, {}",
+                             printable(answer.file), exactSizeText(answer.bytes), worldText(&strategy), plural(strategy.items().size(), "parameter", "parameters")));
     Table table({{"stage", true}, {"file", false, true}, {"parameters", true}});
     for (const mindspore::StrategyFolder::Part& one : merged.parts)
         table.addRow({std::to_string(one.stage), printable(one.file), groupedText(one.parameters)});

@@ -106,7 +106,8 @@ Status checkShapeJson(const StrategyText::Parameter& parameter)
     const std::size_t mapped = parameter.layout.tensorMap.size();
     if (!parameter.fullShape || parameter.fullShape->size() == mapped)
         return {};
-    const std::string lengths = fmt::format("its tensor_map is of {} and its tensor_shape {}", plural(mapped, "dimension", "dimensions"), shapeText(*parameter.fullShape));
+    const std::string lengths = fmt::format("its tensor_map is of {} and its tensor_shape {}",
+                                            plural(mapped, "dimension", "dimensions"), shapeText(*parameter.fullShape));
     if (mapped < parameter.fullShape->size())
         return Error{ErrorCode::Corrupt, lengths};
     return Error{ErrorCode::Unsupported, lengths + ": a multi-axis layout, which JSON loses; use the protobuf strategy"};

@@ -57,7 +57,9 @@ Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) 
         const ParameterLayout& source = m_source->layoutOf(items[i]);
         const ParameterLayout* target = wanted == nullptr ? nullptr : &m_target->layoutOf(*wanted);
         if (target != nullptr && target->tensorMap.size() != source.tensorMap.size())
-            return Error{ErrorCode::Refused, fmt::format("the source's layout is of {}, the target's of {}", plural(source.tensorMap.size(), "dimension", "dimensions"), target->tensorMap.size())}.within("parameter " + printable(items[i].name));
+            return Error{ErrorCode::Refused, fmt::format("the source's layout is of {}, the target's of {}",
+                                                         plural(source.tensorMap.size(), "dimension", "dimensions"), target->tensorMap.size())}
+                .within("parameter " + printable(items[i].name));
         gathers.insert(gatherOf(source, target));
     }
     return StageNeeds{{gathers.begin(), gathers.end()}, {stages.begin(), stages.end()}};
@@ -71,7 +73,9 @@ Result<NeededRanks> NeededRanks::make(const Strategy* source, const Strategy* ta
     const std::uint64_t from = source->stageDeviceCount();
     const std::uint64_t to = target == nullptr ? 1 : target->stageDeviceCount();
     if (std::max(from, to) % std::min(from, to) != 0)
-        return Error{ErrorCode::Refused, fmt::format("a stage of the source has {}, one of the target {}: MindSpore's transform wants one to divide the other, so that there is no list of ranks", plural(from, "device", "devices"), to)};
+        return Error{ErrorCode::Refused, fmt::format("a stage of the source has {}, one of the target {}: MindSpore's transform wants one to divide the other, so that "
+                                                     "there is no list of ranks",
+                                                     plural(from, "device", "devices"), to)};
     const std::uint32_t stages = target == nullptr ? 1 : target->stageCount();
     for (std::uint32_t stage = 0; stage < stages; ++stage) {
         SHARDLENS_ASSIGN(StageNeeds needs, out.needsOf(stage));
@@ -88,7 +92,8 @@ std::uint64_t NeededRanks::targetRanks() const
 Result<std::vector<std::uint64_t>> NeededRanks::of(std::uint64_t targetRank) const
 {
     if (targetRank >= targetRanks())
-        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and the target has {}", targetRank, m_target == nullptr ? "rank 0 only: without --strategy it is one device" : fmt::format("ranks 0 to {}", targetRanks() - 1))};
+        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and the target has {}",
+                                                     targetRank, m_target == nullptr ? "rank 0 only: without --strategy it is one device" : fmt::format("ranks 0 to {}", targetRanks() - 1))};
     if (m_source == nullptr)
         return std::vector<std::uint64_t>{0};
     const std::uint64_t devices = m_source->stageDeviceCount();
