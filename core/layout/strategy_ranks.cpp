@@ -12,6 +12,9 @@
 namespace shardlens::mindspore {
 namespace {
 
+constexpr std::uint64_t kMostStageItems = std::uint64_t{1} << 28;
+constexpr std::uint64_t kMostGatheredRanks = std::uint64_t{1} << 32;
+
 // Marks the ranks, modulo isNeeded.size(), that agree with `rank` on every axis that is not gathered.
 void markGathered(const NeededRanks::Gather& gather, std::uint64_t rank, std::vector<bool>& isNeeded)
 {
@@ -76,7 +79,9 @@ Result<NeededRanks> NeededRanks::make(const Strategy* source, const Strategy* ta
         return Error{ErrorCode::Refused, fmt::format("a stage of the source has {}, one of the target {}: MindSpore's transform wants one to divide the other, so that "
                                                      "there is no list of ranks",
                                                      plural(from, "device", "devices"), to)};
-    const std::uint32_t stages = target == nullptr ? 1 : target->stageCount();
+    const std::uint64_t stages = target == nullptr ? 1 : target->stageCount();
+    if (stages * source->items().size() > kMostStageItems)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} for {}", plural(source->items().size(), "parameter", "parameters"), plural(stages, "target stage", "target stages"))};
     for (std::uint32_t stage = 0; stage < stages; ++stage) {
         SHARDLENS_ASSIGN(StageNeeds needs, out.needsOf(stage));
         out.m_stages.push_back(std::move(needs));
@@ -100,6 +105,8 @@ Result<std::vector<std::uint64_t>> NeededRanks::of(std::uint64_t targetRank) con
     const StageNeeds& needs = m_stages[m_target == nullptr ? 0 : m_target->stageOf(targetRank)];
     // As MindSpore has it: where a stage of the target is one device, its rank is not taken modulo that, and so picks the replica.
     const std::uint64_t localRank = m_target == nullptr ? 0 : m_target->stageDeviceCount() == 1 ? targetRank : m_target->localRankOf(targetRank);
+    if (needs.gathers.size() * std::max(devices, m_target == nullptr ? 1 : m_target->stageDeviceCount()) > kMostGatheredRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} different layouts over {} devices", groupedText(needs.gathers.size()), groupedText(devices))};
     std::vector<bool> isNeeded(static_cast<std::size_t>(devices), false);
     for (const Gather& gather : needs.gathers)
         markGathered(gather, localRank, isNeeded);
