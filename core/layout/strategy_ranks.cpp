@@ -35,6 +35,21 @@ void markGathered(const NeededRanks::Gather& gather, std::uint64_t rank, std::ve
         isNeeded[static_cast<std::size_t>((base + offset) % isNeeded.size())] = true;
 }
 
+// The layout that MindSpore takes for a parameter of a target stage: its own in stage 0; in later ones, which it treats alike, the last in the file that is
+// not stage 0's (§3.8). nullptr where the stage does not list the parameter.
+const StrategyItem* takenItem(const Strategy& target, std::string_view name, std::uint32_t stage)
+{
+    const StrategyItem* own = target.find(name, stage);
+    if (own == nullptr || stage == 0)
+        return own;
+    const auto items = target.items();
+    std::uint32_t last = 0;
+    for (const std::uint32_t one : target.itemsNamed(name))
+        if (items[one].stage > 0)
+            last = std::max(last, one);
+    return &items[last];
+}
+
 } // namespace
 
 Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) const
@@ -47,7 +62,7 @@ Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) 
         const auto named = m_source->itemsNamed(items[i].name);
         if (named.front() != i)
             continue; // its lowest stage's layout counts
-        const StrategyItem* wanted = m_target == nullptr ? nullptr : m_target->find(items[i].name, targetStage);
+        const StrategyItem* wanted = m_target == nullptr ? nullptr : takenItem(*m_target, items[i].name, targetStage);
         const bool isElsewhere = m_target != nullptr && wanted == nullptr && m_target->findLowest(items[i].name) != nullptr;
         if (isElsewhere)
             continue; // dropped from both maps (§5.2)
