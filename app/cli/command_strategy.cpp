@@ -153,7 +153,8 @@ Result<StrategyShowOptions> showOptions(const ShowStrategyArguments& arguments, 
 {
     StrategyShowOptions out{arguments.rank, {}};
     if (out.rank && *out.rank >= strategy.worldSize())
-        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and there are ranks 0 to {}", *out.rank, strategy.worldSize() - 1)}.within(printable(arguments.path));
+        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and there are ranks 0 to {}",
+                                                     *out.rank, strategy.worldSize() - 1)}.within(printable(arguments.path));
     std::optional<Regex> pattern;
     if (!arguments.pattern.empty()) {
         auto compiled = Regex::compile(arguments.pattern);
@@ -166,7 +167,8 @@ Result<StrategyShowOptions> showOptions(const ShowStrategyArguments& arguments, 
         if ((!out.rank || items[i].stage == strategy.stageOf(*out.rank)) && (!pattern || pattern->search(items[i].name)))
             out.items.push_back(i);
     if (pattern && out.items.empty())
-        return Error{ErrorCode::Refused, fmt::format("no parameter{} matches {}", out.rank ? " of its stage" : "", printable(arguments.pattern))}.within(printable(arguments.path));
+        return Error{ErrorCode::Refused, fmt::format("no parameter{} matches {}",
+                                                     out.rank ? " of its stage" : "", printable(arguments.pattern))}.within(printable(arguments.path));
     return out;
 }
 
@@ -210,7 +212,8 @@ void addRanks(CLI::App& group, CommandContext& context)
     command->add_option("--rank", arguments->rank, "Only for this target rank (default: for each)")
         ->type_name("N")
         ->check(CLI::Range(std::uint64_t{0}, kLargestRank).description(""));
-    command->add_option("--source-strategy", arguments->source, "The layout that there is: a strategy file, or a folder of stage files (default: the whole model)")->type_name("PATH");
+    command->add_option("--source-strategy", arguments->source, "The layout that there is: a strategy file, or a folder of stage files (default: the whole model)")
+        ->type_name("PATH");
     command->add_option("--strategy", arguments->target, "The layout that is wanted (default: the whole model)")->type_name("PATH");
     command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
     command->footer("`shardlens convert` reads less: of these files only what a rank's slices lie in.\n\n"

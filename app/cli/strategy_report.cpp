@@ -15,6 +15,7 @@ using mindspore::Strategy;
 using mindspore::StrategyItem;
 
 constexpr std::size_t kMostSkippedSaid = 8;
+constexpr std::uint64_t kMostSameSlice = 4096; // ranks that are listed; more are counted
 
 // "7 to 4, 1, 0": runs of three and more neighbours, in the order given.
 std::string rankRunsText(const std::vector<std::uint64_t>& ranks)
@@ -58,14 +59,16 @@ struct HeldSlice {
     Shape counts;
     std::optional<Box> box; // where the whole shape is known
     std::string problem;    // why there is none
-    std::vector<std::uint64_t> sameSlice; // global ranks
+    std::uint64_t copies = 1;
+    std::vector<std::uint64_t> sameSlice; // global ranks; empty where there are too many
 };
 
 HeldSlice heldSlice(const Strategy& strategy, const StrategyItem& item, std::uint64_t rank)
 {
     const ParameterLayout& layout = strategy.layoutOf(item);
     const std::uint64_t local = strategy.localRankOf(rank);
-    HeldSlice out{{}, mindspore::cutsOf(layout), std::nullopt, {}, {}};
+    HeldSlice out;
+    out.counts = mindspore::cutsOf(layout);
     const std::uint64_t shards = mindspore::optimizerShards(layout);
     const std::uint64_t slice = mindspore::sliceOf(layout, local);
     out.index = indexAt(slice / shards, out.counts);
@@ -79,8 +82,10 @@ HeldSlice heldSlice(const Strategy& strategy, const StrategyItem& item, std::uin
         else
             out.problem = box.error().text();
     }
-    for (const std::uint64_t same : mindspore::ranksWithSameSlice(layout, local))
-        out.sameSlice.push_back(same + rank - local);
+    out.copies = strategy.stageDeviceCount() / mindspore::sliceCount(layout);
+    if (out.copies <= kMostSameSlice)
+        for (const std::uint64_t same : mindspore::ranksWithSameSlice(layout, local))
+            out.sameSlice.push_back(same + rank - local);
     return out;
 }
 
@@ -112,12 +117,13 @@ void printAllRows(Console& console, const Strategy& strategy, const StrategyShow
 
 void printRankRows(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
 {
-    console.line(fmt::format("  rank {}: stage {}, device {} of {}", *options.rank, strategy.stageOf(*options.rank), strategy.localRankOf(*options.rank), strategy.stageDeviceCount()));
+    console.line(fmt::format("  rank {}: stage {}, device {} of {}",
+                             *options.rank, strategy.stageOf(*options.rank), strategy.localRankOf(*options.rank), strategy.stageDeviceCount()));
     Table table({{"parameter", false, true}, {"holds", false, true}, {"same slice on ranks", false, true}});
     for (const std::uint32_t number : options.items) {
         const StrategyItem& item = strategy.items()[number];
         const HeldSlice held = heldSlice(strategy, item, *options.rank);
-        table.addRow({printable(item.name), heldText(held, item), held.sameSlice.size() == 1 ? "no other" : rankRunsText(held.sameSlice)});
+        table.addRow({printable(item.name), heldText(held, item), held.copies == 1 ? "no other" : held.sameSlice.empty() ? groupedText(held.copies) + " ranks" : rankRunsText(held.sameSlice)});
     }
     table.print(console, 2);
 }
@@ -139,7 +145,7 @@ Json heldJson(const HeldSlice& held)
     out["index"] = shapeJson(held.index);
     out["counts"] = shapeJson(held.counts);
     out["region"] = held.box ? regionJson(viewOf(*held.box)) : Json();
-    out["same_slice"] = held.sameSlice;
+    out["same_slice"] = held.sameSlice.empty() ? Json() : Json(held.sameSlice);
     if (!held.problem.empty())
         out["problem"] = held.problem;
     return out;
@@ -205,7 +211,8 @@ void printRankNeedsJson(Console& console, const RankNeeds& needs)
 
 void printStrategy(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
 {
-    console.line(fmt::format("{}: MindSpore strategy{}, {}{}", printable(strategy.name()), strategy.layouts().front().isFromJson ? " (JSON)" : "", worldText(&strategy),
+    console.line(fmt::format("{}: MindSpore strategy{}, {}{}",
+                             printable(strategy.name()), strategy.layouts().front().isFromJson ? " (JSON)" : "", worldText(&strategy),
                              strategy.isMerged() ? ", merged" : ""));
     console.line(fmt::format("  {} in {}, {}", plural(strategy.parameterCount(), "parameter", "parameters"), plural(strategy.layouts().size(), "layout", "layouts"),
                              plural(strategy.operators().size(), "operator", "operators")));
@@ -241,7 +248,8 @@ Json strategyJson(const Strategy& strategy, const StrategyShowOptions& options)
 void printMerge(Console& console, const mindspore::StrategyFolder& merged, const StrategyMergeAnswer& answer)
 {
     const Strategy& strategy = merged.strategy;
-    console.line(fmt::format("Written: {}, {}: {}, {}", printable(answer.file), exactSizeText(answer.bytes), worldText(&strategy), plural(strategy.items().size(), "parameter", "parameters")));
+    console.line(fmt::format("Written: {}, {}: {}, {}",
+                             printable(answer.file), exactSizeText(answer.bytes), worldText(&strategy), plural(strategy.items().size(), "parameter", "parameters")));
     Table table({{"stage", true}, {"file", false, true}, {"parameters", true}});
     for (const mindspore::StrategyFolder::Part& one : merged.parts)
         table.addRow({std::to_string(one.stage), printable(one.file), groupedText(one.parameters)});

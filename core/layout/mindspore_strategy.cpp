@@ -48,8 +48,10 @@ Error missingStages(const std::set<std::uint32_t>& found, std::uint64_t devices)
         if (!found.contains(stage))
             missing.push_back(stage);
     const std::uint64_t firstRank = missing.front() * devices;
-    const std::string ranks = devices == 1 ? fmt::format("rank {} writes", firstRank) : fmt::format("any of ranks {} to {} writes", firstRank, firstRank + devices - 1);
-    return {ErrorCode::Refused, fmt::format("it describes pipeline stage{} {}, and stage{} {} {} missing: the file of stage {} is one that {}; give the folder of all stages' files, or their merge",
+    const std::string ranks = devices == 1 ? fmt::format("rank {} writes",
+                                                         firstRank) : fmt::format("any of ranks {} to {} writes", firstRank, firstRank + devices - 1);
+    return {ErrorCode::Refused, fmt::format("it describes pipeline stage{} {}, and stage{} {} {} missing: the file of stage {} is one that {}; give the folder of all "
+                                            "stages' files, or their merge",
                                             found.size() == 1 ? "" : "s", runsText({found.begin(), found.end()}, kSaid), missing.size() == 1 ? "" : "s", runsText(missing, kSaid),
                                             missing.size() == 1 ? "is" : "are", missing.front(), ranks)};
 }
@@ -74,7 +76,8 @@ Status Strategy::addParameters(std::vector<StrategyParts::Parameter> parameters)
                 return checked.takeError().within(shown);
             const std::uint64_t devices = deviceCount(at->first);
             if (!m_layouts.empty() && devices != m_stageDeviceCount)
-                return Error{ErrorCode::Corrupt, fmt::format("its device matrix {} is of {}, and {} of {} is of {}", shapeText(at->first.deviceMatrix), plural(devices, "device", "devices"),
+                return Error{ErrorCode::Corrupt, fmt::format("its device matrix {} is of {}, and {} of {} is of {}",
+                                                             shapeText(at->first.deviceMatrix), plural(devices, "device", "devices"),
                                                              shapeText(m_layouts.front().deviceMatrix), first, m_stageDeviceCount)}.within(shown);
             m_stageDeviceCount = devices;
             m_layouts.push_back(at->first);
@@ -84,7 +87,8 @@ Status Strategy::addParameters(std::vector<StrategyParts::Parameter> parameters)
         m_items.push_back(std::move(item));
     }
     if (lacking != 0)
-        m_notes.push_back(fmt::format("written before MindSpore 1.3 ({} without the optimizer's fields); assuming no optimizer shard", plural(lacking, "parameter", "parameters")));
+        m_notes.push_back(fmt::format("written before MindSpore 1.3 ({} without the optimizer's fields); assuming no optimizer shard",
+                                      plural(lacking, "parameter", "parameters")));
     return {};
 }
 
@@ -142,7 +146,8 @@ Status Strategy::countStages()
     m_stageCount = last + 1;
     m_isMerged = m_isMerged || m_stageCount > 1;
     if (worldSize() > kMostRanks)
-        return Error{ErrorCode::LimitExceeded, fmt::format("{} stages of {} devices, at most {} ranks are read", m_stageCount, m_stageDeviceCount, groupedText(kMostRanks))};
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} stages of {} devices, at most {} ranks are read",
+                                                           m_stageCount, m_stageDeviceCount, groupedText(kMostRanks))};
     return {};
 }
 

@@ -113,11 +113,13 @@ Status checkBoxes(const ParameterLayout& layout, std::size_t dimensions)
         return Error{ErrorCode::Unsupported, fmt::format("its rows are interleaved by fields (field {}): a rank's slice is no box of the tensor", layout.field)};
     if (layout.tensorMap.size() != dimensions) {
         const bool isFlattened = layout.isFromJson && layout.tensorMap.size() > dimensions;
-        return Error{ErrorCode::Refused, fmt::format("its layout is of {}, and the tensor has {}{}", plural(layout.tensorMap.size(), "dimension", "dimensions"), dimensions,
+        return Error{ErrorCode::Refused, fmt::format("its layout is of {}, and the tensor has {}{}",
+                                                     plural(layout.tensorMap.size(), "dimension", "dimensions"), dimensions,
                                                      isFlattened ? ": a multi-axis layout, which JSON loses; use the protobuf strategy" : "")};
     }
     if (isOptimizerSharded(layout) && dimensions == 0 && optimizerShards(layout) > 1)
-        return Error{ErrorCode::Refused, fmt::format("its layout has an optimizer shard over {} ranks, and the tensor has no dimension to cut", optimizerShards(layout))};
+        return Error{ErrorCode::Refused, fmt::format("its layout has an optimizer shard over {} ranks, and the tensor has no dimension to cut",
+                                                     optimizerShards(layout))};
     return {};
 }
 
@@ -131,7 +133,8 @@ Status checkRowCounts(const ParameterLayout& layout, std::uint64_t rows)
         const auto count = static_cast<std::uint64_t>(counts[i]);
         sum += count; // checked when the layout was
         if (count % shards != 0)
-            return Error{ErrorCode::Refused, fmt::format("the {} rows of its slice {} are not divisible by the optimizer shard over {}; divisors: {}", count, i, shards, divisorsText(count))};
+            return Error{ErrorCode::Refused, fmt::format("the {} rows of its slice {} are not divisible by the optimizer shard over {}; divisors: {}",
+                                                         count, i, shards, divisorsText(count))};
     }
     if (sum != rows)
         return Error{ErrorCode::Refused, fmt::format("the row counts of its slices make {}, and dimension 0 is {}", sum, rows)};
@@ -229,7 +232,8 @@ Status checkDivides(const ParameterLayout& layout, ShapeView full)
         const std::uint64_t pieces = cuts[dim] * shards;
         if (full[dim] % pieces != 0)
             return Error{ErrorCode::Refused, fmt::format("dimension {} is {} and not divisible by {}{}; it can be cut into {}", dim, full[dim], pieces,
-                                                         shards > 1 ? fmt::format(" ({} by the device matrix, {} by the optimizer shard)", cuts[dim], shards) : "", divisorsText(full[dim]))};
+                                                         shards > 1 ? fmt::format(" ({} by the device matrix, {} by the optimizer shard)",
+                                                                                  cuts[dim], shards) : "", divisorsText(full[dim]))};
     }
     return {};
 }

@@ -36,7 +36,7 @@ namespace shardlens::mindspore {
 // LimitExceeded where parameters times slices are more than 2²⁸.
 [[nodiscard]] Result<std::vector<std::vector<std::uint32_t>>> keptByRank(const Strategy& strategy, std::uint32_t stage);
 
-// "dimension 0 over 4 by axis 1, optimizer shard over 2", "not cut": for people.
+// "dimension 0 over 4, optimizer shard over 2", "not cut": for people.
 [[nodiscard]] std::string layoutText(const ParameterLayout& layout);
 
 } // namespace shardlens::mindspore

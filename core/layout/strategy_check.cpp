@@ -33,7 +33,8 @@ Status checkMap(const ParameterLayout& layout)
     for (std::size_t dim = 0; dim < layout.tensorMap.size(); ++dim)
         for (const std::uint32_t axis : layout.tensorMap[dim]) {
             if (axis >= axes)
-                return Error{ErrorCode::Corrupt, fmt::format("its dimension {} is cut by axis {}, and the device matrix {} has axes 0 to {}", dim, axis, shapeText(layout.deviceMatrix), axes - 1)};
+                return Error{ErrorCode::Corrupt, fmt::format("its dimension {} is cut by axis {}, and the device matrix {} has axes 0 to {}",
+                                                             dim, axis, shapeText(layout.deviceMatrix), axes - 1)};
             if (isNamed[axis])
                 return Error{ErrorCode::Corrupt, fmt::format("its tensor map names axis {} twice", axis)};
             isNamed[axis] = true;
@@ -51,7 +52,8 @@ Status checkOptimizerShard(const ParameterLayout& layout)
     const Shape cuts = cutsOf(layout);
     const std::uint64_t repeated = deviceCount(layout) / checkedProduct(cuts).value_or(1);
     if (repeated % static_cast<std::uint64_t>(size) != 0)
-        return Error{ErrorCode::Corrupt, fmt::format("its optimizer shard is over groups of {}, into which the {} that {} a slice are not divisible", size, plural(repeated, "rank", "ranks"), repeated == 1 ? "holds" : "hold")};
+        return Error{ErrorCode::Corrupt, fmt::format("its optimizer shard is over groups of {}, into which the {} that {} a slice are not divisible",
+                                                     size, plural(repeated, "rank", "ranks"), repeated == 1 ? "holds" : "hold")};
     return {};
 }
 
@@ -64,14 +66,16 @@ Status checkUnevenRows(const ParameterLayout& layout)
     const Shape cuts = cutsOf(layout);
     const std::uint64_t slices = checkedProduct(cuts).value_or(0);
     if (cuts.empty() || rows.size() != slices)
-        return Error{ErrorCode::Corrupt, fmt::format("its param_split_shape has {} for {}", plural(rows.size(), "row count", "row counts"), plural(cuts.empty() ? 0 : slices, "slice", "slices"))};
+        return Error{ErrorCode::Corrupt, fmt::format("its param_split_shape has {} for {}",
+                                                     plural(rows.size(), "row count", "row counts"), plural(cuts.empty() ? 0 : slices, "slice", "slices"))};
     const std::size_t beside = rows.size() / static_cast<std::size_t>(cuts.front());
     std::uint64_t sum = 0;
     for (std::size_t i = 0; i < rows.size(); ++i) {
         if (rows[i] < 0)
             return Error{ErrorCode::Corrupt, fmt::format("its param_split_shape has a row count of {}", rows[i])};
         if (rows[i] != rows[i - i % beside])
-            return Error{ErrorCode::Corrupt, fmt::format("its slices {} and {} lie side by side, with {} and {} rows", i - i % beside, i, rows[i - i % beside], rows[i])};
+            return Error{ErrorCode::Corrupt, fmt::format("its slices {} and {} lie side by side, with {} and {} rows",
+                                                         i - i % beside, i, rows[i - i % beside], rows[i])};
         const auto more = checkedAdd(sum, static_cast<std::uint64_t>(rows[i]));
         if (!more)
             return Error{ErrorCode::Corrupt, "its row counts overflow"};

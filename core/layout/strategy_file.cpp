@@ -100,7 +100,8 @@ Result<std::string> readStrategyBytes(const std::string& path)
     SHARDLENS_ASSIGN(StrategyHead head, readStrategyHead(path, kHeadBytes));
     SHARDLENS_TRY(checkKind(kindOfStrategyBytes(head.bytes, head.fileBytes)));
     if (head.fileBytes > kLargestStrategyBytes)
-        return Error{ErrorCode::LimitExceeded, fmt::format("{} B, at most {} B are read of a strategy", groupedText(head.fileBytes), groupedText(kLargestStrategyBytes))};
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} B, at most {} B are read of a strategy",
+                                                           groupedText(head.fileBytes), groupedText(kLargestStrategyBytes))};
     if (head.fileBytes == head.bytes.size())
         return std::move(head.bytes);
     SHARDLENS_ASSIGN(StrategyHead whole, readStrategyHead(path, kLargestStrategyBytes));

@@ -44,7 +44,8 @@ Status checkOneKind(const std::vector<std::string>& files)
     const auto json = std::find_if(files.begin(), files.end(), isJson);
     const auto other = std::find_if_not(files.begin(), files.end(), isJson);
     if (json != files.end() && other != files.end())
-        return Error{ErrorCode::Refused, fmt::format("both kinds of strategies are in it, protobuf ({}) and JSON ({}); put one kind into a folder of its own", printable(*other), printable(*json))};
+        return Error{ErrorCode::Refused, fmt::format("both kinds of strategies are in it, protobuf ({}) and JSON ({}); put one kind into a folder of its own",
+                                                     printable(*other), printable(*json))};
     return {};
 }
 
@@ -145,7 +146,8 @@ Status StageFiles::addFile(const std::string& file)
         return Error{ErrorCode::Refused, "it lists no operators, which would say its pipeline stage"};
     if (const Stage* first = stageNamed(part.stage)) {
         if (!sayTheSame(first->parts, parts))
-            return Error{ErrorCode::Refused, fmt::format("it is of stage {}, as {} is, and they differ: strategies of different runs in one folder", part.stage, printable(first->part.file))};
+            return Error{ErrorCode::Refused, fmt::format("it is of stage {}, as {} is, and they differ: strategies of different runs in one folder",
+                                                         part.stage, printable(first->part.file))};
         skip(file, *first);
         return {};
     }
@@ -159,7 +161,8 @@ Result<StrategyFolder> StageFiles::take() &&
     std::vector<StrategyFolder::Part> parts;
     if (m_stages.empty() && m_merged) {
         if (!m_otherMerge.empty())
-            return Error{ErrorCode::Refused, fmt::format("{} and {} are merges that differ; name one of them", printable(m_merged->part.file), printable(m_otherMerge))};
+            return Error{ErrorCode::Refused, fmt::format("{} and {} are merges that differ; name one of them",
+                                                         printable(m_merged->part.file), printable(m_otherMerge))};
         std::erase_if(m_skipped, [&](const StrategyFolder::Skipped& one) { return one.file == m_merged->part.file; });
         m_stages.push_back(std::move(*m_merged));
     }

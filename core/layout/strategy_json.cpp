@@ -106,7 +106,8 @@ Status checkShapeJson(const StrategyText::Parameter& parameter)
     const std::size_t mapped = parameter.layout.tensorMap.size();
     if (!parameter.fullShape || parameter.fullShape->size() == mapped)
         return {};
-    const std::string lengths = fmt::format("its tensor_map is of {} and its tensor_shape {}", plural(mapped, "dimension", "dimensions"), shapeText(*parameter.fullShape));
+    const std::string lengths = fmt::format("its tensor_map is of {} and its tensor_shape {}",
+                                            plural(mapped, "dimension", "dimensions"), shapeText(*parameter.fullShape));
     if (mapped < parameter.fullShape->size())
         return Error{ErrorCode::Corrupt, lengths};
     return Error{ErrorCode::Unsupported, lengths + ": a multi-axis layout, which JSON loses; use the protobuf strategy"};
@@ -152,6 +153,35 @@ Result<StrategyOperator> operatorJson(const std::string& name, const StrategyJso
     return out;
 }
 
+// Keeps the keys of the second level in the order of the text.
+class ItemKeys final : public nlohmann::json_sax<StrategyJson> {
+public:
+    explicit ItemKeys(std::vector<std::string>& keys) : m_keys(keys) {}
+
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(number_integer_t) override { return true; }
+    bool number_unsigned(number_unsigned_t) override { return true; }
+    bool number_float(number_float_t, const string_t&) override { return true; }
+    bool string(string_t&) override { return true; }
+    bool binary(binary_t&) override { return true; }
+    bool start_object(std::size_t) override { return ++m_depth > 0; }
+    bool end_object() override { return m_depth-- > 0; }
+    bool start_array(std::size_t) override { return ++m_depth > 0; }
+    bool end_array() override { return m_depth-- > 0; }
+    bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+    bool key(string_t& name) override
+    {
+        if (m_depth == 2)
+            m_keys.push_back(std::move(name));
+        return true;
+    }
+
+private:
+    std::vector<std::string>& m_keys;
+    std::size_t m_depth = 0;
+};
+
 // A file's JSON and the names of its items in their order, which the parser's own objects do not keep.
 struct StrategyDocument {
     StrategyJson root;
@@ -165,18 +195,15 @@ Result<StrategyDocument> parseDocument(std::string_view bytes)
     if (const std::size_t depth = jsonNesting(bytes); depth > kDeepestStrategyJson)
         return Error{ErrorCode::LimitExceeded, fmt::format("it nests {} levels deep, at most {} are read", depth, kDeepestStrategyJson)};
     StrategyDocument out;
-    const auto keepKeys = [&out](int depth, StrategyJson::parse_event_t event, const StrategyJson& value) {
-        if (depth == 2 && event == StrategyJson::parse_event_t::key)
-            out.keys.push_back(value.get<std::string>());
-        return true;
-    };
     try {
-        out.root = StrategyJson::parse(bytes, keepKeys);
+        out.root = StrategyJson::parse(bytes);
     } catch (const StrategyJson::exception& problem) {
         const std::string text = problem.what(); // starts with the parser's error code
         const std::size_t end = text.find("] ");
         return Error{ErrorCode::Corrupt, "no JSON: " + printable(end == std::string::npos ? text : text.substr(end + 2))};
     }
+    ItemKeys keys(out.keys); // a pass of its own: the parser's callback looks through an object after each of its members
+    StrategyJson::sax_parse(bytes, &keys);
     return out;
 }
 

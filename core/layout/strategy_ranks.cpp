@@ -12,6 +12,9 @@
 namespace shardlens::mindspore {
 namespace {
 
+constexpr std::uint64_t kMostStageItems = std::uint64_t{1} << 28;
+constexpr std::uint64_t kMostGatheredRanks = std::uint64_t{1} << 32;
+
 // Marks the ranks, modulo isNeeded.size(), that agree with `rank` on every axis that is not gathered.
 void markGathered(const NeededRanks::Gather& gather, std::uint64_t rank, std::vector<bool>& isNeeded)
 {
@@ -32,6 +35,21 @@ void markGathered(const NeededRanks::Gather& gather, std::uint64_t rank, std::ve
         isNeeded[static_cast<std::size_t>((base + offset) % isNeeded.size())] = true;
 }
 
+// The layout that MindSpore takes for a parameter of a target stage: its own in stage 0; in later ones, which it treats alike, the last in the file that is
+// not stage 0's (§3.8). nullptr where the stage does not list the parameter.
+const StrategyItem* takenItem(const Strategy& target, std::string_view name, std::uint32_t stage)
+{
+    const StrategyItem* own = target.find(name, stage);
+    if (own == nullptr || stage == 0)
+        return own;
+    const auto items = target.items();
+    std::uint32_t last = 0;
+    for (const std::uint32_t one : target.itemsNamed(name))
+        if (items[one].stage > 0)
+            last = std::max(last, one);
+    return &items[last];
+}
+
 } // namespace
 
 Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) const
@@ -44,7 +62,7 @@ Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) 
         const auto named = m_source->itemsNamed(items[i].name);
         if (named.front() != i)
             continue; // its lowest stage's layout counts
-        const StrategyItem* wanted = m_target == nullptr ? nullptr : m_target->find(items[i].name, targetStage);
+        const StrategyItem* wanted = m_target == nullptr ? nullptr : takenItem(*m_target, items[i].name, targetStage);
         const bool isElsewhere = m_target != nullptr && wanted == nullptr && m_target->findLowest(items[i].name) != nullptr;
         if (isElsewhere)
             continue; // dropped from both maps (§5.2)
@@ -57,7 +75,9 @@ Result<NeededRanks::StageNeeds> NeededRanks::needsOf(std::uint32_t targetStage) 
         const ParameterLayout& source = m_source->layoutOf(items[i]);
         const ParameterLayout* target = wanted == nullptr ? nullptr : &m_target->layoutOf(*wanted);
         if (target != nullptr && target->tensorMap.size() != source.tensorMap.size())
-            return Error{ErrorCode::Refused, fmt::format("the source's layout is of {}, the target's of {}", plural(source.tensorMap.size(), "dimension", "dimensions"), target->tensorMap.size())}.within("parameter " + printable(items[i].name));
+            return Error{ErrorCode::Refused, fmt::format("the source's layout is of {}, the target's of {}",
+                                                         plural(source.tensorMap.size(), "dimension", "dimensions"), target->tensorMap.size())}
+                .within("parameter " + printable(items[i].name));
         gathers.insert(gatherOf(source, target));
     }
     return StageNeeds{{gathers.begin(), gathers.end()}, {stages.begin(), stages.end()}};
@@ -71,8 +91,12 @@ Result<NeededRanks> NeededRanks::make(const Strategy* source, const Strategy* ta
     const std::uint64_t from = source->stageDeviceCount();
     const std::uint64_t to = target == nullptr ? 1 : target->stageDeviceCount();
     if (std::max(from, to) % std::min(from, to) != 0)
-        return Error{ErrorCode::Refused, fmt::format("a stage of the source has {}, one of the target {}: MindSpore's transform wants one to divide the other, so that there is no list of ranks", plural(from, "device", "devices"), to)};
-    const std::uint32_t stages = target == nullptr ? 1 : target->stageCount();
+        return Error{ErrorCode::Refused, fmt::format("a stage of the source has {}, one of the target {}: MindSpore's transform wants one to divide the other, so that "
+                                                     "there is no list of ranks",
+                                                     plural(from, "device", "devices"), to)};
+    const std::uint64_t stages = target == nullptr ? 1 : target->stageCount();
+    if (stages * source->items().size() > kMostStageItems)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} for {}", plural(source->items().size(), "parameter", "parameters"), plural(stages, "target stage", "target stages"))};
     for (std::uint32_t stage = 0; stage < stages; ++stage) {
         SHARDLENS_ASSIGN(StageNeeds needs, out.needsOf(stage));
         out.m_stages.push_back(std::move(needs));
@@ -88,13 +112,16 @@ std::uint64_t NeededRanks::targetRanks() const
 Result<std::vector<std::uint64_t>> NeededRanks::of(std::uint64_t targetRank) const
 {
     if (targetRank >= targetRanks())
-        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and the target has {}", targetRank, m_target == nullptr ? "rank 0 only: without --strategy it is one device" : fmt::format("ranks 0 to {}", targetRanks() - 1))};
+        return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and the target has {}",
+                                                     targetRank, m_target == nullptr ? "rank 0 only: without --strategy it is one device" : fmt::format("ranks 0 to {}", targetRanks() - 1))};
     if (m_source == nullptr)
         return std::vector<std::uint64_t>{0};
     const std::uint64_t devices = m_source->stageDeviceCount();
     const StageNeeds& needs = m_stages[m_target == nullptr ? 0 : m_target->stageOf(targetRank)];
     // As MindSpore has it: where a stage of the target is one device, its rank is not taken modulo that, and so picks the replica.
     const std::uint64_t localRank = m_target == nullptr ? 0 : m_target->stageDeviceCount() == 1 ? targetRank : m_target->localRankOf(targetRank);
+    if (needs.gathers.size() * std::max(devices, m_target == nullptr ? 1 : m_target->stageDeviceCount()) > kMostGatheredRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} different layouts over {} devices", groupedText(needs.gathers.size()), groupedText(devices))};
     std::vector<bool> isNeeded(static_cast<std::size_t>(devices), false);
     for (const Gather& gather : needs.gathers)
         markGathered(gather, localRank, isNeeded);

@@ -15,12 +15,14 @@ namespace shardlens::mindspore {
 // What two layouts need of each other is found once a pair, so that asking for all ranks of a large model is cheap. The strategies must outlive this; one thread.
 class NeededRanks {
 public:
-    // Refused: device counts of which neither divides the other, a parameter that has another number of dimensions on the two sides.
+    // Refused: device counts of which neither divides the other, a parameter that has another number of dimensions on the two sides. LimitExceeded: parameters
+    // times target stages are more than 2²⁸.
     [[nodiscard]] static Result<NeededRanks> make(const Strategy* source, const Strategy* target);
 
     // Ranks that can be asked about: the target's world, 1 without one.
     [[nodiscard]] std::uint64_t targetRanks() const;
-    // Global source ranks, descending. Refused: a rank beyond targetRanks().
+    // Global source ranks, descending; empty where the two have no parameter of that stage in common. Refused: a rank beyond targetRanks(). LimitExceeded:
+    // devices times different pairs of layouts are more than 2³².
     [[nodiscard]] Result<std::vector<std::uint64_t>> of(std::uint64_t targetRank) const;
 
     // Which ranks of the unified device space a tensor is gathered from: those that agree with a rank on every axis that is not gathered.

@@ -62,7 +62,8 @@ Result<std::vector<std::vector<std::uint32_t>>> keptByRank(const Strategy& strat
 {
     const std::vector<std::uint32_t> items = itemsByName(strategy, stage);
     if (items.size() * strategy.stageDeviceCount() > kMostStoredSlices)
-        return Error{ErrorCode::LimitExceeded, fmt::format("{} over {} devices are too many slices to say who stores which", plural(items.size(), "parameter", "parameters"), groupedText(strategy.stageDeviceCount()))};
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} over {} devices are too many slices to say who stores which",
+                                                           plural(items.size(), "parameter", "parameters"), groupedText(strategy.stageDeviceCount()))};
     std::vector<std::vector<std::uint32_t>> out(static_cast<std::size_t>(strategy.stageDeviceCount()));
     RankGroups groups;
     for (const std::uint32_t item : items)

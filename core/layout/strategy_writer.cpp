@@ -118,7 +118,8 @@ std::string operatorsJson(const Strategy& strategy)
         std::string inputs;
         for (const auto& cuts : operators[i].strategies)
             inputs += (inputs.empty() ? "" : ", ") + listJson(cuts);
-        out += fmt::format("{}\n  {}: {{\"parallel_strategy\": [{}], \"stage\": {}}}", out.empty() ? "" : ",", quoted(operators[i].name), inputs, operators[i].stage);
+        out += fmt::format("{}\n  {}: {{\"parallel_strategy\": [{}], \"stage\": {}}}",
+                           out.empty() ? "" : ",", quoted(operators[i].name), inputs, operators[i].stage);
     }
     return out;
 }
@@ -154,10 +155,12 @@ Result<std::string> strategyJson(const Strategy& strategy)
     for (const StrategyItem& item : strategy.items()) {
         const ParameterLayout& layout = strategy.layoutOf(item);
         if (needsSeveralAxes(layout))
-            return Error{ErrorCode::Refused, "a dimension is cut by several axes, which JSON cannot hold; write a protobuf strategy (.ckpt)"}.within("parameter " + printable(writtenName(strategy, item)));
+            return Error{ErrorCode::Refused, "a dimension is cut by several axes, which JSON cannot hold; write a protobuf strategy (.ckpt)"}
+                .within("parameter " + printable(writtenName(strategy, item)));
         layouts += fmt::format("{}\n  {}: {}", layouts.empty() ? "" : ",", quoted(writtenName(strategy, item)), layoutJson(layout, item.fullShape));
     }
-    return fmt::format("{{\"current_stage\": {},\n \"parallel_layout_item\": {{{}}},\n \"parallel_strategy_item\": {{{}}}}}\n", strategy.currentStage(), layouts, operatorsJson(strategy));
+    return fmt::format("{{\"current_stage\": {},\n \"parallel_layout_item\": {{{}}},\n \"parallel_strategy_item\": {{{}}}}}\n",
+                       strategy.currentStage(), layouts, operatorsJson(strategy));
 }
 
 Result<std::string> strategyBytesFor(const Strategy& strategy, std::string_view fileName)

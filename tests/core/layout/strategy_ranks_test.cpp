@@ -134,6 +134,16 @@ TEST(NeededRanks, FollowMindSporeWhereItsModelIsWrong)
     EXPECT_THAT(needed(&from, &to, 15), ElementsAre(15, 14, 13, 12, 11, 10, 9, 8));
 }
 
+// A parameter of several stages: the source's lowest counts; the target's stages behind the first are treated alike, the last in the file counts.
+TEST(NeededRanks, OfSharedParametersGoByOneLayout)
+{
+    const Strategy from = strategyOf({{"w", 1, layout({4}, {{-1}}), {}}, {"w", 0, layout({4}, {{0}}), {}}});
+    const Strategy to = strategyOf({{"w", 0, layout({4}, {{0}}), {}}, {"w", 2, layout({4}, {{-1}}), {}}, {"w", 1, layout({4}, {{0}}), {}}});
+    EXPECT_THAT(needed(&from, &to, 1), ElementsAre(5, 1));
+    EXPECT_THAT(needed(&from, &to, 5), ElementsAre(5, 1));
+    EXPECT_THAT(needed(&from, &to, 9), ElementsAre(5, 1)); // its own layout would need all
+}
+
 // A stage of one device: MindSpore takes the target's rank as it is, which picks the replica.
 TEST(NeededRanks, OfStagesOfOneDeviceGoByTheGlobalRank)
 {
