@@ -1,5 +1,5 @@
-// The files of several ranks, any bytes each: a run of stages and tensor-parallel ranks, Megatron-LM's, a list's, an inference set's. It opens or refuses,
-// every tensor can be walked, and cutting it anew ends.
+// The files of several ranks, any bytes each: a run of stages and tensor-parallel ranks, Megatron-LM's, a list's, an inference set's, MindSpore's with strategies.
+// It opens or refuses, every tensor can be walked, and cutting it anew ends.
 #include "core/format/format.h"
 #include "tests/fuzz/input_file.h"
 #include "tests/fuzz/walk_checkpoint.h"
@@ -37,7 +37,14 @@ constexpr std::array kNames{"latest",
                             "tp_00_00.pt",
                             "tp_01_00.pt",
                             "step/zero/w/fp32.pt",
-                            "step/zero/optimizer_state.pt"};
+                            "step/zero/optimizer_state.pt",
+                            "checkpoint/rank_0/net_rank_0-1_1.ckpt",
+                            "checkpoint/rank_1/net_rank_1-1_1.ckpt",
+                            "checkpoint/rank_1/net_rank_1-1_1.safetensors",
+                            "strategy/stage0.ckpt",
+                            "strategy/stage1.ckpt",
+                            "param_name_map.json",
+                            "part0.safetensors"};
 
 // A folder in memory that is gone with the object.
 class InputFolder {
@@ -66,16 +73,19 @@ private:
     std::string m_path;
 };
 
-void cutAnew(const CheckpointPtr& checkpoint, JobContext& job)
+void cutAnew(const CheckpointPtr& checkpoint, const std::string& folder, JobContext& job)
 {
     for (const Format& format : formats()) {
         if (format.layOut == nullptr)
             continue;
         for (const std::uint32_t ranks : {1u, 2u}) {
             TargetOptions options;
-            options.tp = ranks;
+            if (!format.hasStrategy)
+                options.tp = ranks;
+            else if (ranks > 1)
+                options.strategy = folder + "/strategy";
             const auto target = format.layOut(checkpoint, options, job);
-            if (target && target->torchFiles.empty() && target->textFiles.empty())
+            if (target && target->torchFiles.empty() && target->flatFiles.empty() && target->textFiles.empty())
                 std::abort(); // an accepted target has files
         }
     }
@@ -96,6 +106,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!opened)
         return opened.error().text().empty() ? (std::abort(), 0) : 0;
     fuzz::walkCheckpoint(*opened);
-    fuzz::cutAnew(*opened, job);
+    fuzz::cutAnew(*opened, folder.path(), job);
     return 0;
 }
