@@ -159,6 +159,17 @@ Status chooseTag(RunFolder& run, const OpenOptions& options)
     return {};
 }
 
+// Of two saves of one step neither is the newer one.
+void findRivals(RunFolder& run)
+{
+    for (std::size_t i = 1; i < run.saves.size(); ++i) {
+        const WeightsName& first = run.saves.front().name;
+        const WeightsName& other = run.saves[i].name;
+        if (other.step == first.step && other.isBreakpoint == first.isBreakpoint && run.saves[i].files.size() == run.saves.front().files.size())
+            run.rivals.push_back(other.text());
+    }
+}
+
 Status addRankFolders(RunFolder& run, const Candidate& folder)
 {
     for (const DirectoryEntry& entry : folder.entries) {
@@ -223,6 +234,8 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
     }
     orderSaves(run);
     SHARDLENS_TRY(chooseTag(run, options));
+    if (!options.tag && options.rankFiles.empty())
+        findRivals(run);
     addNamedFiles(run, options);
     return run;
 }

@@ -133,17 +133,30 @@ Status readUnified(RankRun& run, JobContext& job)
     return {};
 }
 
+std::string joinedNames(const std::vector<std::string>& names)
+{
+    std::string out;
+    for (std::size_t i = 0; i < std::min(names.size(), kSavesNamed); ++i)
+        out += (out.empty() ? "" : ", ") + printable(names[i]);
+    return names.size() > kSavesNamed ? fmt::format("{} and {} more", out, names.size() - kSavesNamed) : out;
+}
+
 void addRunFacts(RankRun& run)
 {
     run.builder.setFormat("mindspore", run.folder.kind == RunFolder::Kind::Unified ? "MindSpore unified" : "MindSpore");
     const auto step = run.folder.saves.empty() ? std::nullopt : run.folder.saves.front().name.step;
     run.builder.setTitle(run.folder.title, step ? fmt::format("epoch {}, step {}", step->first, step->second) : "");
     if (run.folder.saves.size() > 1) {
-        std::string others;
-        for (std::size_t i = 1; i < std::min(run.folder.saves.size(), kSavesNamed + 1); ++i)
-            others += (others.empty() ? "" : ", ") + run.folder.saves[i].name.text();
-        run.builder.addFact("shown", run.folder.saves.front().name.text());
-        run.builder.addFact("also here", run.folder.saves.size() > kSavesNamed + 1 ? fmt::format("{} and {} more", others, run.folder.saves.size() - kSavesNamed - 1) : others);
+        std::vector<std::string> others;
+        for (std::size_t i = 1; i < run.folder.saves.size(); ++i)
+            others.push_back(run.folder.saves[i].name.text());
+        run.builder.addFact("shown", printable(run.folder.saves.front().name.text()));
+        run.builder.addFact("also here", joinedNames(others));
+    }
+    if (!run.folder.rivals.empty()) {
+        const std::string shown = run.folder.saves.front().name.text();
+        run.find(Severity::Error, "several-files", fmt::format("There are {} and {} of one step: which one counts is yours to say, as with --tag '{}'. The first is shown.", printable(shown),
+                                                               joinedNames(run.folder.rivals), printable(shown)));
     }
     if (run.strategy)
         run.builder.setModelFacts({{kStrategyFact, run.strategyPath}});

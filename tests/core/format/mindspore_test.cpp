@@ -111,6 +111,22 @@ TEST_F(MindSporeFolder, NamesWithAStepWinOverNamesWithoutAndRegularOnesOverBreak
     EXPECT_EQ(shown("run", "rank_0/w"), 3);
 }
 
+TEST_F(MindSporeFolder, OfTwoFilesOfOneStepSomebodyMustSayWhich)
+{
+    for (const std::uint32_t rank : {0u, 1u}) {
+        save("run", rank, fmt::format("a_{}-1_1.ckpt", rank), 1);
+        save("run", rank, fmt::format("b_{}-1_1.ckpt", rank), 2);
+    }
+    EXPECT_THAT(findings("run"), Contains(AllOf(HasSubstr("several-files"), HasSubstr("a_*-1_1.ckpt"), HasSubstr("b_*-1_1.ckpt"), HasSubstr("--tag"))));
+    EXPECT_EQ(shown("run", "rank_1/w", "b_*-1_1.ckpt"), 2);
+    const auto chosen = open("run", "", "b_*-1_1.ckpt");
+    ASSERT_TRUE(chosen.ok());
+    EXPECT_THAT(test::findingsOf(**chosen), Not(Contains(HasSubstr("several-files"))));
+    save("run", 0, "a_0-1_2.ckpt", 3);
+    save("run", 1, "a_1-1_2.ckpt", 3);
+    EXPECT_THAT(findings("run"), Not(Contains(HasSubstr("several-files"))));
+}
+
 TEST_F(MindSporeFolder, OtherFilesOfTheFoldersAreNoWeights)
 {
     save("run", 0, "net_rank_0-1_1.ckpt", 1);
