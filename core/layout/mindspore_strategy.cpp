@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <set>
+#include <tuple>
 
 namespace shardlens::mindspore {
 namespace {

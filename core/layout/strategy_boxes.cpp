@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
 #include <numeric>
 
 namespace shardlens::mindspore {
@@ -205,6 +204,14 @@ std::vector<std::uint64_t> ranksWithSameSlice(const ParameterLayout& layout, std
     for (standing.repeat %= shards; standing.repeat < repeated; standing.repeat += shards)
         out.push_back(rankAt(layout, standing));
     return out;
+}
+
+std::uint64_t repeatStep(const ParameterLayout& layout)
+{
+    const std::uint64_t repeated = repeatedRanks(layout);
+    if (repeated == 1)
+        return 0;
+    return rankAt(layout, {Shape(layout.tensorMap.size(), 0), repeated - 1}) / (repeated - 1);
 }
 
 std::vector<std::uint64_t> firstRanks(const ParameterLayout& layout)

@@ -21,6 +21,8 @@ namespace shardlens::mindspore {
 [[nodiscard]] std::uint64_t sliceOf(const ParameterLayout& layout, std::uint64_t localRank);
 // The ranks that hold the same slice as that one (§4.6), ascending, itself among them.
 [[nodiscard]] std::vector<std::uint64_t> ranksWithSameSlice(const ParameterLayout& layout, std::uint64_t localRank);
+// What is stored as opt_weight_shard_step of a shard over such a layout (§3.2): the distance of neighbours among the ranks that repeat a slice, 0 where one holds it.
+[[nodiscard]] std::uint64_t repeatStep(const ParameterLayout& layout);
 // One rank of every distinct slice, the lowest, in the order of sliceOf().
 [[nodiscard]] std::vector<std::uint64_t> firstRanks(const ParameterLayout& layout);
 

@@ -4,8 +4,6 @@
 #include "core/layout/mindspore_strategy.h"
 
 #include <cstdint>
-#include <map>
-#include <utility>
 #include <vector>
 
 namespace shardlens::mindspore {

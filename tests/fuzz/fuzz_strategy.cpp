@@ -72,6 +72,11 @@ bool sayTheSame(const Strategy& a, const Strategy& b)
 
 void writeAgain(const Strategy& strategy)
 {
+    const auto ours = asMindSporeWrites(strategy);
+    require(ours.ok() && ours->items().size() == strategy.items().size());
+    for (std::size_t i = 0; i < strategy.items().size(); ++i)
+        for (std::uint64_t rank = 0; rank < std::min(strategy.stageDeviceCount(), kMostRanksTried); ++rank)
+            require(sliceOf(strategy.layoutOf(strategy.items()[i]), rank) == sliceOf(ours->layoutOf(ours->items()[i]), rank));
     const std::string bytes = strategyProtobuf(strategy);
     const auto again = parseStrategy(bytes, "again");
     require(again.ok() && sayTheSame(strategy, *again) && strategyProtobuf(*again) == bytes);
