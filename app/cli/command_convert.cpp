@@ -65,8 +65,8 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     command.add_option("--zero-stage", request.zeroStage, "ZeRO stage of the target: 1, 2 or 3 (default: the source's)")->type_name("S")->check(CLI::Range(1, 3));
     command.add_option("--strategy", request.strategy, "MindSpore: the strategy file of the target, or the folder of its stages' files (default: the whole model in one file)")
         ->type_name("FILE");
-    command.add_option("--prefix", request.prefix, "MindSpore: what the names of rank files begin with (default: the source's)")->type_name("P");
-    command.add_option("--output-format", request.outputFormat, "MindSpore: ckpt or safetensors (default: the source's)")
+    command.add_option("--prefix", request.prefix, "MindSpore: what the names of rank files begin with: net_rank_ gives net_rank_0.ckpt (default: the source's)")->type_name("P");
+    command.add_option("--output-format", request.outputFormat, "MindSpore: ckpt or safetensors (default: the source's); without any strategy the ranks stay as they are")
         ->type_name("FORMAT")
         ->check(CLI::IsMember({"ckpt", "safetensors"}));
     command.add_flag("--keep-objects", request.keepObjects, "Write objects of unknown classes too, where pickles are written");
@@ -88,7 +88,9 @@ void addConvertCommand(CLI::App& program, CommandContext& context)
     addConversionOptions(*command, arguments->options);
     command->footer("DST appears when it is whole: a job that is cancelled, killed or fails leaves nothing under its name.\n\n"
                     "Example: shardlens convert /data/run /data/model --to safetensors --dtype BF16 --verify\n"
-                    "         shardlens convert /data/run /data/run-on-6 --to deepspeed --dp 6");
+                    "         shardlens convert /data/run /data/run-on-6 --to deepspeed --dp 6\n"
+                    "         shardlens convert /data/ms /data/ms-4 --source-strategy src.ckpt --strategy dst.ckpt\n"
+                    "         shardlens convert /data/ms /data/ms.ckpt --source-strategy src.ckpt --rank-file 3=/spare/net_rank_3.ckpt");
     command->callback([arguments, &context] { context.exitCode = runConversion(requestOf(*arguments), arguments->options, context); });
 }
 

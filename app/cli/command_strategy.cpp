@@ -44,6 +44,7 @@ struct ShowStrategyArguments {
     std::string path;
     std::optional<std::uint64_t> rank;
     std::string pattern;
+    bool all = false;
     bool json = false;
 };
 
@@ -151,7 +152,7 @@ Status listRanks(const RanksArguments& arguments, CommandContext& context)
 
 Result<StrategyShowOptions> showOptions(const ShowStrategyArguments& arguments, const Strategy& strategy)
 {
-    StrategyShowOptions out{arguments.rank, {}};
+    StrategyShowOptions out{arguments.rank, {}, arguments.all || !arguments.pattern.empty()};
     if (out.rank && *out.rank >= strategy.worldSize())
         return Error{ErrorCode::Refused, fmt::format("rank {} is asked for, and there are ranks 0 to {}",
                                                      *out.rank, strategy.worldSize() - 1)}.within(printable(arguments.path));
@@ -229,6 +230,7 @@ void addShow(CLI::App& group, CommandContext& context)
     command->add_option("FILE", arguments->path, "A strategy file, or a folder of stage files")->required();
     command->add_option("--rank", arguments->rank, "What this rank holds")->type_name("N")->check(CLI::Range(std::uint64_t{0}, kLargestRank).description(""));
     command->add_option("--parameter", arguments->pattern, "Only names in which the pattern is found")->type_name("RE");
+    command->add_flag("--all", arguments->all, "A row for each parameter (default: one for those that are cut alike)");
     command->add_flag("--json", arguments->json, "Answer in JSON (docs/json.md)");
     command->footer("Example: shardlens strategy show merged_strategy.ckpt\n"
                     "         shardlens strategy show src.json --rank 5 --parameter embedding");

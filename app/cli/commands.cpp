@@ -155,10 +155,17 @@ void addOpenArguments(CLI::App& command, OpenOptions& options)
         ->type_name("TAG");
     command.add_option("--module-key", options.moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
     command.add_option("--rules", options.rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");
-    command.add_option("--source-strategy", options.sourceStrategy, "MindSpore: the strategy file of PATH, or the folder of its stages' files")->type_name("FILE");
-    command.add_option("--rank-file", "MindSpore: the file of a rank that is not in its folder; may be repeated")
+    command.add_option("--source-strategy", options.sourceStrategy, "MindSpore: the strategy file of the checkpoint, or the folder of its stages' files")->type_name("FILE");
+    command
+        .add_option_function<std::vector<std::string>>(
+            "--rank-file",
+            [&options](const std::vector<std::string>& texts) {
+                for (const std::string& text : texts)
+                    takeRankFile(text, options);
+            },
+            "MindSpore: the file of a rank that is not in its folder; may be repeated")
         ->type_name("N=PATH")
-        ->each([&options](const std::string& text) { takeRankFile(text, options); });
+        ->allow_extra_args(false);
 }
 
 void addSourceArguments(CLI::App& command, SourceArguments& arguments)

@@ -10,13 +10,20 @@ namespace shardlens::cli {
 namespace {
 
 constexpr std::size_t kMostFiles = 12;    // listed for people
+constexpr std::size_t kMostFilesWithSources = 256;
 constexpr std::size_t kTopicColumns = 18;
 
 Json filesJson(const Plan& plan)
 {
     Json out = Json::array();
-    for (const PlannedFile& file : plan.files)
-        out.push_back(Json{{"name", file.name}, {"bytes", file.sizeBytes}, {"tensors", file.tensorCount}});
+    for (const PlannedFile& file : plan.files) {
+        Json& row = out.emplace_back(Json{{"name", file.name}, {"bytes", file.sizeBytes}, {"tensors", file.tensorCount}});
+        if (file.sources.empty() || plan.files.size() > kMostFilesWithSources)
+            continue;
+        Json& sources = row["sources"] = Json::array();
+        for (const FileId source : file.sources)
+            sources.push_back(plan.payload->file(source).name);
+    }
     return out;
 }
 

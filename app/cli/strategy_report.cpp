@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 namespace shardlens::cli {
 namespace {
@@ -102,10 +103,41 @@ std::string heldText(const HeldSlice& held, const StrategyItem& item)
     return out.empty() ? "all of it" : out;
 }
 
+// By name, as people count.
+std::vector<std::uint32_t> inOrder(const Strategy& strategy, std::vector<std::uint32_t> items)
+{
+    std::stable_sort(items.begin(), items.end(), [&](std::uint32_t a, std::uint32_t b) { return naturalLess(strategy.items()[a].name, strategy.items()[b].name); });
+    return items;
+}
+
+// Parameters of a stage that are cut alike in one row.
+void printGroups(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
+{
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<std::uint32_t>> groups; // by stage and layout
+    for (const std::uint32_t number : inOrder(strategy, options.items))
+        groups[{strategy.items()[number].stage, strategy.items()[number].layout}].push_back(number);
+    const bool isStaged = strategy.stageCount() > 1;
+    std::vector<Table::Column> columns{{"parameters", true}, {"such as", false, true}, {"devices"}, {"map"}, {"cut"}, {"slices", true}, {"copies", true}};
+    if (isStaged)
+        columns.insert(columns.begin(), {"stage", true});
+    Table table(std::move(columns));
+    for (const auto& [key, numbers] : groups) {
+        const ParameterLayout& layout = strategy.layouts()[key.second];
+        const std::uint64_t slices = mindspore::sliceCount(layout);
+        std::vector<std::string> row{groupedText(numbers.size()), printable(strategy.items()[numbers.front()].name), shapeText(layout.deviceMatrix), mapText(layout),
+                                     mindspore::layoutText(layout), groupedText(slices), groupedText(strategy.stageDeviceCount() / slices)};
+        if (isStaged)
+            row.insert(row.begin(), std::to_string(key.first));
+        table.addRow(std::move(row));
+    }
+    table.print(console, 2);
+    console.line("  --all has a row for each parameter, --parameter RE for some, --rank N what a rank holds.");
+}
+
 void printAllRows(Console& console, const Strategy& strategy, const StrategyShowOptions& options)
 {
-    Table table({{"parameter", false, true}, {"stage", true}, {"device matrix"}, {"map"}, {"cut", false, true}, {"slices", true}, {"copies", true}});
-    for (const std::uint32_t number : options.items) {
+    Table table({{"parameter", false, true}, {"stage", true}, {"devices"}, {"map"}, {"cut"}, {"slices", true}, {"copies", true}});
+    for (const std::uint32_t number : inOrder(strategy, options.items)) {
         const StrategyItem& item = strategy.items()[number];
         const ParameterLayout& layout = strategy.layoutOf(item);
         const std::uint64_t slices = mindspore::sliceCount(layout);
@@ -119,8 +151,8 @@ void printRankRows(Console& console, const Strategy& strategy, const StrategySho
 {
     console.line(fmt::format("  rank {}: stage {}, device {} of {}",
                              *options.rank, strategy.stageOf(*options.rank), strategy.localRankOf(*options.rank), strategy.stageDeviceCount()));
-    Table table({{"parameter", false, true}, {"holds", false, true}, {"same slice on ranks", false, true}});
-    for (const std::uint32_t number : options.items) {
+    Table table({{"parameter", false, true}, {"holds"}, {"same slice on ranks", false, true}});
+    for (const std::uint32_t number : inOrder(strategy, options.items)) {
         const StrategyItem& item = strategy.items()[number];
         const HeldSlice held = heldSlice(strategy, item, *options.rank);
         table.addRow({printable(item.name), heldText(held, item), held.copies == 1 ? "no other" : held.sameSlice.empty() ? groupedText(held.copies) + " ranks" : rankRunsText(held.sameSlice)});
@@ -220,8 +252,10 @@ void printStrategy(Console& console, const Strategy& strategy, const StrategySho
         console.warning(note + ".");
     if (options.rank)
         printRankRows(console, strategy, options);
-    else
+    else if (options.eachParameter)
         printAllRows(console, strategy, options);
+    else
+        printGroups(console, strategy, options);
 }
 
 Json strategyJson(const Strategy& strategy, const StrategyShowOptions& options)

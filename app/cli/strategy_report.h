@@ -23,7 +23,8 @@ void printRankNeedsJson(Console& console, const RankNeeds& needs);
 
 struct StrategyShowOptions {
     std::optional<std::uint64_t> rank; // global; only its stage's parameters, with what it holds of them
-    std::vector<std::uint32_t> items;  // numbers of those that are shown
+    std::vector<std::uint32_t> items{}; // numbers of those that are shown
+    bool eachParameter = false;        // a row each; else one for those of a stage that are cut alike
 };
 void printStrategy(Console& console, const mindspore::Strategy& strategy, const StrategyShowOptions& options);
 [[nodiscard]] Json strategyJson(const mindspore::Strategy& strategy, const StrategyShowOptions& options);

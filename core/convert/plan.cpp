@@ -22,6 +22,9 @@
 namespace shardlens {
 namespace {
 
+constexpr std::size_t kTensorsSampled = 32;
+constexpr std::uint64_t kSampledTensorBytes = 1u << 20;
+
 struct Naming {
     const char* stem;
     const char* extension;
@@ -149,9 +152,44 @@ Status compareAssumed(Plan& plan, JobContext& job)
         SHARDLENS_ASSIGN(const auto difference, replicaDifference(streams, result.source, job));
         if (difference)
             plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ",
-                                  differenceText(*plan.source, result.source, *difference) + " No rule says how it is divided; the first is written. --rules names a file with a rule."});
+                                  differenceText(*plan.source, result.source, *difference) + (plan.source->modelFacts().contains("mindspore-strategy")
+                                                                                                     ? " No strategy says how it is divided; the lowest rank's is written."
+                                                                                                     : " No rule says how it is divided; the first is written. --rules names a file with a rule.")});
     }
     return {};
+}
+
+// A strategy is said from outside, and one of another run of the same size fits as well: copies of some small tensors are compared, with --verify of all.
+Status compareByStrategy(Plan& plan, JobContext& job)
+{
+    if (!plan.source->modelFacts().contains("mindspore-strategy"))
+        return {};
+    const StreamSet streams(plan.source);
+    std::size_t compared = 0;
+    for (const PlannedResult& result : plan.results) {
+        const Tensor& tensor = plan.source->tensor(result.source);
+        const bool isSample = plan.source->bytesOf(result.source) <= kSampledTensorBytes && compared < kTensorsSampled;
+        if (tensor.assumedReplicas || tensor.combine != Combine::Replicas || !(plan.request.verify || isSample))
+            continue;
+        SHARDLENS_TRY(job.poll());
+        ++compared;
+        SHARDLENS_ASSIGN(const auto difference, replicaDifference(streams, result.source, job));
+        if (!difference)
+            continue;
+        plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ",
+                              differenceText(*plan.source, result.source, *difference) + " Is the source's strategy that of this run? `shardlens verify` compares all."});
+        return {}; // one is enough to look again
+    }
+    return {};
+}
+
+// Of several saves in one folder.
+void addSave(Plan& plan)
+{
+    const auto& facts = plan.source->facts();
+    const auto also = std::find_if(facts.begin(), facts.end(), [](const auto& fact) { return fact.first == "also here"; });
+    if (also != facts.end())
+        plan.lines.push_back({PlanLine::Kind::Info, "Save", fmt::format("{} is converted; also here: {}.", plan.source->subtitle().empty() ? "The one that is shown" : plan.source->subtitle(), also->second)});
 }
 
 // Values that no rank has: the mean of what they have.
@@ -204,7 +242,9 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
     SHARDLENS_TRY(compareAssumed(plan, job));
+    SHARDLENS_TRY(compareByStrategy(plan, job));
     addAverages(plan);
+    addSave(plan);
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
     SHARDLENS_TRY(planMemory(plan));

@@ -48,6 +48,7 @@ struct PlannedFile {
     std::vector<PlannedRecord> records; // of an archive, ascending by offset
     std::size_t tensorCount = 0;        // that the file holds, whole or in part
     std::optional<std::uint32_t> rank;  // whose file it is, in a run
+    std::vector<FileId> sources{};      // of the payload, ascending: the files that its bytes are read from; of a layout only
 };
 
 // A tensor that reading the output must find, and what it must be equal to.

@@ -125,10 +125,11 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
 {
     const std::optional<OutputKind> named = kindOfName(request.target);
     const bool isOwnFile = !request.to && request.target.ends_with(".ckpt") && source.formatId() == kMindSpore;
-    const std::optional<OutputKind> asked = request.to ? kindOfFormat(*request.to) : named && !isOwnFile ? named : kindOfFormat(source.formatId());
+    const std::string own = request.strategy && !named ? std::string(kMindSpore) : source.formatId(); // a strategy means nothing else
+    const std::optional<OutputKind> asked = request.to ? kindOfFormat(*request.to) : named && !isOwnFile ? named : kindOfFormat(own);
     if (!asked)
         return notWritten(source, request);
-    const std::string format = request.to.value_or(source.formatId());
+    const std::string format = request.to.value_or(own);
     if (named && *named != *asked && !(*asked == OutputKind::Layout && isOneFileOf(format, request.target)))
         return Error{ErrorCode::Refused, fmt::format("the target's name says {}, and --to says {}", formatIdOf(*named), printable(*request.to))};
     if (const std::string_view ending = foreignEnding(request.target); !named && !ending.empty())
@@ -136,7 +137,7 @@ Result<OutputChoice> chooseOutput(const Checkpoint& source, const ConvertRequest
                                                      request.to ? printable(*request.to) : "the result")};
     if (named && request.maxShardBytes)
         return Error{ErrorCode::Refused, "--max-shard-size needs a folder as target, and its name says one file"};
-    OutputChoice out{*asked, named.has_value(), request.to ? *request.to : *asked == OutputKind::Layout ? source.formatId() : formatIdOf(*asked),
+    OutputChoice out{*asked, named.has_value(), request.to ? *request.to : *asked == OutputKind::Layout ? own : formatIdOf(*asked),
                      request.select.value_or(*asked == OutputKind::Layout ? Select::All : Select::Weights)};
     SHARDLENS_TRY(checkOptions(request, out));
     return out;

@@ -7,9 +7,12 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <unordered_map>
 
 namespace shardlens {
 namespace {
+
+constexpr std::size_t kFilesNamed = 32;
 
 PlanLine::Kind kindOf(TargetNote::Kind kind)
 {
@@ -41,22 +44,30 @@ private:
     Plan& m_plan;
     JobContext& m_job;
     StreamSet m_streams;
-    std::set<TensorId> m_checked;
+    std::unordered_map<TensorId, std::vector<FileId>> m_filesOf; // of tensors that were checked
+    std::set<FileId> m_sources;                                  // of the file being planned
     std::set<StreamId> m_deflated;
 };
 
 // A hole is refused with tensor, region, rank and file; compressed members are noted, because they are decoded whole.
 Status TargetPlanner::checkWhole(TensorId tensor)
 {
-    if (!m_checked.insert(tensor).second)
-        return {};
-    SHARDLENS_TRY(m_job.poll());
-    SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
-    for (const TensorReader::Segment& segment : reader.segments()) {
-        const StreamId stream = m_plan.payload->pieces().at(segment.piece).source.stream;
-        if (m_plan.payload->stream(stream).kind == Stream::Kind::Deflated)
-            m_deflated.insert(stream);
+    auto [known, isNew] = m_filesOf.try_emplace(tensor);
+    if (isNew) {
+        SHARDLENS_TRY(m_job.poll());
+        SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
+        std::set<FileId> files;
+        for (const TensorReader::Segment& segment : reader.segments()) {
+            const StreamId id = m_plan.payload->pieces().at(segment.piece).source.stream;
+            const Stream& stream = m_plan.payload->stream(id);
+            if (stream.kind == Stream::Kind::Deflated)
+                m_deflated.insert(id);
+            if (stream.file != kNoFile)
+                files.insert(stream.file);
+        }
+        known->second.assign(files.begin(), files.end());
     }
+    m_sources.insert(known->second.begin(), known->second.end());
     return {};
 }
 
@@ -81,6 +92,7 @@ Result<ArchiveStorage> TargetPlanner::storageOf(TargetStorage storage)
 
 Status TargetPlanner::addFlat(TargetFlatFile file)
 {
+    m_sources.clear();
     PlannedFile out;
     out.name = std::move(file.name);
     out.container = file.container == TargetFlatFile::Container::Safetensors ? PlannedFile::Container::Safetensors : PlannedFile::Container::MindSporeCkpt;
@@ -94,12 +106,14 @@ Status TargetPlanner::addFlat(TargetFlatFile file)
     }
     out.tensorCount = file.tensors;
     out.rank = file.rank;
+    out.sources.assign(m_sources.begin(), m_sources.end());
     m_plan.files.push_back(std::move(out));
     return {};
 }
 
 Status TargetPlanner::addTorch(TargetTorchFile file)
 {
+    m_sources.clear();
     ArchiveContent content;
     content.pickle = std::move(file.pickle);
     content.bigEndian = file.bigEndian;
@@ -114,6 +128,7 @@ Status TargetPlanner::addTorch(TargetTorchFile file)
         return planned.takeError().within(printable(file.name));
     planned->tensorCount = file.tensors;
     planned->rank = file.rank;
+    planned->sources.assign(m_sources.begin(), m_sources.end());
     m_plan.files.push_back(planned.take());
     return {};
 }
@@ -144,6 +159,23 @@ Status checkWholeSource(const Checkpoint& source)
 
 } // namespace
 
+namespace {
+
+// For whoever copies the files of one rank to where it runs.
+void addReads(Plan& plan)
+{
+    if (!plan.request.rank || plan.files.size() != 1)
+        return;
+    const std::vector<FileId>& sources = plan.files.front().sources;
+    std::string names;
+    for (std::size_t i = 0; i < std::min(sources.size(), kFilesNamed); ++i)
+        names += (names.empty() ? "" : ", ") + printable(plan.payload->file(sources[i]).name);
+    plan.lines.push_back({PlanLine::Kind::Info, "Reads", fmt::format("Of {} of the source {}: {}{}.", plural(plan.source->files().size(), "file", "files"), sources.size(), names,
+                                                                      sources.size() > kFilesNamed ? " …" : "")});
+}
+
+} // namespace
+
 Status planTarget(Target target, Plan& plan, JobContext& job)
 {
     SHARDLENS_TRY(checkWholeSource(*plan.source));
@@ -156,6 +188,7 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
     for (TargetTextFile& file : target.textFiles)
         planner.addText(std::move(file));
     planner.finish();
+    addReads(plan);
     plan.leftOut = std::move(target.leftOut);
     plan.layoutBefore = std::move(target.before);
     plan.layoutAfter = std::move(target.after);

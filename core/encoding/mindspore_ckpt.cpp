@@ -50,11 +50,11 @@ Status checkKind(const ByteSource& source)
         return noWeights("empty file");
     SHARDLENS_ASSIGN(const auto head, readBytes(source, 0, std::min(kHeadBytes, source.size()), kHeadBytes));
     switch (mindSporeKindOf(head, source.size())) {
-    case MindSporeKind::Encrypted: return Error{ErrorCode::Unsupported, fmt::format("encrypted with {}: a key is needed", cipherOf(head))};
+    case MindSporeKind::Encrypted: return Error{ErrorCode::Unsupported, fmt::format("encrypted with {}: a key is needed, and encrypted files are not read here; save it without enc_key in MindSpore", cipherOf(head))};
     case MindSporeKind::GroupMap: return noWeights("this is a map of communication groups, not weights");
     case MindSporeKind::Strategy: {
         SHARDLENS_ASSIGN(const std::uint64_t layouts, layoutsOf(source));
-        return noWeights(fmt::format("this is a strategy file for {}, not weights", plural(layouts, "parameter", "parameters")));
+        return noWeights(fmt::format("this is a strategy file for {}, not weights: --source-strategy gives it to a run, and `shardlens strategy show` says what is in it", plural(layouts, "parameter", "parameters")));
     }
     case MindSporeKind::No:
     case MindSporeKind::Weights: return {};

@@ -16,8 +16,9 @@ namespace shardlens {
 namespace {
 
 constexpr std::size_t kHeadBytes = 512;
+constexpr std::size_t kFoldersLookedInto = 32;
 constexpr std::size_t kMaxEntries = 1'000'000;
-constexpr const char* kLookedFor = "latest, mp_rank_*_model_states.pt, zero_pp_rank_*, latest_checkpointed_iteration.txt, mp_rank_*/model_optim_rng.pt, lists of the SDLoader (*.json), *.safetensors, *.index.json, *.pt, *.pth, *.bin";
+constexpr const char* kLookedFor = "latest, mp_rank_*_model_states.pt, zero_pp_rank_*, latest_checkpointed_iteration.txt, mp_rank_*/model_optim_rng.pt, lists of the SDLoader (*.json), rank_N/*.ckpt, param_name_map.json, *.safetensors, *.index.json, *.pt, *.pth, *.bin";
 
 Result<std::vector<DirectoryEntry>> listFolder(const std::string& path)
 {
@@ -40,8 +41,24 @@ Result<std::vector<DirectoryEntry>> listFolder(const std::string& path)
     return entries;
 }
 
+// The first folder in it that is one.
+std::string checkpointBelow(const Candidate& folder)
+{
+    std::size_t looked = 0;
+    for (const DirectoryEntry& entry : folder.entries) {
+        if (!entry.isFolder || entry.name.starts_with('.') || looked++ == kFoldersLookedInto)
+            continue;
+        const auto inside = lookAt(folder.path + "/" + entry.name);
+        if (inside && detect(*inside) != nullptr)
+            return inside->path;
+    }
+    return {};
+}
+
 Error nothingFound(const Candidate& candidate)
 {
+    if (const std::string below = candidate.isFolder ? checkpointBelow(candidate) : std::string(); !below.empty())
+        return {ErrorCode::Unsupported, fmt::format("no checkpoint here, and one below: open {}", printable(below))};
     if (candidate.isFolder)
         return {ErrorCode::Unsupported, fmt::format("no checkpoint here; looked for {}", kLookedFor)};
     return {ErrorCode::Unsupported, fmt::format("a file of {} that no format here reads; `shardlens formats` lists them", exactSizeText(candidate.sizeBytes))};

@@ -134,17 +134,36 @@ void orderSaves(RunFolder& run)
         std::rotate(run.saves.begin(), first, first + 1);
 }
 
+// How many rank folders lie beside one that is opened alone.
+std::size_t siblingsOf(const Candidate& folder)
+{
+    if (!rankOfFolder(folder.name()))
+        return 0;
+    const auto above = lookAt(parentOf(folder.path));
+    if (!above)
+        return 0;
+    const auto count = std::count_if(above->entries.begin(), above->entries.end(), [](const DirectoryEntry& entry) { return entry.isFolder && rankOfFolder(entry.name); });
+    return static_cast<std::size_t>(count) - std::min<std::size_t>(static_cast<std::size_t>(count), 1);
+}
+
 bool isTag(const Save& save, const std::string& tag)
 {
     const auto& step = save.name.step;
     return (step && tag == fmt::format("{}_{}", step->first, step->second)) || tag == save.name.text();
 }
 
+// What --tag takes for it: epoch and step where they are enough.
+std::string tagOf(const std::vector<Save>& saves, const Save& save)
+{
+    const auto alike = std::count_if(saves.begin(), saves.end(), [&](const Save& other) { return other.name.step == save.name.step; });
+    return save.name.step && alike == 1 ? fmt::format("{}_{}", save.name.step->first, save.name.step->second) : printable(save.name.text());
+}
+
 std::string savesText(const std::vector<Save>& saves)
 {
     std::string out;
     for (std::size_t i = 0; i < std::min(saves.size(), kSavesListed); ++i)
-        out += (out.empty() ? "" : ", ") + printable(saves[i].name.text());
+        out += (out.empty() ? "" : ", ") + tagOf(saves, saves[i]);
     return saves.size() > kSavesListed ? fmt::format("{} and {} more", out, saves.size() - kSavesListed) : out;
 }
 
@@ -157,6 +176,20 @@ Status chooseTag(RunFolder& run, const OpenOptions& options)
         return Error{ErrorCode::NotFound, fmt::format("--tag names '{}', which is no save here; found: {}", printable(*options.tag), savesText(run.saves))};
     std::rotate(run.saves.begin(), wanted, wanted + 1);
     return {};
+}
+
+// A newer save that some ranks lack does not count, and somebody waits for it.
+void findIncomplete(RunFolder& run)
+{
+    const Save& first = run.saves.front();
+    for (std::size_t i = 1; i < run.saves.size(); ++i) {
+        const Save& other = run.saves[i];
+        if (!(other.name.step > first.name.step) || other.files.size() >= first.files.size())
+            continue;
+        const auto lacking = std::find_if(first.files.begin(), first.files.end(), [&](const auto& file) { return !other.files.contains(file.first); });
+        run.incomplete = fmt::format("{} is newer, and rank {} lacks it: {} is shown.", printable(other.name.text()), lacking->first, printable(first.name.text()));
+        return;
+    }
 }
 
 // Of two saves of one step neither is the newer one.
@@ -187,6 +220,36 @@ Status addRankFolders(RunFolder& run, const Candidate& folder)
     }
     std::sort(run.ranks.begin(), run.ranks.end());
     return {};
+}
+
+// Files of several ranks in one folder, as they are copied together: net_rank_0.ckpt, net_rank_1.ckpt …
+bool addFlatRanks(RunFolder& run, const Candidate& folder)
+{
+    constexpr std::string_view kMark = "rank_";
+    std::map<std::uint32_t, Candidate> ofRank;
+    for (const DirectoryEntry& entry : folder.entries) {
+        const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, std::nullopt);
+        const std::size_t mark = name ? name->stem.rfind(kMark) : std::string::npos;
+        const auto rank = mark == std::string::npos ? std::nullopt : digitsOf(std::string_view(name->stem).substr(mark + kMark.size()));
+        if (!rank || *rank >= kMostRankFolders)
+            continue;
+        Candidate& alone = ofRank[static_cast<std::uint32_t>(*rank)];
+        alone.path = folder.path;
+        alone.isFolder = true;
+        alone.entries.push_back(entry);
+    }
+    if (ofRank.size() < 2)
+        return false;
+    for (const auto& [rank, files] : ofRank)
+        addFiles(run, files, "", rank);
+    for (const auto& [rank, files] : ofRank)
+        if (std::any_of(run.saves.begin(), run.saves.end(), [&](const Save& save) { return save.files.contains(rank); }))
+            run.ranks.push_back(rank);
+    if (run.ranks.size() > 1)
+        return true;
+    run.saves.clear();
+    run.ranks.clear();
+    return false;
 }
 
 // The files that the caller names count before those in folders, whatever they are called.
@@ -224,8 +287,12 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
         run.kind = RunFolder::Kind::RankFolders;
         run.besideStrategy = strategyBeside(candidate);
         SHARDLENS_TRY(addRankFolders(run, candidate));
+    } else if (addFlatRanks(run, candidate)) {
+        run.kind = RunFolder::Kind::RankFolders;
+        run.besideStrategy = strategyBeside(candidate);
     } else {
         addFiles(run, candidate, "", rankOfFolder(candidate.name()));
+        run.siblings = siblingsOf(candidate);
         for (Save& save : run.saves) // one rank's folder, opened alone: one model
             if (const auto rank = save.files.begin()->first; rank != 0) {
                 save.files.emplace(0, save.files.at(rank));
@@ -234,8 +301,10 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
     }
     orderSaves(run);
     SHARDLENS_TRY(chooseTag(run, options));
-    if (!options.tag && options.rankFiles.empty())
+    if (!options.tag && options.rankFiles.empty() && !run.saves.empty()) {
         findRivals(run);
+        findIncomplete(run);
+    }
     addNamedFiles(run, options);
     return run;
 }

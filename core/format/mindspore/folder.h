@@ -56,6 +56,8 @@ struct RunFolder {
     std::vector<std::uint32_t> ranks;      // of the rank folders, ascending
     std::vector<Save> saves;               // the one that counts first, then from the newest to the oldest
     std::vector<std::string> rivals;       // saves of the same step as the one that counts, where nobody said which: "net_b_*.ckpt"
+    std::string incomplete;                // about a newer save that some ranks lack; empty: none
+    std::size_t siblings = 0;              // rank folders beside one that is opened alone
     std::string besideStrategy;            // a strategy file, or a folder of them, that lies beside; empty: none
     std::vector<std::string> unreadable;   // rank folders that cannot be listed
     std::string title;

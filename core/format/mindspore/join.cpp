@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::string_view kAccumulator = "accu_grads."; // of gradients (§3.2.1)
 constexpr std::size_t kFindingsOfAKind = 20;
-constexpr std::size_t kHoldersNamed = 12;
 
 // An entry and the file that it lies in.
 struct Holding {
@@ -74,6 +73,8 @@ private:
     ParameterLayout layoutFor(const NamedEntries& named, const StrategyItem& item, const Holding& first) const;
     std::span<const Holding> ofStage(const NamedEntries& named, std::uint32_t stage) const;
     TensorId addTensor(std::string_view name, DType dtype, Shape shape, bool isAssumed);
+    void addHoleFindings();
+    [[nodiscard]] bool isStageKnown(std::uint32_t stage) const;
     void addFacts();
 
     RankRun& m_run;
@@ -83,6 +84,11 @@ private:
     std::vector<NamedEntries> m_names;
     std::unordered_map<std::string_view, std::size_t> m_places;
     TensorId m_tensor = kNoTensor; // the one being made; kNoTensor: none yet
+    struct Holes {
+        std::uint64_t count = 0;
+        std::string example;
+    };
+    std::map<std::uint64_t, Holes> m_holes; // by rank
     std::uint64_t m_storedOnce = 0; // slices that ranks lack which others of their group have
 };
 
@@ -112,6 +118,7 @@ Status StrategyJoin::join(JobContext& job)
         if (Status joined = joinOne(named); !joined)
             return joined.takeError().within(printable(named.name));
     }
+    addHoleFindings();
     m_findings.finish();
     addFacts();
     return {};
@@ -231,24 +238,41 @@ Status StrategyJoin::addHoles(const NamedEntries& named, const StrategyItem& ite
     for (const std::uint64_t local : firstRanks(layout)) {
         if (isHeld[sliceOf(layout, local)])
             continue;
-        const std::vector<std::uint64_t> group = ranksWithSameSlice(layout, local);
-        std::string ranks;
-        for (std::size_t i = 0; i < std::min(group.size(), kHoldersNamed); ++i)
-            ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", firstRank + group[i]);
         const WeightsFile& file = *m_run.files[firstRank + local];
         SHARDLENS_ASSIGN(const Box box, boxOf(layout, m_run.builder.tensor(m_tensor).shape, local));
         const StreamId missing = m_run.builder.addStream({Stream::Kind::Missing, file.id});
         SHARDLENS_TRY(m_run.builder.addPiece(m_tensor, BoxView(box), {missing, 0, m_run.holderOf(file), {}}));
-        m_findings.add(Severity::Error, "missing-slice", fmt::format("{}: {} {}{} should hold {} of it, and {} not.", printable(named.name), group.size() == 1 ? "rank" : "one of ranks", ranks,
-                                                                      group.size() > kHoldersNamed ? " …" : "", regionText(BoxView(box)), group.size() == 1 ? "does" : "they do"), &file);
+        Holes& holes = m_holes[firstRank + local];
+        if (holes.count++ == 0)
+            holes.example = fmt::format("{} {}", printable(named.name), regionText(BoxView(box)));
     }
     return {};
 }
 
+// Whether all that the strategy lists for a stage was seen in some file; accumulators are never saved (§3.2.1).
+bool StrategyJoin::isStageKnown(std::uint32_t stage) const
+{
+    return std::all_of(m_strategy.items().begin(), m_strategy.items().end(),
+                       [&](const StrategyItem& item) { return item.stage != stage || item.name.starts_with(kAccumulator) || m_places.contains(item.name); });
+}
+
+// One finding a rank; where the elements are, the pieces say.
+void StrategyJoin::addHoleFindings()
+{
+    for (const auto& [rank, holes] : m_holes)
+        m_findings.add(Severity::Error, "missing-slice", fmt::format("Rank {} lacks {} that no other rank holds ({}{}).", rank, plural(holes.count, "slice", "slices"), holes.example,
+                                                                      holes.count > 1 ? " …" : ""), m_run.files[rank].get());
+    for (const auto& file : m_run.files)
+        if (!file->isRead && !m_holes.contains(file->rank) && isStageKnown(m_strategy.stageOf(file->rank)))
+            m_findings.add(Severity::Info, "held-by-others", fmt::format("All that rank {} held is held by other ranks too.", file->rank), file.get());
+}
+
 void StrategyJoin::addFacts()
 {
-    const auto isMissing = [](const auto& file) { return !file->isRead; };
-    if (m_storedOnce > 0 && std::none_of(m_run.files.begin(), m_run.files.end(), isMissing))
+    const auto isHarmed = [](const auto& file) {
+        return !file->isRead || !file->content.lost.empty() || std::any_of(file->content.notes.begin(), file->content.notes.end(), [](const CkptNote& note) { return note.severity == Severity::Error; });
+    };
+    if (m_storedOnce > 0 && std::none_of(m_run.files.begin(), m_run.files.end(), isHarmed))
         m_run.builder.addFact("redundancy removed", fmt::format("{} that other ranks store", plural(m_storedOnce, "copy", "copies")));
     std::uint64_t unheld = 0;
     std::string example;

@@ -15,6 +15,7 @@ namespace shardlens::mindspore {
 namespace {
 
 constexpr std::size_t kNamesSaid = 8;
+constexpr std::uint64_t kMostTargetRanks = 1u << 16;
 using Kind = TargetNote::Kind;
 
 std::string someNames(const std::vector<std::string>& names)
@@ -68,7 +69,7 @@ Status TargetMaker::checkOptions() const
     if (sized != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{}: how MindSpore's ranks divide tensors is said by a strategy file: --strategy", sized)};
     if (m_options.rank && !m_options.strategy)
-        return Error{ErrorCode::Refused, "--rank: without --strategy the target is one file, of all"};
+        return Error{ErrorCode::Refused, "--rank: without --strategy the whole model is written in one file; --strategy says which ranks there are"};
     if (!m_options.fileName.empty() && m_options.strategy && !m_options.rank)
         return Error{ErrorCode::Refused, "the target's name says one file, and --strategy means a folder for each rank; --rank writes one of them"};
     return {};
@@ -156,6 +157,8 @@ Status TargetMaker::addRanks()
     const std::uint64_t world = m_strategy->worldSize();
     if (m_options.rank && *m_options.rank >= world)
         return Error{ErrorCode::Refused, fmt::format("--rank {}: the target's strategy is of the ranks 0 to {}", *m_options.rank, world - 1)};
+    if (world > kMostTargetRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("the target's strategy is of {} ranks, and at most {} are written", groupedText(world), groupedText(kMostTargetRanks))};
     RankSlices slices(m_run.get(), m_joined, *m_strategy, m_tensors);
     if (slices.transformed() == 0)
         return Error{ErrorCode::Refused, fmt::format("no tensor of the source is in the strategy {}", printable(m_strategy->name()))};
@@ -192,6 +195,9 @@ Status TargetMaker::addWhole()
             entries.push_back(std::move(made));
         }
     SHARDLENS_TRY(addFile(payload, std::move(entries), m_names->ofWhole(), std::nullopt));
+    if (m_run && m_run->strategy)
+        m_out.notes.push_back({Kind::Kept, "Ranks", fmt::format("{} of {} become one model in one file; --strategy writes ranks.", plural(m_run->strategy->worldSize(), "rank", "ranks"),
+                                                                plural(m_run->strategy->stageCount(), "stage", "stages"))});
     m_out.payload = std::move(payload).finish();
     return {};
 }

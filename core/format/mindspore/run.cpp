@@ -22,6 +22,7 @@ constexpr const char* kRestFile = "hyper_param.safetensors";
 constexpr std::size_t kLackingNamed = 20;
 constexpr std::size_t kSavesNamed = 12;
 constexpr std::size_t kRanksNamed = 12;
+constexpr std::uint64_t kMostRanks = 1u << 16;
 constexpr const char* kStrategyFact = "mindspore-strategy"; // its path, for whoever draws it
 
 std::string numbersText(const std::vector<std::uint32_t>& numbers)
@@ -56,11 +57,13 @@ Status takeStrategy(RankRun& run, const OpenOptions& options)
 Status checkWorld(RankRun& run, bool isGiven)
 {
     const std::uint64_t world = run.strategy->worldSize();
+    if (world > kMostRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("the strategy {} is of {} ranks, and at most {} are read", printable(run.strategy->name()), groupedText(world), groupedText(kMostRanks))};
     std::vector<std::uint32_t> beyond;
     std::copy_if(run.folder.ranks.begin(), run.folder.ranks.end(), std::back_inserter(beyond), [&](std::uint32_t rank) { return rank >= world; });
     if (beyond.empty())
         return {};
-    std::string text = fmt::format("the strategy {} is of {}, and there {} also {} {}", printable(run.strategy->name()), plural(world, "rank", "ranks"), beyond.size() == 1 ? "is" : "are",
+    std::string text = fmt::format("the strategy {} is of {}, and there {} also {} {}: it is not the one that this run was saved with", printable(run.strategy->name()), plural(world, "rank", "ranks"), beyond.size() == 1 ? "is" : "are",
                                    beyond.size() == 1 ? "rank" : "ranks", numbersText(beyond));
     if (isGiven)
         return Error{ErrorCode::Refused, std::move(text)};
@@ -141,6 +144,18 @@ std::string joinedNames(const std::vector<std::string>& names)
     return names.size() > kSavesNamed ? fmt::format("{} and {} more", out, names.size() - kSavesNamed) : out;
 }
 
+// What of the folder's files does not speak for itself.
+void addFolderFindings(RankRun& run)
+{
+    const RunFolder& folder = run.folder;
+    if (!folder.incomplete.empty())
+        run.find(Severity::Warning, "incomplete-save", folder.incomplete);
+    if (folder.siblings > 0)
+        run.find(Severity::Info, "one-of-many", fmt::format("This is one rank's part of a run: {} more rank folders lie beside it. Open the folder above for the model.", groupedText(folder.siblings)));
+    if (run.isByRank && folder.ranks.back() + 1 > folder.ranks.size())
+        run.find(Severity::Warning, "missing-rank", fmt::format("Of ranks 0 to {} only {} are here: {}.", folder.ranks.back(), groupedText(folder.ranks.size()), numbersText(folder.ranks)));
+}
+
 void addRunFacts(RankRun& run)
 {
     run.builder.setFormat("mindspore", run.folder.kind == RunFolder::Kind::Unified ? "MindSpore unified" : "MindSpore");
@@ -178,6 +193,18 @@ void setTopology(RankRun& run)
     } else if (run.isByRank) {
         run.builder.setTopology({{{Axis::Rank, run.folder.ranks.back() + 1}}});
     }
+}
+
+bool listsAny(const RankRun& run)
+{
+    bool isAnyRead = false;
+    for (const auto& file : run.files) {
+        isAnyRead = isAnyRead || file->isRead;
+        for (const CkptEntry& entry : file->content.entries)
+            if (isTensor(entry) && !run.strategy->itemsNamed(entry.name).empty())
+                return true;
+    }
+    return !isAnyRead;
 }
 
 // What would make one model of them.
@@ -232,7 +259,13 @@ Result<std::unique_ptr<RankRun>> readRankRun(const Candidate& candidate, const O
         return Error{ErrorCode::Refused, "a strategy is for rank folders, and this is one model as it is"};
     setTopology(run);
     addRunFacts(run);
+    addFolderFindings(run);
     adviseStrategy(run);
+    if (run.strategy && !listsAny(run)) {
+        if (options.sourceStrategy)
+            return Error{ErrorCode::Refused, fmt::format("the strategy {} lists none of the tensors of the rank files: it is another run's", printable(run.strategy->name()))};
+        return Error{ErrorCode::Refused, fmt::format("the strategy {} that lies beside lists none of the tensors of the rank files; --source-strategy names another", printable(run.strategy->name()))};
+    }
     SHARDLENS_TRY(joinRanks(run, job));
     return out;
 }

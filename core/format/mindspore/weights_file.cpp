@@ -17,6 +17,7 @@ constexpr std::string_view kCrcKey = "crc_num";
 constexpr std::string_view kRedundancyKey = "remove_redundancy";
 constexpr std::size_t kNotesSaid = 20; // of one file
 constexpr std::size_t kFilesWorthThreads = 4;
+constexpr std::size_t kUnreadSaid = 32; // more are counted
 
 MetaNode leaf(MetaNode::Kind kind, const std::string& key, const char* type, std::string value)
 {
@@ -171,13 +172,21 @@ Result<std::unique_ptr<WeightsFile>> addWeights(CheckpointBuilder& builder, Pars
         describe(builder, file, parsed.header);
         return std::move(parsed.file);
     }
-    const bool isMissing = parsed.error->code() == ErrorCode::NotFound;
-    builder.addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
-                        isMissing ? fmt::format("Rank {}: the file {} is missing.", file.rank, printable(file.name))
-                                  : fmt::format("Rank {}: {} cannot be read: {}.", file.rank, printable(file.name), parsed.error->text()),
-                        kNoTensor, file.id, file.rank});
     return std::move(parsed.file);
 }
+
+namespace {
+
+void sayUnread(CheckpointBuilder& builder, const WeightsFile& file, const Error& error)
+{
+    const bool isMissing = error.code() == ErrorCode::NotFound;
+    builder.addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
+                        isMissing ? fmt::format("Rank {}: the file {} is missing. --rank-file {}=PATH names it where it lies elsewhere.", file.rank, printable(file.name), file.rank)
+                                  : fmt::format("Rank {}: {} cannot be read: {}.", file.rank, printable(file.name), error.text()),
+                        kNoTensor, file.id, file.rank});
+}
+
+} // namespace
 
 Result<std::vector<std::unique_ptr<WeightsFile>>> readAllWeights(CheckpointBuilder& builder, const std::vector<RankPath>& paths, JobContext& job)
 {
@@ -189,10 +198,17 @@ Result<std::vector<std::unique_ptr<WeightsFile>>> readAllWeights(CheckpointBuild
         return {};
     }));
     std::vector<std::unique_ptr<WeightsFile>> out;
+    std::size_t unread = 0;
     for (ParsedWeights& one : parsed) {
+        const std::optional<Error> error = one.error;
         SHARDLENS_ASSIGN(auto file, addWeights(builder, std::move(one), false));
+        if (error && unread++ < kUnreadSaid)
+            sayUnread(builder, *file, *error);
         out.push_back(std::move(file));
     }
+    if (unread > kUnreadSaid)
+        builder.addFinding({Severity::Error, "missing-file", fmt::format("{} more files of ranks are missing or cannot be read.", groupedText(unread - kUnreadSaid)), kNoTensor, kNoFile,
+                            std::nullopt});
     return out;
 }
 

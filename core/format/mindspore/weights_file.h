@@ -43,11 +43,10 @@ struct ParsedWeights {
 // Safe from several threads.
 [[nodiscard]] ParsedWeights parseWeights(const RankPath& path, const JobContext& job);
 
-// Adds row, spans, metadata and findings to the builder. A file that is missing or cannot be read gives a row and an Error finding; where it is alone, that is the
-// failure.
+// Adds row, spans, metadata and findings to the builder. A file that is missing or cannot be read gives a row alone; where it is alone, that is the failure.
 [[nodiscard]] Result<std::unique_ptr<WeightsFile>> addWeights(CheckpointBuilder& builder, ParsedWeights parsed, bool isAlone);
 
-// All of them, several at a time, in that order.
+// All of them, several at a time, in that order, with an Error finding for each that is missing or cannot be read.
 [[nodiscard]] Result<std::vector<std::unique_ptr<WeightsFile>>> readAllWeights(CheckpointBuilder& builder, const std::vector<RankPath>& paths, JobContext& job);
 
 // Whether the entry is a tensor of the model: no text, no opaque bytes.

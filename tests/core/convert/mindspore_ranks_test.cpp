@@ -188,6 +188,8 @@ TEST_F(MindSporeFourToTwo, OneRankAlone)
     job.target = path("rank1.ckpt");
     ASSERT_EQ(converted(job), "");
     EXPECT_TRUE(readText(path("rank1.ckpt")) == m_to.fileOf(1));
+    job.target = path("reads");
+    EXPECT_THAT(planLinesOf(opened("four", "four.ckpt"), job), Contains(AllOf(HasSubstr("info Reads: Of 4 files of the source"), HasSubstr("rank_3/net_rank_3.ckpt"))));
     job.rank = 2;
     job.target = path("other");
     EXPECT_THAT(converted(job), HasSubstr("ranks 0 to 1"));
@@ -281,6 +283,41 @@ TEST_F(MindSporeFourToTwo, WhatOneStrategyLacksIsCopiedAsItIs)
     const auto up = std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& one) { return (*rank)->parameters()[indexOf(one.parameter)] == "up"; });
     ASSERT_NE(up, tensors.end());
     EXPECT_EQ(up->shape, (Shape{12, 24})); // rank 1's own slice
+}
+
+TEST_F(MindSporeFourToTwo, AStrategyThatCutsTheSameNamesOtherwiseIsNoticedByCopiesThatDiffer)
+{
+    MindSporeTestRun wrong = m_from; // rows of up over the other axis: the same shapes
+    for (MindSporeTensor& tensor : wrong.tensors)
+        if (tensor.name == "down")
+            tensor.layouts = {{0, layout({2, 2}, {{}, {1}})}};
+    wrong.writeStrategy(path("wrong.ckpt"));
+    ConvertRequest job = wanted("four", "wrong.ckpt", "out.safetensors");
+    job.to = "safetensors";
+    job.verify = false;
+    EXPECT_THAT(planLinesOf(opened("four", "wrong.ckpt"), job), Contains(AllOf(HasSubstr("Copies differ"), HasSubstr("down"), HasSubstr("strategy"))));
+    EXPECT_THAT(planLinesOf(opened("four", "four.ckpt"), wanted("four", "four.ckpt", "out")), Not(Contains(HasSubstr("Copies differ"))));
+}
+
+TEST_F(MindSporeFourToTwo, PlansSayWhatIsConvertedAndThatRanksLackAStrategy)
+{
+    ConvertRequest job = wanted("four", "", "out.safetensors");
+    job.to = "safetensors";
+    EXPECT_THAT(planLinesOf(opened("four"), job), Contains(AllOf(HasSubstr("warning Source"), HasSubstr("--source-strategy"))));
+    m_from.write(path("four"), "net_rank_", "-1_1.ckpt");
+    m_from.write(path("four"), "net_rank_", "-2_1.ckpt");
+    EXPECT_THAT(planLinesOf(opened("four", "four.ckpt"), wanted("four", "four.ckpt", "out")), Contains(AllOf(HasSubstr("info Save"), HasSubstr("epoch 2, step 1"), HasSubstr("1_1"))));
+}
+
+TEST_F(MindSporeFourToTwo, AStrategyMeansMindSpore)
+{
+    ConvertRequest job = wanted("four", "four.ckpt", "model.safetensors");
+    job.to = "safetensors";
+    ASSERT_EQ(converted(job), "");
+    job = wanted("model.safetensors", "", "two", "two.ckpt");
+    job.to.reset();
+    ASSERT_EQ(converted(job), "");
+    expectWhole(opened("two", "two.ckpt"), m_to);
 }
 
 TEST_F(MindSporeFourToTwo, OptionsThatMeanNothingAreRefused)

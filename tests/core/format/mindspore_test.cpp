@@ -85,7 +85,7 @@ TEST_F(MindSporeFolder, TheHighestEpochAndStepCountsAndNotTheLastName)
     EXPECT_EQ(shown("run", "rank_1/w"), 10.5f);
     EXPECT_EQ(shown("run", "rank_1/w", "9_5"), 9.5f);
     EXPECT_EQ(shown("run", "rank_1/w", "net_rank_*-10_3.ckpt"), 10.25f);
-    EXPECT_THAT(refusal("run", "", "7_7"), AllOf(HasSubstr("7_7"), HasSubstr("net_rank_*-9_5.ckpt")));
+    EXPECT_THAT(refusal("run", "", "7_7"), AllOf(HasSubstr("7_7"), HasSubstr("10_5, 10_3, 9_5")));
     const auto opened = open("run");
     ASSERT_TRUE(opened.ok());
     EXPECT_THAT((*opened)->facts(), Contains(testing::Pair("also here", "net_rank_*-10_3.ckpt, net_rank_*-9_5.ckpt")));
@@ -100,6 +100,39 @@ TEST_F(MindSporeFolder, StepsAreNotMixed)
     save("run", 2, "net_rank_2-1_2.ckpt", 2);
     EXPECT_EQ(shown("run", "rank_0/w"), 1);
     EXPECT_EQ(shown("run", "rank_2/w"), 1);
+}
+
+TEST_F(MindSporeFolder, ANewerSaveThatSomeRankLacksIsSaid)
+{
+    for (const std::uint32_t rank : {0u, 1u})
+        save("run", rank, fmt::format("net_rank_{}-1_1.ckpt", rank), 1);
+    save("run", 0, "net_rank_0-1_2.ckpt", 2);
+    EXPECT_THAT(findings("run"), Contains(AllOf(HasSubstr("incomplete-save"), HasSubstr("net_rank_*-1_2.ckpt is newer, and rank 1 lacks it"))));
+    save("run", 1, "net_rank_1-1_2.ckpt", 2);
+    EXPECT_THAT(findings("run"), Not(Contains(HasSubstr("incomplete-save"))));
+}
+
+TEST_F(MindSporeFolder, RankFilesInOneFolderAreRanks)
+{
+    const MindSporeTestRun run = twoRanks();
+    for (const std::uint32_t rank : {0u, 1u})
+        writeBytes(path(fmt::format("flat/net_rank_{}.ckpt", rank)), run.fileOf(rank));
+    run.writeStrategy(path("s.ckpt"));
+    EXPECT_THAT(test::fullNamesOf(**open("flat")), Contains("rank_1/w"));
+    const auto opened = open("flat", "s.ckpt");
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    EXPECT_EQ((*opened)->tensor(test::tensorNamed(**opened, "w")).shape, (Shape{4, 3}));
+    writeBytes(path("one/net_rank_3.ckpt"), run.fileOf(0));
+    EXPECT_THAT(test::fullNamesOf(**open("one")), Contains("w"));
+}
+
+TEST_F(MindSporeFolder, OneRankOfManyAndAGapAreSaid)
+{
+    for (const std::uint32_t rank : {0u, 1u, 3u})
+        save("run", rank, "net.ckpt", 1);
+    EXPECT_THAT(findings("run/rank_1"), ElementsAre(AllOf(HasSubstr("one-of-many"), HasSubstr("2 more rank folders"))));
+    EXPECT_THAT(findings("run"), Contains(AllOf(HasSubstr("missing-rank"), HasSubstr("0, 1, 3"))));
+    EXPECT_THAT(refusal("."), AllOf(HasSubstr("one below"), HasSubstr("run")));
 }
 
 TEST_F(MindSporeFolder, NamesWithAStepWinOverNamesWithoutAndRegularOnesOverBreakpoints)
@@ -220,8 +253,32 @@ TEST_F(MindSporeFolder, AMissingRankLeavesAHoleWhereNobodyElseHoldsItsSlice)
     std::filesystem::remove_all(path("run/rank_1"));
     const auto found = findings("run", "s.ckpt");
     EXPECT_THAT(found, Contains(AllOf(HasSubstr("missing-file"), HasSubstr("Rank 1"))));
-    EXPECT_THAT(found, Contains(AllOf(HasSubstr("missing-slice"), HasSubstr("w: rank 1"), HasSubstr("[2:4, 0:3]"))));
-    EXPECT_THAT(found, Not(Contains(HasSubstr("v:")))); // rank 0 has it too
+    EXPECT_THAT(found, Contains(AllOf(HasSubstr("missing-slice"), HasSubstr("Rank 1 lacks 1 slice"), HasSubstr("w [2:4, 0:3]"))));
+    EXPECT_THAT(found, Not(Contains(HasSubstr("v [")))); // rank 0 has it too
+}
+
+TEST_F(MindSporeFolder, ALostRankWhoseSlicesOthersHoldIsSaidToBe)
+{
+    MindSporeTestRun run = twoRanks();
+    run.devices = 4;
+    run.tensors[1].layouts = {{0, MindSporeLayout{{2, 2}, {{0}, {}}, 0}}};
+    run.tensors[2].layouts = {{0, MindSporeLayout{{4}, {{}}, 0}}};
+    run.write(path("run"));
+    run.writeStrategy(path("s.ckpt"));
+    std::filesystem::remove_all(path("run/rank_1"));
+    EXPECT_THAT(findings("run", "s.ckpt"), UnorderedElementsAre(AllOf(HasSubstr("missing-file"), HasSubstr("--rank-file 1=PATH")), HasSubstr("held-by-others: All that rank 1 held")));
+    std::filesystem::remove_all(path("run/rank_3"));
+    EXPECT_THAT(findings("run", "s.ckpt"), AllOf(Contains(HasSubstr("missing-slice: Rank 1 lacks 1 slice")), Not(Contains(HasSubstr("held-by-others: All that rank 1 held")))));
+}
+
+TEST_F(MindSporeFolder, AStrategyOfAnotherRunIsRefused)
+{
+    twoRanks().write(path("run"));
+    MindSporeTestRun other = twoRanks();
+    for (test::MindSporeTensor& tensor : other.tensors)
+        tensor.name = "other." + tensor.name;
+    other.writeStrategy(path("s.ckpt"));
+    EXPECT_THAT(refusal("run", "s.ckpt"), AllOf(HasSubstr("s.ckpt"), HasSubstr("another run's")));
 }
 
 TEST_F(MindSporeFolder, ShapesThatContradictTheStrategyAreSaid)
