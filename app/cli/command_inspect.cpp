@@ -198,10 +198,14 @@ void printArithmetic(Console& console, const Checkpoint& checkpoint, const Inven
     bytes.print(console, 4);
 }
 
-// A strategy file is no checkpoint; what it is can be said all the same. Nothing where it is none.
+// A strategy file, or the folder of a run's stages, is no checkpoint; what it is can be said all the same. Nothing where it is none.
 std::optional<mindspore::Strategy> strategyAt(const std::string& path)
 {
     const auto file = lookAt(path);
+    if (file && file->isFolder && !mindspore::strategyFilesIn(path).empty()) {
+        auto folder = mindspore::readStrategyOrFolder(path);
+        return folder ? std::optional(folder.take()) : std::nullopt;
+    }
     if (!file || file->isFolder || !mindspore::looksLikeStrategy({reinterpret_cast<const char*>(file->head.data()), file->head.size()}, file->sizeBytes))
         return std::nullopt;
     auto strategy = mindspore::readStrategy(path);

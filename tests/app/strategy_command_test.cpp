@@ -1,5 +1,6 @@
 #include "tests/app/captured_console.h"
 #include "tests/core/layout/strategy_bytes.h"
+#include "tests/support/mindspore_test_run.h"
 #include "tests/support/temporary_folder.h"
 
 #include <gmock/gmock.h>
@@ -138,6 +139,49 @@ TEST_F(StrategyCommand, ShowsHowParametersAreCut)
     EXPECT_EQ(opt.at("tensor_shape"), nullptr);
     EXPECT_THAT(runShardlens({"strategy", "show", at("stages"), "--parameter", "nothing"}).remarks, HasSubstr("no parameter matches nothing."));
     EXPECT_EQ(runShardlens({"strategy", "show", at("stages"), "--parameter", "("}).exitCode, 2);
+}
+
+TEST_F(StrategyCommand, ShowsOneRowForWhatIsCutAlikeAndAllOnDemand)
+{
+    write("many.ckpt", wireStrategy({{"a10", {2, 2}, {{0, -1}}}, {"a9", {2, 2}, {{0, -1}}}, {"b", {2, 2}, {{-1, 0}}}}));
+    const Answer groups = runShardlens({"strategy", "show", at("many.ckpt")});
+    EXPECT_THAT(groups.results, AllOf(HasSubstr("2  a9"), HasSubstr("dimension 1 over 2"), HasSubstr("--all"), Not(HasSubstr("a10"))));
+    const Answer all = runShardlens({"strategy", "show", at("many.ckpt"), "--all"});
+    EXPECT_LT(all.results.find("a9"), all.results.find("a10"));
+}
+
+TEST_F(StrategyCommand, InspectKnowsStrategies)
+{
+    for (const char* name : {"target.ckpt", "stages"}) {
+        const Answer people = runShardlens({"inspect", at(name)});
+        EXPECT_EQ(people.exitCode, 0) << people.remarks;
+        EXPECT_THAT(people.results, HasSubstr("MindSpore strategy"));
+        EXPECT_EQ(json::parse(runShardlens({"inspect", at(name), "--json"}).results).at("format"), "mindspore-strategy");
+    }
+    const Answer listed = runShardlens({"list", at("target.ckpt")});
+    EXPECT_EQ(listed.exitCode, 2);
+    EXPECT_THAT(listed.remarks, AllOf(HasSubstr("strategy file for 2 parameters"), HasSubstr("--source-strategy"), HasSubstr("strategy show")));
+}
+
+TEST_F(StrategyCommand, RankFilesMayBeSeveral)
+{
+    test::MindSporeTestRun run;
+    run.devices = 3;
+    run.tensors = {{"w", "Int8", 1, {3}, {{0, test::MindSporeLayout{{3}, {{0}}, 0}}}}};
+    run.write(at("run"));
+    run.writeStrategy(at("s.ckpt"));
+    for (const char* rank : {"1", "2"})
+        std::filesystem::rename(at("run/rank_" + std::string(rank)), at("spare" + std::string(rank)));
+    const auto arguments = [&](const std::string& first, const std::string& second) {
+        return runShardlens({"verify", at("run"), "--source-strategy", at("s.ckpt"), "--rank-file", first, "--rank-file", second});
+    };
+    const Answer whole = arguments("1=" + at("spare1/net_rank_1.ckpt"), "2=" + at("spare2/net_rank_2.ckpt"));
+    EXPECT_EQ(whole.exitCode, 0) << whole.results << whole.remarks;
+    for (const char* wrong : {"2", "x=y", "2=", "1=again"}) {
+        const Answer refused = arguments("1=" + at("spare1/net_rank_1.ckpt"), wrong);
+        EXPECT_EQ(refused.exitCode, 2) << wrong;
+        EXPECT_THAT(refused.remarks, HasSubstr("--rank-file")) << wrong;
+    }
 }
 
 TEST_F(StrategyCommand, ShowsWhatARankHolds)

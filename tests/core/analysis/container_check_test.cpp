@@ -1,7 +1,9 @@
 #include "core/analysis/container_check.h"
 
 #include "core/format/format.h"
+#include "core/io/checksum.h"
 #include "tests/core/analysis/analysis_fixture.h"
+#include "tests/support/mindspore_test_run.h"
 
 #include <gmock/gmock.h>
 
@@ -108,6 +110,19 @@ TEST_F(ContainerCheckTest, SaysWhereTheWriterLeftChecksumsOut)
     EXPECT_THAT(harmIn(*checkpoint), ElementsAre("no-checksums: without_checksums.pt was written without checksums, so bytes that changed cannot be noticed."));
     writeRun();
     EXPECT_THAT(harmIn(openRun()), ElementsAre(HasSubstr("and 3 other files were written without checksums")));
+}
+
+// MindSpore's trailer: a CRC-32 of all records.
+TEST_F(ContainerCheckTest, ComparesTheTrailerOfAMindSporeFile)
+{
+    const std::string records = ckptRecord("first", "Float32", {3}, "0123456789ab") + ckptRecord("second", "Int8", {2}, "xy");
+    const std::uint32_t crc = crc32Of(std::as_bytes(std::span(records)));
+    EXPECT_THAT(harmIn(opened(records + crcTrailerText(crc)), 16), ElementsAre(AllOf(StartsWith("checksum-good"), HasSubstr("CRC-32"))));
+    EXPECT_THAT(harmIn(opened(records)), IsEmpty());
+    std::string harmed = records + crcTrailerText(crc);
+    harmed[records.size() - 1] = 'z';
+    EXPECT_THAT(harmIn(opened(harmed), 16), ElementsAre(AllOf(StartsWith("checksum: model.pt"), HasSubstr("first, second"), HasSubstr("CRC"))));
+    EXPECT_THAT(harmIn(opened(records + crcTrailerText(crc ^ 1))), ElementsAre(StartsWith("checksum: model.pt")));
 }
 
 TEST_F(ContainerCheckTest, StopsWhenAsked)

@@ -142,7 +142,7 @@ TEST(JobSchema, DescribesNothingThatIsNotRead)
     const nlohmann::json known = schema();
     for (const auto& [name, value] : known["properties"].items()) {
         nlohmann::json document{{"shardlens_job", 1}, {"source", "a"}, {"target", "b"}};
-        document[name] = value.value("type", "") == "object" ? nlohmann::json("text") : nlohmann::json::object(); // of the wrong type, which must be what is said
+        document[name] = value.contains("type") && value["type"] == "object" ? nlohmann::json("text") : nlohmann::json::object(); // of the wrong type, which must be what is said
         const auto request = requestFromJson(document.dump());
         if (name != "$schema") {
             ASSERT_FALSE(request.ok()) << name;
@@ -168,7 +168,7 @@ TEST(CommandLine, CanBePastedIntoAShell)
     EXPECT_EQ(commandLineOf(everything()),
               "shardlens convert '/data/run one' 'out'\\''s' --to safetensors --tag=-tag --select module --dtype BF16 --include '^layers\\.' --include norm"
               " --exclude 'bias$' --max-shard-size 700B --memory-limit 67108864B --threads 3 --device cpu"
-              " --source-strategy 'a b.ckpt' --strategy b.json --prefix net_ --output-format ckpt --rank-file '3=/x/3.ckpt' --rank-file '11=y' --verify --overwrite");
+              " --source-strategy 'a b.ckpt' --strategy b.json --prefix net_ --output-format ckpt --rank-file 3=/x/3.ckpt --rank-file 11=y --verify --overwrite");
 }
 
 TEST(CommandLine, DoesNotTakeAPathForAnOption)

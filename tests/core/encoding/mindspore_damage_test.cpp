@@ -26,7 +26,7 @@ TEST(MindSporeDamage, RefusesWhatIsNoWeightsFile)
     EXPECT_EQ(shownCkpt("PK\x03\x04 and so on"), "Corrupt: record 1 at offset 0: not a MindSpore value (byte 0x50)");
     EXPECT_EQ(shownCkpt(fromHex("0801121a0a084d61744d756c5f77120e0800120408020801120408020801"
                                 "1a2d0a01771228" "0a0408020802120d080008ffffffffffffffffff011a0022002800300238ffffffffffffffffff01")),
-              "Corrupt: this is a strategy file for 1 parameter, not weights");
+              "Corrupt: this is a strategy file for 1 parameter, not weights: --source-strategy gives it to a run, and `shardlens strategy show` says what is in it");
     EXPECT_EQ(shownCkpt(pbBytes(1, pbBytes(1, "group") + pbBytes(2, pbNumber(1, 0) + pbNumber(1, 300)))), "Corrupt: this is a map of communication groups, not weights");
 }
 
@@ -35,14 +35,14 @@ TEST(MindSporeDamage, NamesTheCipherOfAnEncryptedFile)
     const std::string iv = "000102030405060708090a0b0c0d0e0f";
     EXPECT_EQ(shownCkpt(fromHex("d85e3a7f3f2ff5e5faed1dd4c6feeae6c67883b43e00000010000000" + iv + "26000000"
                                 "7b17728838ea43f464f73bca9be57aa76edc40fe7d53a8b5ab5b4e36f1ddbc31a90c547852f8")),
-              "Unsupported: encrypted with AES-GCM: a key is needed");
+              "Unsupported: encrypted with AES-GCM: a key is needed, and encrypted files are not read here; save it without enc_key in MindSpore");
     EXPECT_EQ(shownCkpt(fromHex("d95e3a7f4800000010000000" + iv + "30000000"
                                 "3cce9eb4fb1b333038d5f57fd459dfc360e6a50cda4640160a0f34c70a5ef601d4968e5f59f40a8480dcaae6335dad39")),
-              "Unsupported: encrypted with AES-CBC: a key is needed");
+              "Unsupported: encrypted with AES-CBC: a key is needed, and encrypted files are not read here; save it without enc_key in MindSpore");
     EXPECT_EQ(shownCkpt(fromHex("da5e3a7f4800000010000000" + iv + "30000000"
                                 "958feaf0522dc757d0114f70f2c75a40f8df31bd472fa35c64636cc629f54c0a1639e793de39eeea31513af676508448")),
-              "Unsupported: encrypted with SM4-CBC: a key is needed");
-    EXPECT_EQ(shownCkpt(fromHex("d85e3a7f4800000010000000" + iv + "30000000")), "Unsupported: encrypted with AES: a key is needed"); // before 1.7
+              "Unsupported: encrypted with SM4-CBC: a key is needed, and encrypted files are not read here; save it without enc_key in MindSpore");
+    EXPECT_EQ(shownCkpt(fromHex("d85e3a7f4800000010000000" + iv + "30000000")), "Unsupported: encrypted with AES: a key is needed, and encrypted files are not read here; save it without enc_key in MindSpore"); // before 1.7
 }
 
 TEST(MindSporeDamage, SaysWhatIsMissingWhereverAFileIsCut)
