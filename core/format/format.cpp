@@ -58,7 +58,7 @@ std::string checkpointBelow(const Candidate& folder)
 Error nothingFound(const Candidate& candidate)
 {
     if (const std::string below = candidate.isFolder ? checkpointBelow(candidate) : std::string(); !below.empty())
-        return {ErrorCode::Unsupported, fmt::format("no checkpoint here, and one below: open {}", printable(below))};
+        return {ErrorCode::Unsupported, fmt::format("no checkpoint here, and one below: open {}; looked here for {}", printable(below), kLookedFor)};
     if (candidate.isFolder)
         return {ErrorCode::Unsupported, fmt::format("no checkpoint here; looked for {}", kLookedFor)};
     return {ErrorCode::Unsupported, fmt::format("a file of {} that no format here reads; `shardlens formats` lists them", exactSizeText(candidate.sizeBytes))};
