@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -21,6 +23,7 @@ constexpr std::size_t kFindingsOfAKind = 20;
 struct Holding {
     const WeightsFile* file;
     const CkptEntry* entry;
+    HolderId holder;
 };
 
 // The entries of one name, by ascending rank.
@@ -55,11 +58,7 @@ private:
 
 class StrategyJoin {
 public:
-    explicit StrategyJoin(RankRun& run) : m_run(run), m_strategy(*run.strategy), m_findings(run)
-    {
-        for (const auto& file : run.files)
-            m_holders.push_back(run.holderOf(*file));
-    }
+    explicit StrategyJoin(RankRun& run) : m_run(run), m_strategy(*run.strategy), m_findings(run) {}
 
     Status join(JobContext& job);
 
@@ -68,9 +67,17 @@ private:
     Status joinOne(const NamedEntries& named);
     Status joinUnlisted(const NamedEntries& named);
     Status joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly);
-    Status addSlice(const NamedEntries& named, const ParameterLayout& layout, const Holding& holding);
-    Status addHoles(const NamedEntries& named, const StrategyItem& item, const ParameterLayout& layout, const std::vector<bool>& isHeld);
-    ParameterLayout layoutFor(const NamedEntries& named, const StrategyItem& item, const Holding& first) const;
+    // A layout of a stage with what is found out about it once for many ranks.
+    struct Cut {
+        ParameterLayout layout;
+        std::vector<std::uint64_t> sliceOfRank; // by local rank
+        std::uint64_t slices = 1;
+    };
+    [[nodiscard]] const Cut& cutOf(std::uint32_t layout);
+    [[nodiscard]] Cut cutBy(const ParameterLayout& layout) const;
+    Status addSlice(const NamedEntries& named, const Cut& cut, const Holding& holding, std::vector<std::optional<Box>>& boxes);
+    Status addHoles(const NamedEntries& named, const StrategyItem& item, const Cut& cut, const std::vector<bool>& isHeld);
+    [[nodiscard]] std::optional<ParameterLayout> correctedLayout(const NamedEntries& named, const StrategyItem& item, const Holding& first) const;
     std::span<const Holding> ofStage(const NamedEntries& named, std::uint32_t stage) const;
     TensorId addTensor(std::string_view name, DType dtype, Shape shape, bool isAssumed);
     void addHoleFindings();
@@ -80,7 +87,7 @@ private:
     RankRun& m_run;
     const Strategy& m_strategy;
     FindingCount m_findings;
-    std::vector<HolderId> m_holders; // by file
+    std::unordered_map<std::uint32_t, Cut> m_cuts; // by number of the layout
     std::vector<NamedEntries> m_names;
     std::unordered_map<std::string_view, std::size_t> m_places;
     TensorId m_tensor = kNoTensor; // the one being made; kNoTensor: none yet
@@ -97,13 +104,14 @@ void StrategyJoin::collect()
     for (const auto& file : m_run.files) {
         if (!file->isRead)
             continue;
+        const HolderId holder = m_run.holderOf(*file);
         for (const CkptEntry& entry : file->content.entries) {
             if (!isTensor(entry))
                 continue;
             const auto [place, isNew] = m_places.try_emplace(entry.name, m_names.size());
             if (isNew)
                 m_names.push_back({entry.name, {}});
-            m_names[place->second].holdings.push_back({file.get(), &entry});
+            m_names[place->second].holdings.push_back({file.get(), &entry, holder});
         }
     }
 }
@@ -167,45 +175,69 @@ Status StrategyJoin::joinUnlisted(const NamedEntries& named)
                            holding.file);
             continue;
         }
-        SHARDLENS_TRY(addWholeEntry(m_run.builder, m_tensor, *holding.entry, {holding.file->id, m_run.holderOf(*holding.file)}));
+        SHARDLENS_TRY(addWholeEntry(m_run.builder, m_tensor, *holding.entry, {holding.file->id, holding.holder}));
     }
     return {};
 }
 
-// The layout of an accumulator of gradients may claim an optimizer shard that the tensor has not (§3.2.1): the shape of its weight tells.
-ParameterLayout StrategyJoin::layoutFor(const NamedEntries& named, const StrategyItem& item, const Holding& first) const
+// The layout of an accumulator of gradients may claim an optimizer shard that the tensor has not (§3.2.1): the shape of its weight tells. Nothing where the
+// strategy is right.
+std::optional<ParameterLayout> StrategyJoin::correctedLayout(const NamedEntries& named, const StrategyItem& item, const Holding& first) const
 {
-    ParameterLayout layout = m_strategy.layoutOf(item);
+    const ParameterLayout& layout = m_strategy.layoutOf(item);
     if (layout.optShardSize == 0 || !named.name.starts_with(kAccumulator))
-        return layout;
+        return std::nullopt;
     const std::string_view weight = named.name.substr(kAccumulator.size());
     const StrategyItem* weightItem = m_strategy.find(weight, item.stage);
     const CkptEntry* weightEntry = first.file->find(weight);
     if (weightItem == nullptr || weightEntry == nullptr)
-        return layout;
+        return std::nullopt;
     ParameterLayout plain = layout;
     plain.optShardStep = plain.optShardSize = 0;
     const auto whole = fullShapeOf(m_strategy.layoutOf(*weightItem), weightEntry->shape);
     const auto asPlain = fullShapeOf(plain, first.entry->shape);
-    return whole && asPlain && *whole == *asPlain ? plain : layout;
+    return whole && asPlain && *whole == *asPlain ? std::optional(plain) : std::nullopt;
 }
 
-Status StrategyJoin::addSlice(const NamedEntries& named, const ParameterLayout& layout, const Holding& holding)
+const StrategyJoin::Cut& StrategyJoin::cutOf(std::uint32_t layout)
 {
-    const Tensor tensor = m_run.builder.tensor(m_tensor);
-    SHARDLENS_ASSIGN(const Box box, boxOf(layout, tensor.shape, m_strategy.localRankOf(holding.file->rank)));
-    if (holding.entry->shape != box.extent || holding.entry->dtype != tensor.dtype)
+    const auto [at, isNew] = m_cuts.try_emplace(layout);
+    if (isNew)
+        at->second = cutBy(m_strategy.layouts()[layout]);
+    return at->second;
+}
+
+StrategyJoin::Cut StrategyJoin::cutBy(const ParameterLayout& layout) const
+{
+    Cut out{layout, {}, sliceCount(layout)};
+    for (std::uint64_t local = 0; local < m_strategy.stageDeviceCount(); ++local)
+        out.sliceOfRank.push_back(sliceOf(layout, local));
+    return out;
+}
+
+// `boxes` are those of the slices, as far as they were asked for.
+Status StrategyJoin::addSlice(const NamedEntries& named, const Cut& cut, const Holding& holding, std::vector<std::optional<Box>>& boxes)
+{
+    const std::uint64_t local = m_strategy.localRankOf(holding.file->rank);
+    const Tensor& tensor = m_run.builder.tensor(m_tensor);
+    std::optional<Box>& box = boxes[cut.sliceOfRank[local]];
+    if (!box) {
+        SHARDLENS_ASSIGN(box, boxOf(cut.layout, tensor.shape, local));
+    }
+    if (holding.entry->shape != box->extent || holding.entry->dtype != tensor.dtype)
         return Error{ErrorCode::Corrupt, fmt::format("rank {} holds {} {} of {}, and the strategy says {} {}", holding.file->rank, nameOf(holding.entry->dtype),
-                                                     shapeText(holding.entry->shape), printable(named.name), nameOf(tensor.dtype), shapeText(box.extent))};
-    const CkptPlace place{holding.file->id, m_run.holderOf(*holding.file)};
-    return box.extent == tensor.shape ? addWholeEntry(m_run.builder, m_tensor, *holding.entry, place) : addEntryBox(m_run.builder, m_tensor, *holding.entry, box, place);
+                                                     shapeText(holding.entry->shape), printable(named.name), nameOf(tensor.dtype), shapeText(box->extent))};
+    const CkptPlace place{holding.file->id, holding.holder};
+    return box->extent == tensor.shape ? addWholeEntry(m_run.builder, m_tensor, *holding.entry, place) : addEntryBox(m_run.builder, m_tensor, *holding.entry, *box, place);
 }
 
 Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly)
 {
     const Holding& first = holdings.front();
-    const ParameterLayout layout = layoutFor(named, item, first);
-    const auto full = fullShapeOf(layout, first.entry->shape);
+    const auto corrected = correctedLayout(named, item, first);
+    const Cut ofCorrected = corrected ? cutBy(*corrected) : Cut{};
+    const Cut& cut = corrected ? ofCorrected : cutOf(item.layout);
+    const auto full = fullShapeOf(cut.layout, first.entry->shape);
     if (!full) {
         m_run.builder.addLost({std::string(named.name), RoleKind::Weight, fmt::format("{}: {}", printable(named.name), full.error().text())}, "wrong-shape", first.file->id);
         return {};
@@ -220,26 +252,27 @@ Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& it
     }
     if (m_tensor == kNoTensor)
         m_tensor = addTensor(named.name, first.entry->dtype, *full, false);
-    std::vector<bool> isHeld(sliceCount(layout), false);
+    std::vector<bool> isHeld(cut.slices, false);
+    std::vector<std::optional<Box>> boxes(cut.slices);
     for (const Holding& holding : holdings) {
-        if (Status added = addSlice(named, layout, holding); added)
-            isHeld[sliceOf(layout, m_strategy.localRankOf(holding.file->rank))] = true;
+        if (Status added = addSlice(named, cut, holding, boxes); added)
+            isHeld[cut.sliceOfRank[m_strategy.localRankOf(holding.file->rank)]] = true;
         else
             m_findings.add(Severity::Error, "wrong-shape", added.error().text() + ".", holding.file);
     }
     m_storedOnce += m_strategy.stageDeviceCount() - std::min<std::uint64_t>(holdings.size(), m_strategy.stageDeviceCount());
-    return isOnly && std::find(isHeld.begin(), isHeld.end(), false) != isHeld.end() ? addHoles(named, item, layout, isHeld) : Status{};
+    return isOnly && std::find(isHeld.begin(), isHeld.end(), false) != isHeld.end() ? addHoles(named, item, cut, isHeld) : Status{};
 }
 
 // Slices that no rank of their group holds (§6.5).
-Status StrategyJoin::addHoles(const NamedEntries& named, const StrategyItem& item, const ParameterLayout& layout, const std::vector<bool>& isHeld)
+Status StrategyJoin::addHoles(const NamedEntries& named, const StrategyItem& item, const Cut& cut, const std::vector<bool>& isHeld)
 {
     const std::uint64_t firstRank = item.stage * m_strategy.stageDeviceCount();
-    for (const std::uint64_t local : firstRanks(layout)) {
-        if (isHeld[sliceOf(layout, local)])
+    for (const std::uint64_t local : firstRanks(cut.layout)) {
+        if (isHeld[cut.sliceOfRank[local]])
             continue;
         const WeightsFile& file = *m_run.files[firstRank + local];
-        SHARDLENS_ASSIGN(const Box box, boxOf(layout, m_run.builder.tensor(m_tensor).shape, local));
+        SHARDLENS_ASSIGN(const Box box, boxOf(cut.layout, m_run.builder.tensor(m_tensor).shape, local));
         const StreamId missing = m_run.builder.addStream({Stream::Kind::Missing, file.id});
         SHARDLENS_TRY(m_run.builder.addPiece(m_tensor, BoxView(box), {missing, 0, m_run.holderOf(file), {}}));
         Holes& holes = m_holes[firstRank + local];
