@@ -12,6 +12,7 @@
 #include "ui/jobs/job_queue.h"
 #include "ui/jobs/job_strip.h"
 #include "ui/jobs/jobs_page.h"
+#include "ui/models/device_map.h"
 #include "ui/models/document.h"
 #include "ui/pages/page.h"
 #include "ui/pages/settings_page.h"
@@ -27,12 +28,16 @@
 #include <QMenuBar>
 #include <QMessageBox>
 #include <QMimeData>
+#include <QPointer>
 #include <QPushButton>
 #include <QSettings>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QToolButton>
 #include <QVBoxLayout>
+
+#include <algorithm>
+#include <iterator>
 
 namespace shardlens::ui {
 namespace {
@@ -200,6 +205,7 @@ void MainWindow::refresh()
     m_stack->setCurrentWidget(centre());
     m_tabs->setVisible(m_tabs->count() > 0);
     m_rail->setPagesEnabled(isOpen);
+    m_rail->showPagesOf(isOpen ? workspace->document()->checkpoint().get() : nullptr);
     const bool canScan = workspace != nullptr && workspace->canScan();
     m_rail->setPageEnabled(QStringLiteral("safety"), canScan);
     const bool showsPage = isOpen || (canScan && workspace->currentPageId() == QLatin1String("safety"));
@@ -310,10 +316,35 @@ void MainWindow::dragEnterEvent(QDragEnterEvent* event)
 
 void MainWindow::dropEvent(QDropEvent* event)
 {
+    QStringList paths;
     for (const QUrl& url : event->mimeData()->urls())
         if (url.isLocalFile())
-            openPath(url.toLocalFile());
+            paths << url.toLocalFile();
+    takeDropped(paths);
     event->acceptProposedAction();
+}
+
+void MainWindow::takeDropped(const QStringList& paths)
+{
+    const QPointer<Workspace> workspace = currentWorkspace();
+    if (workspace.isNull() || !workspace->document()->checkpoint() || !isMindSporeRun(*workspace->document()->checkpoint())) {
+        for (const QString& path : paths)
+            openPath(path);
+        return;
+    }
+    m_dropped.start(
+        [paths](const std::stop_token&) {
+            QStringList strategies;
+            std::copy_if(paths.begin(), paths.end(), std::back_inserter(strategies), looksLikeStrategyAt);
+            return strategies;
+        },
+        [this, workspace, paths](const QStringList& strategies) {
+            if (!workspace.isNull() && !strategies.isEmpty())
+                workspace->useStrategy(strategies.first());
+            for (const QString& path : paths)
+                if (!strategies.contains(path))
+                    openPath(path);
+        });
 }
 
 void MainWindow::resizeEvent(QResizeEvent* event)

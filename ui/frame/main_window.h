@@ -1,5 +1,7 @@
 #pragma once
 
+#include "ui/models/runner.h"
+
 #include <QMainWindow>
 
 #include <functional>
@@ -38,6 +40,8 @@ public:
     void openSample();
     [[nodiscard]] Workspace* currentWorkspace() const;
     void showPage(const QString& id); // also "jobs" and "settings"
+    // As a drop does: a strategy is used for the MindSpore run that is shown, any other path is opened.
+    void takeDropped(const QStringList& paths);
 
 protected:
     void closeEvent(QCloseEvent* event) override;
@@ -83,6 +87,7 @@ private:
     QWidget* m_start = nullptr;
     std::vector<Workspace*> m_workspaces; // by tab
     QString m_globalPage;                 // "jobs", "settings" or empty
+    Runner m_dropped;                     // looks at what was dropped
 };
 
 } // namespace shardlens::ui

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
+#include "ui/models/device_map.h"
 #include "ui/models/document.h"
 #include "ui/pages/convert_draft.h"
 #include "ui/pages/convert_outlook.h"
@@ -377,9 +378,15 @@ void OverviewPage::addVerdict()
 
 void OverviewPage::addFinding(const Finding& finding, std::size_t index)
 {
-    const auto [strong, rest] = split(finding.text);
+    auto [strong, rest] = split(finding.text);
+    const bool asksForStrategy = finding.code == kNoStrategy;
+    if (asksForStrategy) // the rest is advice for a shell
+        rest = tr("With the strategy of the run they become one model; dropping it onto the window does the same.");
     auto* banner = new Banner(kindOf(finding.severity), strong, rest);
-    if (finding.tensor != kNoTensor)
+    if (asksForStrategy) {
+        banner->addLink(tr("Choose strategy file…"), [this] { emit document()->strategyWanted(false); });
+        banner->addLink(tr("Folder of stage files…"), [this] { emit document()->strategyWanted(true); });
+    } else if (finding.tensor != kNoTensor)
         banner->addLink(tr("Show tensor"), [this, tensor = finding.tensor] {
             document()->selectTensor(tensor);
             emit document()->pageRequested(QStringLiteral("tensor"));
