@@ -178,10 +178,23 @@ TEST_F(DevicesPageTest, AMissingRankIsAHole)
     EXPECT_EQ(page->details().at(2), "its file is not there; the slice is read from rank 1");
 }
 
+TEST_F(DevicesPageTest, ASliceThatAnotherRankStoresIsNoHole)
+{
+    MindSporeSample sample = MindSporeSample::eight();
+    sample.stripped = {{4, "embed.weight"}, {5, "embed.weight"}};
+    DevicesPage* page = shown(sample, QStringLiteral("embed.weight"));
+    EXPECT_TRUE(page->map()->isStoredElsewhere(4));
+    EXPECT_FALSE(page->map()->isStoredElsewhere(0));
+    page->matrix()->setFocused(5);
+    EXPECT_EQ(page->details().at(0), "rank 5: [4:8, 0:12], same as rank 1");
+    EXPECT_EQ(page->details().at(2), "its file does not hold it; the slice is read from rank 1");
+    picture(QStringLiteral("devices-stripped"));
+}
+
 TEST_F(DevicesPageTest, StagesLieSideBySide)
 {
     const mindspore::ParameterLayout rows = layoutOf({2, 2}, {{0}, {}});
-    const MindSporeSample sample{{{"first.weight", {8, 6}, rows, 0}, {"second.weight", {8, 6}, rows, 1}}, 2, {}};
+    const MindSporeSample sample{{{"first.weight", {8, 6}, rows, 0}, {"second.weight", {8, 6}, rows, 1}}, 2, {}, {}};
     DevicesPage* page = shown(sample, QStringLiteral("second.weight"));
     EXPECT_EQ(page->map()->sentenceOf(1), "rank 1: none of it");
     EXPECT_EQ(page->map()->sentenceOf(5), "rank 5: [4:8, 0:6], same as rank 7");

@@ -49,6 +49,7 @@ MindSporeSample sampleOver(const Shape& matrix)
              {"norm.gamma", {12}, layoutOf(matrix, {{}}), 0},
              {"global_step", {1}, {}, 0}},
             1,
+            {},
             {}};
 }
 
@@ -74,7 +75,7 @@ MindSporeSample MindSporeSample::four()
 
 MindSporeSample MindSporeSample::of(const Shape& deviceMatrix, const Shape& shape, std::vector<std::vector<std::uint32_t>> tensorMap)
 {
-    return {{{"w", shape, layoutOf(deviceMatrix, std::move(tensorMap)), 0}}, 1, {}};
+    return {{{"w", shape, layoutOf(deviceMatrix, std::move(tensorMap)), 0}}, 1, {}, {}};
 }
 
 mindspore::Strategy MindSporeSample::strategy() const
@@ -103,7 +104,7 @@ void MindSporeSample::writeRun(const std::string& folder) const
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             const Parameter& parameter = parameters[i];
             const bool isListed = !parameter.layout.deviceMatrix.empty();
-            if (isListed && parameter.stage != made.stageOf(rank))
+            if ((isListed && parameter.stage != made.stageOf(rank)) || stripped.contains({rank, parameter.name}))
                 continue;
             const Box box = isListed ? mindspore::boxOf(parameter.layout, parameter.shape, made.localRankOf(rank)).take() : Box{Shape(parameter.shape.size(), 0), parameter.shape};
             auto output = mindspore::outputTensor(parameter.name, DType::F32, box.extent);

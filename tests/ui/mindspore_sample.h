@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace shardlens::ui::test {
@@ -22,6 +23,7 @@ struct MindSporeSample {
     std::vector<Parameter> parameters;
     std::uint32_t stages = 1;
     std::set<std::uint32_t> missing; // ranks without a file
+    std::set<std::pair<std::uint32_t, std::string>> stripped; // parameters that a rank's file leaves to others
 
     // Eight ranks, D = [2, 4]: "embed.weight" [16, 12] by rows over axis 0, "dense.weight" [8, 12] by both, "norm.gamma" [12] whole, "global_step" [1] unlisted.
     [[nodiscard]] static MindSporeSample eight();

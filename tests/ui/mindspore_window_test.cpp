@@ -95,7 +95,7 @@ TEST_F(MindSporeWindowTest, AStrategyMakesOneModelAndIsRemembered)
     EXPECT_EQ(workspace->document()->checkpoint()->tensors().size(), 4u);
     EXPECT_EQ(apart, 32u);
     EXPECT_EQ(workspace->document()->options().sourceStrategy, strategyPath().toStdString());
-    EXPECT_THAT(bannerTexts().toStdString(), testing::Not(HasSubstr("no strategy")));
+    EXPECT_TRUE(waitFor([&] { return !bannerTexts().contains(QStringLiteral("no strategy")); })) << "pages are made anew";
     const CheckpointPtr before = workspace->document()->checkpoint();
     workspace->document()->load(); // F5
     ASSERT_TRUE(waitFor([&] { return workspace->document()->state() == Document::State::Open && workspace->document()->checkpoint() != before; }));

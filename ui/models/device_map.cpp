@@ -254,6 +254,12 @@ QString DeviceMap::sliceText(std::uint32_t slice) const
     return (ranks.size() == 1 ? DeviceMapText::tr("%1 on rank %2", "box") : DeviceMapText::tr("%1 on ranks %2", "box")).arg(box, ranksText(ranks));
 }
 
+bool DeviceMap::isStoredElsewhere(std::uint32_t rank) const
+{
+    const Device& device = devices[rank];
+    return checkpoint && device.slice && device.pieces.empty() && !device.isMissing && slices[*device.slice].isHeld;
+}
+
 std::uint64_t DeviceMap::bytesOf(std::uint32_t rank) const
 {
     return devices[rank].slice ? slices[*devices[rank].slice].box.volume() * valueBytes : 0;

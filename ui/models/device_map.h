@@ -49,6 +49,8 @@ struct DeviceMap {
     // "[4:8, 0:12] on ranks 1, 3 and 5"
     [[nodiscard]] QString sliceText(std::uint32_t slice) const;
     [[nodiscard]] std::uint64_t bytesOf(std::uint32_t rank) const; // 0 where it holds nothing
+    // Its file is there without the slice, which another rank stores for it (redundancy removed).
+    [[nodiscard]] bool isStoredElsewhere(std::uint32_t rank) const;
 };
 using DeviceMapPtr = std::shared_ptr<const DeviceMap>;
 

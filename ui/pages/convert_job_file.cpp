@@ -3,8 +3,10 @@
 #include "core/base/text.h"
 #include "core/format/format.h"
 #include "core/io/byte_source.h"
+#include "ui/models/device_map.h"
 #include "ui/pages/convert_outlook.h"
 
+#include <QFileInfo>
 #include <QSaveFile>
 
 #include <fmt/format.h>
@@ -17,14 +19,14 @@ namespace shardlens::ui {
 namespace {
 
 constexpr std::uint64_t kMostBytesRead = 16u << 20; // of a document
-constexpr std::array<std::string_view, 5> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron"};
+constexpr std::array<std::string_view, 6> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron", "mindspore"};
 
 std::string formatOf(const ConvertRequest& request, const Checkpoint& source)
 {
     if (request.to)
         return *request.to;
     const QString target = QString::fromStdString(request.target);
-    if (!namesFile(target))
+    if (!namesFile(target) || (target.endsWith(QLatin1String(".ckpt")) && source.formatId() == "mindspore"))
         return source.formatId();
     return target.endsWith(endingOf("safetensors")) || target.endsWith(QLatin1String(".sft")) ? "safetensors" : "torch";
 }
@@ -34,10 +36,14 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
 {
     request.source = draft.source;
     request.to = draft.format;
-    if (makesRun(draft) && request.select == Select::All)
+    const bool takesAll = makesRun(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
+    request.open.sourceStrategy = draft.open.sourceStrategy; // the same, perhaps under another name
+    if (takesAll && request.select == Select::All)
         request.select.reset();
-    else if (!makesRun(draft))
-        request.select = request.select.value_or(Select::Weights);
+    else if (!takesAll)
+        request.select = chosen(request);
+    if (makesMindSpore(draft) && namesFile(draft.target) && request.outputFormat == containerOf(draft))
+        request.outputFormat.reset();
     if (request.maxShardBytes == kDefaultShardBytes && !makesOneFile(draft) && !makesRun(draft))
         request.maxShardBytes.reset();
     return request;
@@ -64,9 +70,37 @@ std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
                                            {"rank", wanted.rank, shown.rank}})
         if (asked != can)
             return name;
+    for (const auto& [name, asked, can] : {std::tuple{"strategy", wanted.strategy, shown.strategy}, {"prefix", wanted.prefix, shown.prefix},
+                                           {"output_format", wanted.outputFormat, shown.outputFormat}})
+        if (asked != can)
+            return name;
+    if (wanted.open.rankFiles != shown.open.rankFiles)
+        return "rank_files";
     if (wanted.open.rules != shown.open.rules || wanted.open.moduleKey != shown.open.moduleKey)
         return wanted.open.rules != shown.open.rules ? "rules" : "module_key";
     return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
+}
+
+bool isSamePath(const std::string& a, const QString& b)
+{
+    const QFileInfo one(QString::fromStdString(a));
+    const QFileInfo other(b);
+    return one.exists() ? one.canonicalFilePath() == other.canonicalFilePath() : one.absoluteFilePath() == other.absoluteFilePath();
+}
+
+// How the source is open is chosen where it is opened.
+Status checkOpen(const ConvertRequest& request, const JobDraft& now, const Checkpoint& source)
+{
+    const QString inUse = strategyPathOf(source);
+    if (request.open.sourceStrategy && inUse.isEmpty())
+        return Error{ErrorCode::Refused, fmt::format("its source is read by the strategy {}, and the one that is open here by none: choose it on the overview first",
+                                                     printable(*request.open.sourceStrategy))};
+    if (request.open.sourceStrategy && !isSamePath(*request.open.sourceStrategy, inUse))
+        return Error{ErrorCode::Refused, fmt::format("its source is read by the strategy {}, and the one that is open here by {}: choose it on the overview first",
+                                                     printable(*request.open.sourceStrategy), printable(inUse.toStdString()))};
+    if (request.open.rankFiles != now.open.rankFiles)
+        return Error{ErrorCode::Refused, "its member rank_files names files that are not the ones that are open here; `shardlens run` takes them"};
+    return {};
 }
 
 QString patternOf(const std::vector<std::string>& patterns)
@@ -99,6 +133,10 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.format = formatOf(request, source);
     if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
         return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
+    SHARDLENS_TRY(checkOpen(request, now, source));
+    draft.open = now.open;
+    draft.sourceIsMindSpore = now.sourceIsMindSpore;
+    draft.sourceContainer = now.sourceContainer;
     if (makesLayout(draft) && draft.format != source.formatId())
         return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
     const Format* format = formatById(source.formatId());
@@ -118,6 +156,14 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.targetChosen = true;
     draft.tag = request.open.tag;
     draft.select = request.select.value_or(Select::Weights);
+    if (makesMindSpore(draft) && !request.select)
+        draft.select = Select::All;
+    draft.strategy = request.strategy;
+    draft.prefix = request.prefix;
+    draft.rank = makesMindSpore(draft) ? request.rank : std::nullopt;
+    draft.container = request.outputFormat;
+    if (makesMindSpore(draft) && namesFile(draft.target))
+        draft.container = draft.target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors";
     draft.dtype = request.dtype;
     draft.include = patternOf(request.include);
     draft.exclude = patternOf(request.exclude);

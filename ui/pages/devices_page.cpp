@@ -261,7 +261,10 @@ void DevicesPage::showMap()
                    : m_map->isListed         ? m_map->cut
                                              : tr("not cut: it is in no strategy, and every rank holds all of it"));
     m_cut->setInk(m_map->problem.isEmpty() ? Token::Text : Token::Error);
-    m_matrixCard->setHint(m_map->grid.text());
+    bool hasElsewhere = false;
+    for (std::uint32_t rank = 0; rank < m_map->devices.size() && !hasElsewhere; ++rank)
+        hasElsewhere = m_map->isStoredElsewhere(rank);
+    m_matrixCard->setHint(hasElsewhere ? tr("%1; pale: stored by another rank", "sizes of the device matrix").arg(m_map->grid.text()) : m_map->grid.text());
     m_matrix->show(m_map);
     m_picture->show(m_map);
     m_rows->show(m_map);

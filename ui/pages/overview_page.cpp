@@ -254,7 +254,11 @@ QBoxLayout* OverviewPage::buildFoot()
         const std::string& own = document()->checkpoint()->formatId();
         emit document()->convertRequested(isLayoutFormat(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
     });
-    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
+    m_toStrategy = new GoalButton(QStringLiteral("devices"), tr("Other MindSpore strategy"));
+    m_toStrategy->setNote(tr("cut for other ranks, or the whole model in one file"));
+    m_toStrategy->hide();
+    connect(m_toStrategy, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("mindspore")); });
+    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, m_toStrategy, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
     row->addWidget(files, 62);
@@ -493,6 +497,7 @@ void OverviewPage::showGoals()
     const bool isRun = checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal";
     m_toRun->setVisible(isRun && trains && !isModelParallel(checkpoint));
     m_toLayout->setVisible(isModelParallel(checkpoint));
+    m_toStrategy->setVisible(checkpoint.formatId() == "mindspore" && !lacksStrategy(checkpoint));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

@@ -225,13 +225,19 @@ void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
     const QRectF cell = cellOf(rank);
     const bool isHole = device.isMissing || (device.slice && !m_map->slices[*device.slice].isHeld);
     const bool isFaded = m_highlighted && device.slice != m_highlighted;
-    QColor ground = !device.slice ? theme.colour(Token::Track) : isFaded ? fadedSlice(*device.slice) : sliceColour(*device.slice);
+    const bool isElsewhere = m_map->isStoredElsewhere(rank);
+    QColor ground = !device.slice ? theme.colour(Token::Track) : isFaded || isElsewhere ? fadedSlice(*device.slice) : sliceColour(*device.slice);
     if (isHole)
         ground = theme.colour(Token::ErrorWeak);
     const double radius = cell.height() >= theme.px(kRoundFrom) ? theme.px(2) : 0;
     painter.setPen(Qt::NoPen);
     painter.setBrush(ground);
     painter.drawRoundedRect(cell, radius, radius);
+    if (isElsewhere && !isFaded) {
+        painter.setPen(QPen(sliceColour(*device.slice), 2));
+        painter.setBrush(Qt::NoBrush);
+        painter.drawRoundedRect(cell.adjusted(1, 1, -1, -1), radius, radius);
+    }
     if (isHole) {
         if (cell.height() >= theme.px(kRoundFrom))
             paintHatch(painter, cell, theme.colour(Token::Hole), theme.px(6));
