@@ -191,6 +191,16 @@ TEST_F(DevicesPageTest, ASliceThatAnotherRankStoresIsNoHole)
     picture(QStringLiteral("devices-stripped"));
 }
 
+TEST_F(DevicesPageTest, RecordsOfOneSliceAreOneBox)
+{
+    MindSporeSample sample = MindSporeSample::eight();
+    sample.recordBytes = 96; // two rows
+    DevicesPage* page = shown(sample, QStringLiteral("embed.weight"));
+    page->matrix()->setFocused(5);
+    EXPECT_EQ(page->details().at(0), "rank 5: [4:8, 0:12], same as rank 1");
+    EXPECT_EQ(page->details().at(2), "rank_5/net_rank_5.ckpt, in 2 pieces");
+}
+
 TEST_F(DevicesPageTest, StagesLieSideBySide)
 {
     const mindspore::ParameterLayout rows = layoutOf({2, 2}, {{0}, {}});
@@ -201,6 +211,26 @@ TEST_F(DevicesPageTest, StagesLieSideBySide)
     EXPECT_EQ(page->map()->grid.blockName(1), "stage 1");
     EXPECT_EQ(page->matrix()->cellOf(0).top(), page->matrix()->cellOf(4).top());
     pictures(QStringLiteral("devices-stages"));
+}
+
+TEST_F(DevicesPageTest, ManyDevicesFit)
+{
+    DevicesPage* page = shown(MindSporeSample::of({4, 8, 2}, {64, 32}, {{1}, {0}}), QStringLiteral("w"));
+    ASSERT_EQ(page->map()->devices.size(), 64u);
+    EXPECT_EQ(page->map()->slices.size(), 16u);
+    for (const std::uint32_t rank : {0u, 31u, 63u})
+        EXPECT_TRUE(QRectF(page->matrix()->rect()).contains(page->matrix()->cellOf(rank))) << rank;
+    pictures(QStringLiteral("devices-64"));
+}
+
+TEST_F(DevicesPageTest, AThousandDevicesFit)
+{
+    DevicesPage* page = shown(MindSporeSample::of({32, 32}, {128, 64}, {{1}, {0}}), QStringLiteral("w"));
+    ASSERT_EQ(page->map()->slices.size(), 1024u);
+    EXPECT_TRUE(QRectF(page->matrix()->rect()).contains(page->matrix()->cellOf(1023)));
+    hover(page->matrix(), page->matrix()->cellOf(33).center());
+    EXPECT_EQ(page->details().at(0), "rank 33: [4:8, 2:4], no other rank has it");
+    pictures(QStringLiteral("devices-1024"));
 }
 
 TEST_F(DevicesPageTest, NothingChosenSaysHow)

@@ -4,6 +4,7 @@
 #include "tests/ui/mindspore_sample.h"
 #include "tests/ui/ui_fixture.h"
 #include "ui/jobs/job.h"
+#include "ui/jobs/job_detail.h"
 #include "ui/models/device_map.h"
 #include "ui/models/needed_rows.h"
 #include "ui/pages/convert_goal_step.h"
@@ -114,6 +115,15 @@ TEST_F(MindSporeGoalTest, EightRanksBecomeFour)
     EXPECT_EQ(made->topology().worldSize(), 4u);
     EXPECT_EQ(made->tensors().size(), 4u);
     EXPECT_TRUE(std::filesystem::exists(target.toStdString() + "/rank_3/net_rank_3.ckpt"));
+    m_window->showPage(QStringLiteral("jobs"));
+    QPushButton* openResult = nullptr;
+    for (QPushButton* button : m_window->findChild<JobDetail*>()->findChildren<QPushButton*>())
+        if (button->text() == QLatin1String("Open result"))
+            openResult = button;
+    ASSERT_TRUE(openResult != nullptr && openResult->isVisible());
+    openResult->click();
+    ASSERT_TRUE(waitFor([&] { return m_window->currentWorkspace()->document()->path() == target && m_window->currentWorkspace()->document()->checkpoint() != nullptr; }));
+    EXPECT_EQ(m_window->currentWorkspace()->document()->checkpoint()->tensors().size(), 4u) << "the result opens by its own strategy";
 }
 
 TEST_F(MindSporeGoalTest, TheWholeModelIsOneFileOfEitherContainer)

@@ -30,9 +30,9 @@ std::vector<float> valuesOf(std::size_t number, const Shape& shape, const Box& b
     return out;
 }
 
-void writeRankFile(const std::string& path, const std::vector<mindspore::CkptOutput>& outputs, const std::vector<std::vector<float>>& values)
+void writeRankFile(const std::string& path, const std::vector<mindspore::CkptOutput>& outputs, const std::vector<std::vector<float>>& values, std::uint64_t recordBytes)
 {
-    const auto layout = mindspore::layOutCkpt(outputs);
+    const auto layout = mindspore::layOutCkpt(outputs, recordBytes);
     ASSERT_TRUE(layout) << layout.error().text();
     std::string bytes(layout->sizeBytes, '\0');
     for (const mindspore::CkptLiteral& literal : layout->literals)
@@ -113,7 +113,7 @@ void MindSporeSample::writeRun(const std::string& folder) const
             values.push_back(valuesOf(i, parameter.shape, box));
         }
         const std::string number = std::to_string(rank);
-        writeRankFile(folder + "/rank_" + number + "/net_rank_" + number + ".ckpt", outputs, values);
+        writeRankFile(folder + "/rank_" + number + "/net_rank_" + number + ".ckpt", outputs, values, recordBytes);
     }
 }
 

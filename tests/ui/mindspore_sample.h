@@ -24,6 +24,7 @@ struct MindSporeSample {
     std::uint32_t stages = 1;
     std::set<std::uint32_t> missing; // ranks without a file
     std::set<std::pair<std::uint32_t, std::string>> stripped; // parameters that a rank's file leaves to others
+    std::uint64_t recordBytes = 1u << 20; // longer tensors are cut into records
 
     // Eight ranks, D = [2, 4]: "embed.weight" [16, 12] by rows over axis 0, "dense.weight" [8, 12] by both, "norm.gamma" [12] whole, "global_step" [1] unlisted.
     [[nodiscard]] static MindSporeSample eight();

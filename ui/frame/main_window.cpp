@@ -80,7 +80,7 @@ Workspace* MainWindow::currentWorkspace() const
     return index < 0 || index >= static_cast<int>(m_workspaces.size()) ? nullptr : m_workspaces[static_cast<std::size_t>(index)];
 }
 
-void MainWindow::openPath(const QString& path, const QString& page)
+void MainWindow::openPath(const QString& path, const QString& page, const std::optional<OpenOptions>& options)
 {
     const QString clean = QDir::cleanPath(QFileInfo(path).absoluteFilePath());
     for (std::size_t i = 0; i < m_workspaces.size(); ++i)
@@ -90,6 +90,8 @@ void MainWindow::openPath(const QString& path, const QString& page)
             currentTabChanged();
             if (!page.isEmpty())
                 m_workspaces[i]->showPage(page);
+            if (options && *options != m_workspaces[i]->document()->options())
+                m_workspaces[i]->document()->reopenWith(*options);
             return;
         }
     auto* document = new Document(clean);
@@ -119,7 +121,7 @@ void MainWindow::openPath(const QString& path, const QString& page)
     currentTabChanged();
     if (width() < Theme::current().px(kWideForPlaces) && !QSettings().value(QStringLiteral("placesShown")).toBool())
         m_places->hide();
-    document->load();
+    document->reopenWith(options.value_or(OpenOptions{}));
 }
 
 void MainWindow::openSample()
@@ -143,6 +145,15 @@ void MainWindow::chooseFile()
     const QString path = QFileDialog::getOpenFileName(this, tr("Open a checkpoint file"), {}, tr("Checkpoints (*.safetensors *.pt *.pth *.bin *.ckpt *.json);;All files (*)"));
     if (!path.isEmpty())
         openPath(path);
+}
+
+void MainWindow::chooseStrategy()
+{
+    Workspace* workspace = currentWorkspace();
+    if (workspace != nullptr && workspace->document()->checkpoint() && isMindSporeRun(*workspace->document()->checkpoint()))
+        emit workspace->document()->strategyWanted(false);
+    else
+        m_status->showHint(tr("A strategy is for a MindSpore run: open the folder with its rank_N folders first."));
 }
 
 void MainWindow::closeTab(int index)

@@ -1,10 +1,12 @@
 #pragma once
 
+#include "core/format/open_options.h"
 #include "ui/models/runner.h"
 
 #include <QMainWindow>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 class QAction;
@@ -35,8 +37,8 @@ public:
     // The queue outlives the window.
     explicit MainWindow(JobQueue* queue, QWidget* parent = nullptr);
 
-    // Opens a path in a tab, or goes to the tab that has it. Page: one of the page table, empty for the overview.
-    void openPath(const QString& path, const QString& page = {});
+    // Opens a path in a tab, or goes to the tab that has it. Page: one of the page table, empty for the overview. Options: nothing for those that it has.
+    void openPath(const QString& path, const QString& page = {}, const std::optional<OpenOptions>& options = std::nullopt);
     void openSample();
     [[nodiscard]] Workspace* currentWorkspace() const;
     void showPage(const QString& id); // also "jobs" and "settings"
@@ -57,6 +59,7 @@ private:
     void buildPageKeys(QMenu* menu);
     void chooseFolder();
     void chooseFile();
+    void chooseStrategy();
     void closeTab(int index);
     void currentTabChanged();
     void refresh();

@@ -126,8 +126,6 @@ void DeviceMapBuilder::addStage(const Strategy& strategy, const StrategyItem& it
 // What a file holds counts more than what the strategy says.
 void DeviceMapBuilder::takeBox(std::uint32_t rank, const RegionView& region)
 {
-    if (m_map.devices[rank].pieces.size() > 1)
-        return; // records of one slice: the strategy knows it whole
     if (const auto* box = std::get_if<BoxView>(&region))
         m_boxes[rank] = Box{Shape(box->offset.begin(), box->offset.end()), Shape(box->extent.begin(), box->extent.end())};
     else if (volumeOf(region) == elementCount(m_map.shape))
@@ -146,12 +144,12 @@ void DeviceMapBuilder::takePieces(const CheckpointPtr& checkpoint, TensorId tens
     for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row) {
         const Piece piece = pieces.at(idAt<PieceId>(row));
         const auto rank = checkpoint->rankOfPiece(piece);
-        if (!rank || *rank >= m_map.devices.size() || checkpoint->stream(piece.source.stream).kind == Stream::Kind::Missing)
-            continue;
-        m_map.devices[*rank].pieces.push_back(piece.id);
-        if (info(owner.dtype).valuesPerBlock == 1)
-            takeBox(*rank, piece.region);
+        if (rank && *rank < m_map.devices.size() && checkpoint->stream(piece.source.stream).kind != Stream::Kind::Missing)
+            m_map.devices[*rank].pieces.push_back(piece.id);
     }
+    for (std::uint32_t rank = 0; rank < m_map.devices.size(); ++rank) // several are records of one slice: the strategy knows it whole
+        if (m_map.devices[rank].pieces.size() == 1 && info(owner.dtype).valuesPerBlock == 1)
+            takeBox(rank, pieces.at(m_map.devices[rank].pieces.front()).region);
     if (!m_map.isListed)
         for (std::size_t rank = 0; rank < m_map.devices.size(); ++rank)
             if (!m_map.devices[rank].pieces.empty())
@@ -242,7 +240,7 @@ QString DeviceMap::placeOf(std::uint32_t rank) const
     const Stream& stream = checkpoint->stream(piece.source.stream);
     const QString file = stream.file == kNoFile ? QString() : printableText(checkpoint->file(stream.file).name);
     if (device.pieces.size() > 1)
-        return DeviceMapText::tr("%1, in %2 runs of bytes").arg(file, numberText(device.pieces.size()));
+        return DeviceMapText::tr("%1, in %2 pieces").arg(file, numberText(device.pieces.size()));
     const std::uint64_t length = piece.spanBytes(info(checkpoint->tensor(checkpoint->pieces().tensorOf(piece.id)).dtype).bytesPerBlock);
     return length == 0 ? file : DeviceMapText::tr("%1, bytes %2 to %3").arg(file, numberText(piece.source.offset), numberText(piece.source.offset + length - 1));
 }

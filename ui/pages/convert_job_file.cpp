@@ -88,6 +88,21 @@ bool isSamePath(const std::string& a, const QString& b)
     return one.exists() ? one.canonicalFilePath() == other.canonicalFilePath() : one.absoluteFilePath() == other.absoluteFilePath();
 }
 
+// What the goal wants of the source.
+Status checkGoal(const ConvertRequest& request, const std::string& goal, const Checkpoint& source)
+{
+    if (std::find(kGoals.begin(), kGoals.end(), goal) == kGoals.end())
+        return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(goal))};
+    if (isLayoutFormat(goal) && goal != source.formatId())
+        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", goal)};
+    const Format* format = formatById(source.formatId());
+    if (request.open.rules && (format == nullptr || !format->hasRules))
+        return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
+    if (goal == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
+        return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
+    return {};
+}
+
 // How the source is open is chosen where it is opened.
 Status checkOpen(const ConvertRequest& request, const JobDraft& now, const Checkpoint& source)
 {
@@ -106,6 +121,16 @@ Status checkOpen(const ConvertRequest& request, const JobDraft& now, const Check
 QString patternOf(const std::vector<std::string>& patterns)
 {
     return patterns.empty() ? QString() : QString::fromStdString(patterns.front());
+}
+
+void takeMindSpore(const ConvertRequest& request, JobDraft& draft)
+{
+    draft.strategy = request.strategy;
+    draft.prefix = request.prefix;
+    draft.rank = request.rank;
+    draft.container = request.outputFormat;
+    if (namesFile(draft.target)) // its ending says it
+        draft.container = draft.target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors";
 }
 
 } // namespace
@@ -131,19 +156,11 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.source = now.source;
     draft.sourceIsTree = now.sourceIsTree;
     draft.format = formatOf(request, source);
-    if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
-        return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
+    SHARDLENS_TRY(checkGoal(request, draft.format, source));
     SHARDLENS_TRY(checkOpen(request, now, source));
     draft.open = now.open;
     draft.sourceIsMindSpore = now.sourceIsMindSpore;
     draft.sourceContainer = now.sourceContainer;
-    if (makesLayout(draft) && draft.format != source.formatId())
-        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
-    const Format* format = formatById(source.formatId());
-    if (request.open.rules && (format == nullptr || !format->hasRules))
-        return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
-    if (draft.format == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
-        return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
     if (request.open.tag && *request.open.tag != source.subtitle())
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.open.tag))};
@@ -155,15 +172,9 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.target = QString::fromStdString(request.target);
     draft.targetChosen = true;
     draft.tag = request.open.tag;
-    draft.select = request.select.value_or(Select::Weights);
-    if (makesMindSpore(draft) && !request.select)
-        draft.select = Select::All;
-    draft.strategy = request.strategy;
-    draft.prefix = request.prefix;
-    draft.rank = makesMindSpore(draft) ? request.rank : std::nullopt;
-    draft.container = request.outputFormat;
-    if (makesMindSpore(draft) && namesFile(draft.target))
-        draft.container = draft.target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors";
+    draft.select = request.select.value_or(makesMindSpore(draft) ? Select::All : Select::Weights);
+    if (makesMindSpore(draft))
+        takeMindSpore(request, draft);
     draft.dtype = request.dtype;
     draft.include = patternOf(request.include);
     draft.exclude = patternOf(request.exclude);

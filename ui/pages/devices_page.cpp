@@ -31,6 +31,8 @@ constexpr int kMargin = 16;
 constexpr int kGap = 12;
 constexpr int kRow = 24;
 constexpr int kSideBySide = 700; // narrower pages put the pictures below each other
+constexpr std::size_t kColours = 12; // of slices
+constexpr std::size_t kMarked = 48;  // that a mark tells apart
 
 } // namespace
 
@@ -128,23 +130,13 @@ QWidget* DevicesPage::buildBody()
     m_matrixCard = new Card(tr("Devices"), QString());
     m_matrix = new DeviceMatrixView;
     m_matrixCard->body()->addWidget(m_matrix, 1);
-    auto* tensor = new Card(tr("Tensor"), tr("devices of one colour hold the same slice"));
+    m_tensorCard = new Card(tr("Tensor"), QString());
     m_picture = new SlicePicture;
-    tensor->body()->addWidget(m_picture, 1);
+    m_tensorCard->body()->addWidget(m_picture, 1);
     m_pair->addWidget(m_matrixCard, 1);
-    m_pair->addWidget(tensor, 1);
+    m_pair->addWidget(m_tensorCard, 1);
     column->addLayout(m_pair, 1);
-    auto* one = new Card; // its room is kept, so that nothing jumps
-    one->setAccessibleName(tr("The device that is pointed at"));
-    one->body()->setSpacing(theme.px(2));
-    m_who = new TextLabel({}, TextStyle::Strong, Token::Text);
-    m_place = new TextLabel({}, TextStyle::Body, Token::Text2);
-    m_where = new TextLabel({}, TextStyle::Caption, Token::Text2);
-    for (TextLabel* label : {m_who, m_place, m_where}) {
-        label->setElide(Qt::ElideRight);
-        one->body()->addWidget(label);
-    }
-    column->addWidget(one);
+    column->addWidget(buildDetails());
     m_body->setWidget(inside);
     inside->setAutoFillBackground(false); // the scroll area turns it on
     connect(m_matrix, &DeviceMatrixView::pointed, this, &DevicesPage::point);
@@ -154,6 +146,23 @@ QWidget* DevicesPage::buildBody()
     connect(m_picture, &SlicePicture::pointedNowhere, this, [this] { pointSlice(std::nullopt); });
     connect(m_picture, &SlicePicture::chosen, this, [this](std::uint32_t slice) { choose(m_map->slices[slice].ranks.front()); });
     return m_body;
+}
+
+// One device in words. Its room is kept, so that nothing jumps.
+QWidget* DevicesPage::buildDetails()
+{
+    const Theme& theme = Theme::current();
+    auto* one = new Card;
+    one->setAccessibleName(tr("The device that is pointed at"));
+    one->body()->setSpacing(theme.px(2));
+    m_who = new TextLabel({}, TextStyle::Strong, Token::Text);
+    m_place = new TextLabel({}, TextStyle::Body, Token::Text2);
+    m_where = new TextLabel({}, TextStyle::Caption, Token::Text2);
+    for (TextLabel* label : {m_who, m_place, m_where}) {
+        label->setElide(Qt::ElideRight);
+        one->body()->addWidget(label);
+    }
+    return one;
 }
 
 void DevicesPage::buildTable()
@@ -265,6 +274,9 @@ void DevicesPage::showMap()
     for (std::uint32_t rank = 0; rank < m_map->devices.size() && !hasElsewhere; ++rank)
         hasElsewhere = m_map->isStoredElsewhere(rank);
     m_matrixCard->setHint(hasElsewhere ? tr("%1; pale: stored by another rank", "sizes of the device matrix").arg(m_map->grid.text()) : m_map->grid.text());
+    m_tensorCard->setHint(m_map->slices.size() <= kColours   ? tr("devices of one colour hold the same slice")
+                          : m_map->slices.size() <= kMarked ? tr("colours repeat with a dot, a stripe or a cross; equal ones hold the same slice")
+                                                            : tr("colours repeat: point at a device to see who holds the same"));
     m_matrix->show(m_map);
     m_picture->show(m_map);
     m_rows->show(m_map);

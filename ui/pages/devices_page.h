@@ -54,6 +54,7 @@ private:
     void buildBar();
     QWidget* buildMessage();
     QWidget* buildBody();
+    QWidget* buildDetails();
     void buildTable();
     void adoptDocument();
     void showTensor();
@@ -81,6 +82,7 @@ private:
     TextLabel* m_cut = nullptr;
     QBoxLayout* m_pair = nullptr;
     Card* m_matrixCard = nullptr;
+    Card* m_tensorCard = nullptr;
     DeviceMatrixView* m_matrix = nullptr;
     SlicePicture* m_picture = nullptr;
     TextLabel* m_who = nullptr;

@@ -24,13 +24,36 @@ constexpr int kRingRoom = 4;    // around everything, for the outlines
 constexpr int kCaptionHigh = 20;
 constexpr int kLabelsFrom = 14; // height of a cell from which it has its number
 constexpr int kRoundFrom = 10;
+constexpr int kMarksFrom = 12;
+constexpr std::uint32_t kColours = 12; // of the theme
 constexpr double kFaded = 0.22;
 
 } // namespace
 
 QColor sliceColour(std::uint32_t slice)
 {
-    return Theme::current().categorical(static_cast<int>(slice % 12));
+    return Theme::current().categorical(static_cast<int>(slice % kColours));
+}
+
+void paintSliceMark(QPainter& painter, const QRectF& rect, std::uint32_t slice, const QColor& ink)
+{
+    const Theme& theme = Theme::current();
+    const std::uint32_t round = slice / kColours;
+    if (round == 0 || std::min(rect.width(), rect.height()) < theme.px(kMarksFrom))
+        return;
+    const double size = theme.px(5);
+    const QRectF corner(rect.right() - size - theme.px(3), rect.top() + theme.px(3), size, size);
+    painter.save();
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setPen(round == 3 ? QPen(ink, 1.5) : QPen(Qt::NoPen));
+    painter.setBrush(ink);
+    if (round == 1)
+        painter.drawEllipse(corner);
+    else if (round == 2)
+        painter.drawRect(QRectF(rect.left() + 1, rect.top() + 1, theme.px(3), rect.height() - 2));
+    else if (round == 3)
+        painter.drawLines({QLineF(corner.topLeft(), corner.bottomRight()), QLineF(corner.topRight(), corner.bottomLeft())});
+    painter.restore();
 }
 
 QColor fadedSlice(std::uint32_t slice)
@@ -249,6 +272,8 @@ void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
         painter.setBrush(Qt::NoBrush);
         painter.drawRoundedRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius);
     }
+    if (device.slice && !isHole)
+        paintSliceMark(painter, cell, *device.slice, Theme::inkOn(ground));
     const QString number = QString::number(rank);
     painter.setFont(theme.font(cell.height() >= theme.px(24) ? TextStyle::Strong : TextStyle::Tiny));
     if (cell.height() < theme.px(kLabelsFrom) || painter.fontMetrics().horizontalAdvance(number) > cell.width() - 2)

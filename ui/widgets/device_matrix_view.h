@@ -10,6 +10,8 @@ namespace shardlens::ui {
 
 // The colours of a slice: the same for all devices that hold it, and in the picture of the tensor.
 [[nodiscard]] QColor sliceColour(std::uint32_t slice);
+// Tells slices of one colour apart, up to 48 of them: a dot for the second round of colours, a stripe for the third, a cross for the fourth.
+void paintSliceMark(QPainter& painter, const QRectF& rect, std::uint32_t slice, const QColor& ink);
 // Of what is not pointed at, while something is.
 [[nodiscard]] QColor fadedSlice(std::uint32_t slice);
 

@@ -161,7 +161,9 @@ void SlicePicture::paintSlice(QPainter& painter, const PictureBox& box) const
         painter.fillRect(rect, theme.colour(Token::ErrorWeak));
         paintHatch(painter, rect, theme.colour(Token::Hole), theme.px(6));
     } else {
-        painter.fillRect(rect, m_highlighted && *m_highlighted != slice ? fadedSlice(slice) : sliceColour(slice));
+        const QColor ground = m_highlighted && *m_highlighted != slice ? fadedSlice(slice) : sliceColour(slice);
+        painter.fillRect(rect, ground);
+        paintSliceMark(painter, rect, slice, Theme::inkOn(ground));
     }
     painter.setBrush(Qt::NoBrush);
     if (std::min(rect.width(), rect.height()) >= kLeastEdge) {
@@ -186,8 +188,8 @@ void SlicePicture::paintLabel(QPainter& painter, const PictureBox& box) const
     for (const QString& line : {ranks, range})
         if (metrics.horizontalAdvance(line) <= rect.width() - theme.px(6) && static_cast<int>(lines.size() + 1) * metrics.height() <= rect.height() - 2)
             lines << line;
-    if (lines.isEmpty() || !lines.contains(ranks))
-        lines = held.ranks.size() == 1 || metrics.horizontalAdvance(ranks) > rect.width() ? QStringList{QString::number(held.ranks.front())} : QStringList{ranks};
+    if (!lines.contains(ranks))
+        lines = {held.ranks.size() == 1 ? QString::number(held.ranks.front()) : tr("%1 …", "the first of several ranks").arg(held.ranks.front())};
     if (metrics.horizontalAdvance(lines.first()) > rect.width() - 2 || metrics.height() > rect.height() + 2)
         return;
     const QString text = lines.join(QLatin1Char('\n'));
