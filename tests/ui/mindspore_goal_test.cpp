@@ -198,6 +198,52 @@ TEST_F(MindSporeGoalTest, OtherFormatsBecomeRanksOfMindSpore)
     EXPECT_EQ(made->tensors().size(), convert->facts().source->weights.tensorsInResult());
 }
 
+// A file of safetensors with the sample's tensors, all zero.
+void writeSafetensors(const QString& path)
+{
+    const QByteArray header = R"({"embed.weight":{"dtype":"F32","shape":[16,12],"data_offsets":[0,768]},"extra":{"dtype":"F32","shape":[4],"data_offsets":[768,784]}})";
+    QByteArray length(8, '\0');
+    length[0] = static_cast<char>(header.size());
+    QFile file(path);
+    ASSERT_TRUE(file.open(QIODevice::WriteOnly));
+    file.write(length + header + QByteArray(784, '\0'));
+}
+
+TEST_F(MindSporeGoalTest, OneModelIsCutForTheRanksOfAStrategy)
+{
+    const QString path = QString::fromStdString(m_folder.file("model.safetensors"));
+    writeSafetensors(path);
+    ConvertPage* convert = openedAt(path);
+    const QString strategy = strategyOf(MindSporeSample::four(), "four.ckpt");
+    chooseStrategy(convert, strategy);
+    ASSERT_EQ(why(convert), QString());
+    const ConvertStrategyPreview* preview = convert->optionsStep()->preview();
+    ASSERT_TRUE(preview->isVisible());
+    EXPECT_FALSE(preview->sourceMatrix()->isVisible()) << "one model has no devices";
+    EXPECT_FALSE(preview->needed()->isVisible()) << "MindSpore's own transform does not read it";
+    EXPECT_EQ(preview->targetMatrix()->map()->sentenceOf(3), "rank 3: [8:16, 0:12], same as rank 1");
+    picture(QStringLiteral("mindspore-goal-from-one"));
+    OpenOptions by;
+    by.sourceStrategy = strategy.toStdString();
+    const CheckpointPtr made = readBack(run(convert), by);
+    ASSERT_TRUE(made);
+    EXPECT_EQ(made->topology().worldSize(), 4u);
+    EXPECT_EQ(made->tensors().size(), 2u);
+}
+
+TEST_F(MindSporeGoalTest, ThePlanIsShownAsForOtherGoals)
+{
+    ConvertPage* convert = opened();
+    chooseStrategy(convert, strategyOf(MindSporeSample::four(), "four.json"));
+    convert->goTo(ConvertPage::Plan);
+    ASSERT_TRUE(waitFor([&] { return convert->planStep()->planned() != nullptr; }));
+    EXPECT_TRUE(convert->planStep()->planned()->canStart()) << convert->planStep()->planned()->refusal.toStdString();
+    EXPECT_EQ(convert->planStep()->planned()->plan->files.size(), 4u);
+    pictures(QStringLiteral("mindspore-goal-plan"));
+    convert->setTarget(convert->draft().target + QStringLiteral(".ckpt"));
+    EXPECT_THAT(convert->nextButton()->toolTip().toStdString(), HasSubstr("folder of files"));
+}
+
 TEST_F(MindSporeGoalTest, WithoutTheSourcesStrategyTheGoalWaits)
 {
     MindSporeSample::eight().writeRun(m_folder.file("runs/run"));

@@ -11,11 +11,13 @@
 #include <gmock/gmock.h>
 
 #include <QAbstractButton>
+#include <QDropEvent>
 #include <QLabel>
 #include <QMimeData>
 #include <QPushButton>
 #include <QSignalSpy>
 #include <QTest>
+#include <QUrl>
 
 #include <filesystem>
 
@@ -137,6 +139,19 @@ TEST_F(MindSporeWindowTest, ADroppedStrategyIsUsedAndAnythingElseIsOpened)
     m_window->takeDropped({samplePath()});
     ASSERT_TRUE(waitFor([&] { return m_window->currentWorkspace() != workspace; }));
     EXPECT_TRUE(waitFor([&] { return m_window->currentWorkspace()->document()->state() == Document::State::Open; }));
+}
+
+TEST_F(MindSporeWindowTest, TheDropItselfDoesTheSame)
+{
+    Workspace* workspace = openWithout();
+    QMimeData data;
+    data.setUrls({QUrl::fromLocalFile(strategyPath())});
+    QDragEnterEvent enter(QPoint(400, 400), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
+    QCoreApplication::sendEvent(m_window.get(), &enter);
+    ASSERT_TRUE(enter.isAccepted());
+    QDropEvent drop(QPointF(400, 400), Qt::CopyAction, &data, Qt::LeftButton, Qt::NoModifier);
+    QCoreApplication::sendEvent(m_window.get(), &drop);
+    EXPECT_TRUE(waitFor([&] { return hasStrategy(workspace); }));
 }
 
 TEST_F(MindSporeWindowTest, AStrategyAloneIsNoCheckpoint)

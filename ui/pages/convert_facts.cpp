@@ -5,6 +5,7 @@
 #include "core/layout/rule_library.h"
 
 #include <new>
+#include <utility>
 
 namespace shardlens::ui {
 namespace {
@@ -37,13 +38,12 @@ Reopened openBy(const Checkpoint& asOpened, OpenOptions options, const std::stri
 
 void ConvertFacts::lookAt(const CheckpointPtr& checkpoint, const OpenOptions& options)
 {
-    const StrategyReading target = m_facts.targetStrategy;
     m_facts = {};
-    m_facts.targetStrategy = target; // it has no part in the source
     for (Runner* runner : {&m_open, &m_source, &m_outlook, &m_run, &m_sourceStrategyRun})
         runner->cancel();
     m_asOpened = checkpoint;
     m_openOptions = options;
+    lookAtStrategy(std::exchange(m_targetStrategy, std::nullopt)); // it may have changed as well
     if (!checkpoint)
         return;
     readSourceStrategy();

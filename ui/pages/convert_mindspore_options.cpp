@@ -108,7 +108,7 @@ void ConvertMindSporeOptions::load(const JobDraft& draft, const StepFacts& facts
     m_containerRow.setReason(containerOf(draft) == "ckpt" ? tr("MindSpore's own files: load_checkpoint reads them") : tr("read by load_checkpoint with format=\"safetensors\"; tensors only"));
     if (const QString prefix = QString::fromStdString(draft.prefix.value_or("")); m_prefix->text() != prefix)
         m_prefix->setText(prefix);
-    m_prefix->setPlaceholderText(tr("as the source's files"));
+    m_prefix->setPlaceholderText(draft.sourceIsMindSpore ? tr("as the source's files") : QStringLiteral("model_rank_"));
     const auto fileOf = [&](int rank) { return QStringLiteral("rank_%1/%2%1.%3").arg(QString::number(rank), printableText(*draft.prefix), QString::fromStdString(containerOf(draft))); };
     m_prefixRow.setReason(draft.prefix ? tr("%1, %2 …", "names of files").arg(fileOf(0), fileOf(1)) : tr("then comes the number of the rank"));
     loadRank(draft, facts);

@@ -171,6 +171,7 @@ void ConvertPage::adoptDocument()
         m_draft.sourceIsMindSpore = checkpoint->formatId() == "mindspore";
         const auto& files = checkpoint->files();
         m_draft.sourceContainer = m_draft.sourceIsMindSpore && !files.empty() && files.front().container.find("safetensors") != std::string::npos ? "safetensors" : "ckpt";
+        m_facts->lookAtRun(targetOptionsOf(m_draft), makesMindSpore(m_draft));
         if (m_draft.tag != checkpoint->subtitle())
             m_draft.tag.reset(); // `latest` names another one now
         if (!m_draft.targetChosen)

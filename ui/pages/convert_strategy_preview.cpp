@@ -120,7 +120,8 @@ void ConvertStrategyPreview::makeNeeded()
 void ConvertStrategyPreview::load(const JobDraft& draft, const StepFacts& facts)
 {
     const bool hasTarget = draft.strategy ? facts.targetStrategy.strategy != nullptr : draft.sourceIsMindSpore; // else both are one model
-    const bool isShown = makesMindSpore(draft) && facts.checkpoint && hasTarget;
+    const bool hasSource = facts.checkpoint && (facts.sourceStrategy.strategy != nullptr || strategyPathOf(*facts.checkpoint).isEmpty());
+    const bool isShown = makesMindSpore(draft) && hasSource && hasTarget;
     setVisible(isShown);
     if (!isShown)
         return;

@@ -184,14 +184,14 @@ void SlicePicture::paintLabel(QPainter& painter, const PictureBox& box) const
     const QFontMetrics metrics = painter.fontMetrics();
     const bool isFaded = m_highlighted && *m_highlighted != slice;
     painter.setPen(held.isHeld ? Theme::inkOn(isFaded ? fadedSlice(slice) : sliceColour(slice)) : theme.colour(Token::Error));
-    QStringList lines;
-    for (const QString& line : {ranks, range})
-        if (metrics.horizontalAdvance(line) <= rect.width() - theme.px(6) && static_cast<int>(lines.size() + 1) * metrics.height() <= rect.height() - 2)
-            lines << line;
-    if (!lines.contains(ranks))
-        lines = {held.ranks.size() == 1 ? QString::number(held.ranks.front()) : tr("%1 …", "the first of several ranks").arg(held.ranks.front())};
-    if (metrics.horizontalAdvance(lines.first()) > rect.width() - 2 || metrics.height() > rect.height() + 2)
+    const QString first = QString::number(held.ranks.front());
+    const QString few = held.ranks.size() == 1 ? first : tr("%1 …", "the first of several ranks").arg(first);
+    const auto fits = [&](const QString& line) { return metrics.horizontalAdvance(line) <= rect.width() - theme.px(4); };
+    if (!fits(few) || metrics.height() > rect.height() + 2)
         return;
+    QStringList lines{fits(ranks) ? ranks : few};
+    if (fits(range) && 2 * metrics.height() <= rect.height() - 2)
+        lines << range;
     const QString text = lines.join(QLatin1Char('\n'));
     if (!held.isHeld) // the hatch does not run through the words
         painter.fillRect(painter.boundingRect(rect, Qt::AlignCenter, text).adjusted(-3, 0, 3, 0), theme.colour(Token::ErrorWeak));
