@@ -318,6 +318,10 @@ TEST(DeviceMatrixView, ThousandsOfDevicesStayInViewAndCanBePointedAt)
         QElapsedTimer clock;
         clock.start();
         (void)view.grab();
+        SlicePicture picture;
+        picture.show(view.map());
+        picture.resize(460, 300);
+        (void)picture.grab();
         EXPECT_LT(clock.elapsed(), 1000) << devices;
     }
 }

@@ -250,6 +250,9 @@ TEST_F(MindSporeGoalTest, WithoutTheSourcesStrategyTheGoalWaits)
     ConvertPage* convert = openedAt(QString::fromStdString(m_folder.file("runs/run")));
     EXPECT_FALSE(convert->goalStep()->card("mindspore")->isEnabled());
     EXPECT_THAT(convert->goalStep()->card("mindspore")->sentence().toStdString(), HasSubstr("strategy of these rank folders is not known"));
+    convert->goTo(ConvertPage::Check);
+    QCoreApplication::processEvents();
+    picture(QStringLiteral("mindspore-goal-check"));
     const QString strategy = strategyOf(MindSporeSample::eight(), "eight.ckpt");
     m_window->currentWorkspace()->useStrategy(strategy);
     ASSERT_TRUE(waitFor([&] { return m_window->currentWorkspace()->document()->options().sourceStrategy.has_value(); }));

@@ -1,6 +1,7 @@
 #include "ui/models/document.h"
 
 #include "core/format/format.h"
+#include "ui/models/atlas_text.h"
 #include "ui/models/device_map.h"
 #include "ui/models/safety_check.h"
 
@@ -31,7 +32,7 @@ QString failureText(const std::string& path, const Error& error)
     const QString name = QString::fromStdString(path);
     if (!looksLikeStrategyAt(name))
         return sentence;
-    const QString what = QFileInfo(name).isDir() ? Document::tr("%1 holds strategy files, not weights.").arg(name) : sentence;
+    const QString what = QFileInfo(name).isDir() ? Document::tr("%1 holds strategy files, not weights.").arg(printableText(path)) : sentence;
     return Document::tr("%1 Open the folder with the run's rank_N folders; dropped onto it, a strategy says how its ranks divide the tensors.", "what it is").arg(what);
 }
 

@@ -202,6 +202,8 @@ void ConvertCheckStep::addVerdict(const ScanReport& scan)
 
 void ConvertCheckStep::addFindings(const Checkpoint& checkpoint)
 {
+    if (lacksStrategy(checkpoint))
+        addLine(Verdict::Note, tr("No strategy says how these rank folders divide their tensors: each rank's are taken apart, as rank_0/… and so on. Choose the strategy on the overview to convert one model."));
     std::size_t shown = 0;
     for (const Severity severity : {Severity::Error, Severity::Warning}) {
         for (const Finding& finding : checkpoint.findings()) {

@@ -95,6 +95,7 @@ QWidget* DevicesPage::buildMessage()
     m_message = new QLabel(m_messagePage);
     m_message->setAlignment(Qt::AlignCenter);
     m_message->setWordWrap(true);
+    m_message->setTextFormat(Qt::PlainText);
     m_choose = new QPushButton(tr("Choose strategy file…"), m_messagePage);
     m_chooseFolder = new QPushButton(tr("Folder of stage files…"), m_messagePage);
     auto* row = new QHBoxLayout;

@@ -274,9 +274,11 @@ void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
     }
     if (device.slice && !isHole)
         paintSliceMark(painter, cell, *device.slice, Theme::inkOn(ground));
+    if (cell.height() < theme.px(kLabelsFrom))
+        return;
     const QString number = QString::number(rank);
     painter.setFont(theme.font(cell.height() >= theme.px(24) ? TextStyle::Strong : TextStyle::Tiny));
-    if (cell.height() < theme.px(kLabelsFrom) || painter.fontMetrics().horizontalAdvance(number) > cell.width() - 2)
+    if (painter.fontMetrics().horizontalAdvance(number) > cell.width() - 2)
         return;
     if (isHole) { // the hatch does not run through the number
         const QSizeF room(painter.fontMetrics().horizontalAdvance(number) + theme.px(6), painter.fontMetrics().height());

@@ -19,6 +19,7 @@ namespace {
 constexpr int kCaption = 20; // a line below the picture
 constexpr int kEdge = 3;     // for the outline of the keyboard
 constexpr int kTileGap = 6;
+constexpr int kLeastLabel = 8;
 constexpr double kLeastEdge = 4; // pixels from which slices are parted by a line
 
 std::uint32_t sliceOf(const PictureBox& box)
@@ -178,16 +179,17 @@ void SlicePicture::paintLabel(QPainter& painter, const PictureBox& box) const
     const std::uint32_t slice = sliceOf(box);
     const DeviceMap::Slice& held = m_map->slices[slice];
     const QRectF rect = m_layout.rectOf(box);
+    const QFontMetrics metrics = painter.fontMetrics();
+    if (rect.width() < theme.px(kLeastLabel) || metrics.height() > rect.height() + 2)
+        return; // most, where there are thousands
     const QString range = QString::fromStdString(regionText(BoxView(held.box)));
     const QString ranks = held.ranks.size() == 1 ? tr("rank %1").arg(held.ranks.front()) : tr("ranks %1").arg(ranksText(held.ranks));
-    painter.setFont(theme.font(TextStyle::Caption));
-    const QFontMetrics metrics = painter.fontMetrics();
     const bool isFaded = m_highlighted && *m_highlighted != slice;
     painter.setPen(held.isHeld ? Theme::inkOn(isFaded ? fadedSlice(slice) : sliceColour(slice)) : theme.colour(Token::Error));
     const QString first = QString::number(held.ranks.front());
     const QString few = held.ranks.size() == 1 ? first : tr("%1 …", "the first of several ranks").arg(first);
     const auto fits = [&](const QString& line) { return metrics.horizontalAdvance(line) <= rect.width() - theme.px(4); };
-    if (!fits(few) || metrics.height() > rect.height() + 2)
+    if (!fits(few))
         return;
     QStringList lines{fits(ranks) ? ranks : few};
     if (fits(range) && 2 * metrics.height() <= rect.height() - 2)
@@ -209,6 +211,7 @@ void SlicePicture::paintEvent(QPaintEvent*)
     for (const PictureBox& box : m_boxes.boxes)
         if (m_layout.shows(box.tile))
             paintSlice(painter, box);
+    painter.setFont(theme.font(TextStyle::Caption));
     for (const PictureBox& box : m_boxes.boxes)
         if (m_layout.shows(box.tile))
             paintLabel(painter, box);
