@@ -110,7 +110,7 @@ void openPaths(ui::MainWindow& window, const Options& options)
         window.showPage(page);
     std::optional<OpenOptions> open;
     if (options.parser.isSet(options.strategy))
-        open.emplace().sourceStrategy = options.parser.value(options.strategy).toStdString();
+        open.emplace().sourceStrategy = QFileInfo(options.parser.value(options.strategy)).absoluteFilePath().toStdString();
     const bool compares = page == QLatin1String("compare") && paths.size() == 2;
     for (const QString& path : compares ? paths.mid(0, 1) : paths) {
         window.openPath(path, page, open);
