@@ -45,6 +45,7 @@ struct Options {
     QCommandLineOption theme{QStringLiteral("theme"), QCoreApplication::tr("light, dark, contrast or system."), QStringLiteral("name")};
     QCommandLineOption size{QStringLiteral("size"), QCoreApplication::tr("Size of the window, as 1440x900."), QStringLiteral("size")};
     QCommandLineOption select{QStringLiteral("select"), QCoreApplication::tr("A tensor to select."), QStringLiteral("name")};
+    QCommandLineOption strategy{QStringLiteral("source-strategy"), QCoreApplication::tr("The strategy of a MindSpore run: a file, or the folder of its stages' files."), QStringLiteral("path")};
     QCommandLineOption picture{QStringLiteral("screenshot"), QCoreApplication::tr("Saves a picture of the window once the checkpoint shows, and ends."), QStringLiteral("file")};
 
     Options()
@@ -53,7 +54,7 @@ struct Options {
         parser.addHelpOption();
         parser.addVersionOption();
         parser.addPositionalArgument(QStringLiteral("path"), QCoreApplication::tr("A checkpoint folder or file to open."), QStringLiteral("[path…]"));
-        parser.addOptions({page, theme, size, select, picture});
+        parser.addOptions({page, theme, size, select, strategy, picture});
     }
 
     // What is wrong with the values, as a sentence; empty if nothing is.
@@ -107,9 +108,12 @@ void openPaths(ui::MainWindow& window, const Options& options)
     const QStringList paths = options.parser.positionalArguments();
     if (paths.isEmpty() && !page.isEmpty())
         window.showPage(page);
+    std::optional<OpenOptions> open;
+    if (options.parser.isSet(options.strategy))
+        open.emplace().sourceStrategy = QFileInfo(options.parser.value(options.strategy)).absoluteFilePath().toStdString();
     const bool compares = page == QLatin1String("compare") && paths.size() == 2;
     for (const QString& path : compares ? paths.mid(0, 1) : paths) {
-        window.openPath(path, page);
+        window.openPath(path, page, open);
         if (options.parser.isSet(options.select))
             window.currentWorkspace()->selectNamed(options.parser.value(options.select));
     }

@@ -12,6 +12,7 @@
 #include "ui/jobs/job_queue.h"
 #include "ui/jobs/job_strip.h"
 #include "ui/jobs/jobs_page.h"
+#include "ui/models/device_map.h"
 #include "ui/models/document.h"
 #include "ui/pages/page.h"
 #include "ui/pages/settings_page.h"
@@ -27,12 +28,16 @@
 #include <QMenuBar>
 #include <QMessageBox>
 #include <QMimeData>
+#include <QPointer>
 #include <QPushButton>
 #include <QSettings>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QToolButton>
 #include <QVBoxLayout>
+
+#include <algorithm>
+#include <iterator>
 
 namespace shardlens::ui {
 namespace {
@@ -75,7 +80,7 @@ Workspace* MainWindow::currentWorkspace() const
     return index < 0 || index >= static_cast<int>(m_workspaces.size()) ? nullptr : m_workspaces[static_cast<std::size_t>(index)];
 }
 
-void MainWindow::openPath(const QString& path, const QString& page)
+void MainWindow::openPath(const QString& path, const QString& page, const std::optional<OpenOptions>& options)
 {
     const QString clean = QDir::cleanPath(QFileInfo(path).absoluteFilePath());
     for (std::size_t i = 0; i < m_workspaces.size(); ++i)
@@ -85,6 +90,8 @@ void MainWindow::openPath(const QString& path, const QString& page)
             currentTabChanged();
             if (!page.isEmpty())
                 m_workspaces[i]->showPage(page);
+            if (options && *options != m_workspaces[i]->document()->options())
+                m_workspaces[i]->document()->reopenWith(*options);
             return;
         }
     auto* document = new Document(clean);
@@ -114,7 +121,7 @@ void MainWindow::openPath(const QString& path, const QString& page)
     currentTabChanged();
     if (width() < Theme::current().px(kWideForPlaces) && !QSettings().value(QStringLiteral("placesShown")).toBool())
         m_places->hide();
-    document->load();
+    document->reopenWith(options.value_or(OpenOptions{}));
 }
 
 void MainWindow::openSample()
@@ -138,6 +145,15 @@ void MainWindow::chooseFile()
     const QString path = QFileDialog::getOpenFileName(this, tr("Open a checkpoint file"), {}, tr("Checkpoints (*.safetensors *.pt *.pth *.bin *.ckpt *.json);;All files (*)"));
     if (!path.isEmpty())
         openPath(path);
+}
+
+void MainWindow::chooseStrategy()
+{
+    Workspace* workspace = currentWorkspace();
+    if (workspace != nullptr && workspace->document()->checkpoint() && isMindSporeRun(*workspace->document()->checkpoint()))
+        emit workspace->document()->strategyWanted(false);
+    else
+        m_status->showHint(tr("A strategy is for a MindSpore run: open the folder with its rank_N folders first."));
 }
 
 void MainWindow::closeTab(int index)
@@ -200,6 +216,7 @@ void MainWindow::refresh()
     m_stack->setCurrentWidget(centre());
     m_tabs->setVisible(m_tabs->count() > 0);
     m_rail->setPagesEnabled(isOpen);
+    m_rail->showPagesOf(isOpen ? workspace->document()->checkpoint().get() : nullptr);
     const bool canScan = workspace != nullptr && workspace->canScan();
     m_rail->setPageEnabled(QStringLiteral("safety"), canScan);
     const bool showsPage = isOpen || (canScan && workspace->currentPageId() == QLatin1String("safety"));
@@ -310,10 +327,35 @@ void MainWindow::dragEnterEvent(QDragEnterEvent* event)
 
 void MainWindow::dropEvent(QDropEvent* event)
 {
+    QStringList paths;
     for (const QUrl& url : event->mimeData()->urls())
         if (url.isLocalFile())
-            openPath(url.toLocalFile());
+            paths << url.toLocalFile();
+    takeDropped(paths);
     event->acceptProposedAction();
+}
+
+void MainWindow::takeDropped(const QStringList& paths)
+{
+    const QPointer<Workspace> workspace = currentWorkspace();
+    if (workspace.isNull() || !workspace->document()->checkpoint() || !isMindSporeRun(*workspace->document()->checkpoint())) {
+        for (const QString& path : paths)
+            openPath(path);
+        return;
+    }
+    m_dropped.start(
+        [paths](const std::stop_token&) {
+            QStringList strategies;
+            std::copy_if(paths.begin(), paths.end(), std::back_inserter(strategies), looksLikeStrategyAt);
+            return strategies;
+        },
+        [this, workspace, paths](const QStringList& strategies) {
+            if (!workspace.isNull() && !strategies.isEmpty())
+                workspace->useStrategy(strategies.first());
+            for (const QString& path : paths)
+                if (!strategies.contains(path))
+                    openPath(path);
+        });
 }
 
 void MainWindow::resizeEvent(QResizeEvent* event)

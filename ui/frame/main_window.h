@@ -1,8 +1,12 @@
 #pragma once
 
+#include "core/format/open_options.h"
+#include "ui/models/runner.h"
+
 #include <QMainWindow>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 class QAction;
@@ -33,11 +37,13 @@ public:
     // The queue outlives the window.
     explicit MainWindow(JobQueue* queue, QWidget* parent = nullptr);
 
-    // Opens a path in a tab, or goes to the tab that has it. Page: one of the page table, empty for the overview.
-    void openPath(const QString& path, const QString& page = {});
+    // Opens a path in a tab, or goes to the tab that has it. Page: one of the page table, empty for the overview. Options: nothing for those that it has.
+    void openPath(const QString& path, const QString& page = {}, const std::optional<OpenOptions>& options = std::nullopt);
     void openSample();
     [[nodiscard]] Workspace* currentWorkspace() const;
     void showPage(const QString& id); // also "jobs" and "settings"
+    // As a drop does: a strategy is used for the MindSpore run that is shown, any other path is opened.
+    void takeDropped(const QStringList& paths);
 
 protected:
     void closeEvent(QCloseEvent* event) override;
@@ -53,6 +59,7 @@ private:
     void buildPageKeys(QMenu* menu);
     void chooseFolder();
     void chooseFile();
+    void chooseStrategy();
     void closeTab(int index);
     void currentTabChanged();
     void refresh();
@@ -83,6 +90,7 @@ private:
     QWidget* m_start = nullptr;
     std::vector<Workspace*> m_workspaces; // by tab
     QString m_globalPage;                 // "jobs", "settings" or empty
+    Runner m_dropped;                     // looks at what was dropped
 };
 
 } // namespace shardlens::ui

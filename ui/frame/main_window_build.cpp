@@ -174,7 +174,7 @@ void MainWindow::buildBody()
     m_stack->addWidget(m_start);
     m_jobs = new JobsPage(m_queue, m_stack);
     connect(m_queue, &JobQueue::jobWanted, this, [this] { showPage(QStringLiteral("jobs")); });
-    connect(m_jobs, &JobsPage::openRequested, this, [this](const QString& path) { openPath(path); });
+    connect(m_jobs, &JobsPage::openRequested, this, [this](const QString& path, const OpenOptions& options) { openPath(path, {}, options == OpenOptions{} ? std::nullopt : std::optional(options)); });
     m_stack->addWidget(m_jobs);
     m_settings = new SettingsPage(m_stack);
     m_stack->addWidget(m_settings);
@@ -212,6 +212,7 @@ void MainWindow::buildMenus()
     addCommand(file, tr("Open folder…"), QKeySequence::Open, [this] { chooseFolder(); });
     addCommand(file, tr("Open file…"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_O), [this] { chooseFile(); });
     addCommand(file, tr("Open the sample"), {}, [this] { openSample(); });
+    addCommand(file, tr("Choose the MindSpore strategy…"), {}, [this] { chooseStrategy(); });
     file->addSeparator();
     addCommand(file, tr("Reload"), QKeySequence(Qt::Key_F5), [this] {
         if (currentWorkspace() != nullptr)

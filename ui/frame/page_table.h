@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/model/checkpoint.h"
 #include "ui/pages/page.h"
 
 #include <functional>
@@ -18,6 +19,7 @@ struct PageEntry {
     Qt::Key key;       // with Alt
     bool inRail;
     Page* (*create)(Document* document, JobQueue* queue);
+    bool (*concerns)(const Checkpoint& checkpoint) = nullptr; // which checkpoints have the page; nullptr: all of them
 };
 
 [[nodiscard]] std::span<const PageEntry> pageTable();

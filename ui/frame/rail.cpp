@@ -8,6 +8,8 @@
 #include <QResizeEvent>
 #include <QVBoxLayout>
 
+#include <algorithm>
+
 namespace shardlens::ui {
 
 class Rail::Item : public QAbstractButton {
@@ -114,6 +116,10 @@ Rail::Rail(QWidget* parent) : QWidget(parent)
     column->addStretch(1);
     add(QStringLiteral("jobs"), QStringLiteral("jobs"), tr("Jobs"), QStringLiteral("Alt+J"), false);
     add(QStringLiteral("settings"), QStringLiteral("settings"), tr("Settings"), QStringLiteral("Ctrl+,"), false);
+    for (const PageEntry& entry : pageTable())
+        for (Item* item : m_items)
+            if (entry.concerns != nullptr && item->id() == QLatin1String(entry.id))
+                item->hide();
     setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Expanding);
 }
 
@@ -137,6 +143,21 @@ void Rail::setPageEnabled(const QString& id, bool on)
             item->setEnabled(on);
 }
 
+void Rail::showPagesOf(const Checkpoint* checkpoint)
+{
+    bool changes = false;
+    for (const PageEntry& entry : pageTable())
+        for (Item* item : m_items) {
+            const bool shows = checkpoint != nullptr && entry.concerns != nullptr && entry.concerns(*checkpoint);
+            if (entry.concerns == nullptr || item->id() != QLatin1String(entry.id) || item->isHidden() != shows)
+                continue;
+            item->setVisible(shows);
+            changes = true;
+        }
+    if (changes)
+        fit();
+}
+
 void Rail::setBadge(int count)
 {
     for (Item* item : m_items)
@@ -144,12 +165,18 @@ void Rail::setBadge(int count)
             item->setBadge(count);
 }
 
-void Rail::resizeEvent(QResizeEvent* event)
+// Labels go before items are squeezed; the tooltips stay.
+void Rail::fit()
 {
-    // Labels go before items are squeezed; the tooltips stay.
-    const bool compact = event->size().height() < Theme::current().px(56) * static_cast<int>(m_items.size()) + Theme::current().px(40);
+    const auto shown = std::count_if(m_items.begin(), m_items.end(), [](const Item* item) { return !item->isHidden(); });
+    const bool compact = height() < Theme::current().px(56) * static_cast<int>(shown) + Theme::current().px(40);
     for (Item* item : m_items)
         item->setCompact(compact);
+}
+
+void Rail::resizeEvent(QResizeEvent* event)
+{
+    fit();
     QWidget::resizeEvent(event);
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/model/checkpoint.h"
+
 #include <QWidget>
 
 #include <vector>
@@ -17,6 +19,8 @@ public:
     // Pages of a tab can only be chosen while there is one.
     void setPagesEnabled(bool on);
     void setPageEnabled(const QString& id, bool on);
+    // Pages that only some checkpoints have (PageEntry::concerns); nullptr: nothing is open.
+    void showPagesOf(const Checkpoint* checkpoint);
     void setBadge(int count); // of running and waiting jobs
 
 signals:
@@ -28,6 +32,7 @@ protected:
 
 private:
     class Item;
+    void fit();
     std::vector<Item*> m_items;
 };
 

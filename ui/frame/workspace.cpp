@@ -11,6 +11,7 @@
 #include <QApplication>
 #include <QDateTime>
 #include <QDir>
+#include <QFileDialog>
 #include <QFileInfo>
 #include <QPainter>
 #include <QPointer>
@@ -66,6 +67,13 @@ Workspace::Workspace(Document* document, JobQueue* queue, QWidget* parent)
         if (Page* page = currentPage())
             page->choose(format);
     });
+    connect(document, &Document::strategyWanted, this, &Workspace::askForStrategy);
+    connect(document, &Document::reopenRefused, this, &Workspace::showRefusal);
+    connect(document, &Document::reopeningChanged, this, [this] {
+        hideLoading();
+        if (m_document->isReopening())
+            m_loadingDelay->start();
+    });
     followState();
 }
 
@@ -83,13 +91,18 @@ void Workspace::setBanner(Banner* banner)
         m_column->insertWidget(m_loading != nullptr ? 1 : 0, banner);
 }
 
-void Workspace::followState()
+void Workspace::hideLoading()
 {
     m_loadingDelay->stop();
     if (m_loading != nullptr) {
         m_loading->deleteLater();
         m_loading = nullptr;
     }
+}
+
+void Workspace::followState()
+{
+    hideLoading();
     switch (m_document->state()) {
     case Document::State::Opening: m_loadingDelay->start(); return;
     case Document::State::Failed:
@@ -124,7 +137,38 @@ void Workspace::showFailure()
     if (canScan())
         banner->addLink(tr("What would loading it do?"), [this] { showScan(); });
     banner->addLink(tr("Try again"), [this] { m_document->load(); });
+    if (m_document->options().sourceStrategy)
+        banner->addLink(tr("Open without the strategy"), [this] {
+            OpenOptions options = m_document->options();
+            options.sourceStrategy.reset();
+            m_document->reopenWith(options);
+        });
     banner->addLink(tr("Open its parent"), [this, parent] { emit openRequested(parent); });
+    setBanner(banner);
+}
+
+void Workspace::useStrategy(const QString& path)
+{
+    OpenOptions options = m_document->options();
+    options.sourceStrategy = path.toStdString();
+    m_document->reopenWith(options);
+}
+
+void Workspace::askForStrategy(bool isFolder)
+{
+    const QString from = QFileInfo(m_document->path()).absolutePath();
+    const QString path = isFolder ? QFileDialog::getExistingDirectory(this, tr("Choose the folder of the stages' strategy files"), from)
+                                  : QFileDialog::getOpenFileName(this, tr("Choose the strategy file"), from, tr("Strategies (*.ckpt *.json);;All files (*)"));
+    if (!path.isEmpty())
+        useStrategy(path);
+}
+
+void Workspace::showRefusal(const QString& why)
+{
+    auto* banner = new Banner(Banner::Kind::Error, tr("The strategy is not used."), why, this);
+    banner->addLink(tr("Choose another…"), [this] { askForStrategy(false); });
+    banner->setDismissible(true);
+    connect(banner, &Banner::dismissed, this, [this] { setBanner(nullptr); });
     setBanner(banner);
 }
 

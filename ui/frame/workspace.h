@@ -33,6 +33,8 @@ public:
     void selectNamed(const QString& name);
     // Shows a page and hands it what a request names beside it (Page::choose), now or when the document is open.
     void chooseOnPage(const QString& id, const QString& what);
+    // Opens what is open again with that strategy: a file, or a folder of its stages' files. Refused, it stays as it is and a banner says why.
+    void useStrategy(const QString& path);
     // The pickles of what is open can be scanned, and of what is there but is no checkpoint.
     [[nodiscard]] bool canScan() const;
     [[nodiscard]] const QString& missedName() const { return m_missedName; } // a sentence; empty where the name was found
@@ -56,6 +58,9 @@ private:
 
     void followState();
     void showLoading();
+    void hideLoading();
+    void askForStrategy(bool isFolder);
+    void showRefusal(const QString& why);
     void showFailure();
     void showScan(); // of what is no checkpoint
     void takeWishes();

@@ -313,8 +313,13 @@ void JobDetail::cancel()
 
 void JobDetail::openResult()
 {
-    if (m_job)
-        emit openRequested(QString::fromStdString(m_job->request().target));
+    if (!m_job)
+        return;
+    const ConvertRequest& request = m_job->request();
+    OpenOptions options;
+    if (request.strategy && !request.rank) // a single rank is not the run that the strategy is of
+        options.sourceStrategy.emplace(*request.strategy);
+    emit openRequested(QString::fromStdString(request.target), options);
 }
 
 void JobDetail::showFolder()

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/format/open_options.h"
 #include "ui/jobs/job_queue.h"
 #include "ui/theme/theme.h"
 
@@ -33,7 +34,7 @@ public:
     [[nodiscard]] Job* job() const { return m_job; }
 
 signals:
-    void openRequested(const QString& path);
+    void openRequested(const QString& path, const shardlens::OpenOptions& options);
 
 private:
     struct Figure {

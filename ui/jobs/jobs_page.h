@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/format/open_options.h"
 #include "ui/jobs/job_queue.h"
 #include "ui/pages/page.h"
 
@@ -24,7 +25,7 @@ public:
 
 signals:
     // "Open result": a checkpoint to open in a tab.
-    void openRequested(const QString& path);
+    void openRequested(const QString& path, const shardlens::OpenOptions& options);
 
 private:
     QWidget* makeSide();

@@ -2,6 +2,7 @@
 
 #include "core/analysis/verify.h"
 #include "core/encoding/tensor_reader.h"
+#include "core/format/open_options.h"
 #include "core/model/checkpoint.h"
 #include "ui/models/selection.h"
 
@@ -35,6 +36,8 @@ public:
     // Streams of the checkpoint for reading values; nullptr unless Open. Safe from workers that hold the pointer.
     [[nodiscard]] const std::shared_ptr<const StreamSet>& streams() const { return m_streams; }
     [[nodiscard]] const QString& errorText() const { return m_error; } // a sentence; empty unless Failed
+    // What the path is opened with: the defaults, until a strategy or the like was chosen. Whoever opens or converts it again needs them.
+    [[nodiscard]] const OpenOptions& options() const { return m_options; }
     // The scan of its files; it starts when the document is open, and anew when it is opened again.
     [[nodiscard]] SafetyCheck* safety() const { return m_safety; }
 
@@ -54,11 +57,18 @@ public:
 
     // Starts (again) to open the path; F5.
     void load();
+    // Tries to open it with other options. What is open stays until that is done, and where it fails: reopenRefused() then says why.
+    void reopenWith(const OpenOptions& options);
+    [[nodiscard]] bool isReopening() const { return m_isReopening; }
     // Asks a running load to stop: Failed with "Cancelled".
     void cancelLoad();
 
 signals:
     void stateChanged();
+    void reopeningChanged();
+    void reopenRefused(const QString& why); // a sentence
+    // The strategy of a MindSpore run is asked for: a file, or the folder of its stages' files.
+    void strategyWanted(bool isFolder);
     void findingsChanged();
     void selectionChanged(const shardlens::ui::Selection& selection);
     void keptRankChanged();
@@ -70,9 +80,14 @@ signals:
     void convertRequested(const QString& format);
 
 private:
-    void deliver(std::uint64_t generation, Result<CheckpointPtr> opened);
+    void start(const OpenOptions& options);
+    // `checkpoint` or why there is none.
+    void deliver(std::uint64_t generation, const OpenOptions& options, const CheckpointPtr& checkpoint, const QString& problem);
+    void adopt(const CheckpointPtr& checkpoint);
 
     QString m_path;
+    OpenOptions m_options;
+    bool m_isReopening = false;
     State m_state = State::Opening;
     CheckpointPtr m_checkpoint;
     std::shared_ptr<const StreamSet> m_streams;

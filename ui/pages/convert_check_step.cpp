@@ -99,7 +99,7 @@ void ConvertCheckStep::load(const JobDraft& draft, const StepFacts& facts)
     addLeftOut(draft, facts);
     addFindings(*facts.checkpoint);
     const bool moduleHelps = !facts.source->completeFor(draft.select) && facts.source->completeFor(Select::Module);
-    m_moduleOnly->setVisible(!takesWhole(draft) && draft.select != Select::Module && moduleHelps);
+    m_moduleOnly->setVisible((!takesWhole(draft) || (makesMindSpore(draft) && !draft.sourceIsMindSpore)) && draft.select != Select::Module && moduleHelps);
 }
 
 void ConvertCheckStep::addCompleteness(const JobDraft& draft, const SourceFacts& source)
@@ -181,7 +181,7 @@ void ConvertCheckStep::addPickles(const SourceFacts& source, const ScanReport* s
 // The converter's own list, where it takes the source as a whole.
 void ConvertCheckStep::addLeftOut(const JobDraft& draft, const StepFacts& facts)
 {
-    if (!facts.outlook || !takesWhole(draft) || draft.keepObjects)
+    if (!facts.outlook || !takesWhole(draft) || makesMindSpore(draft) || draft.keepObjects)
         return;
     const QString classes = makesRun(draft) ? facts.outlook->run.leftOut : facts.outlook->tree ? facts.outlook->tree->leftOut : QString();
     if (!classes.isEmpty())
@@ -202,6 +202,8 @@ void ConvertCheckStep::addVerdict(const ScanReport& scan)
 
 void ConvertCheckStep::addFindings(const Checkpoint& checkpoint)
 {
+    if (lacksStrategy(checkpoint))
+        addLine(Verdict::Note, tr("No strategy says how these rank folders divide their tensors: each rank's are taken apart, as rank_0/… and so on. Choose the strategy on the overview to convert one model."));
     std::size_t shown = 0;
     for (const Severity severity : {Severity::Error, Severity::Warning}) {
         for (const Finding& finding : checkpoint.findings()) {

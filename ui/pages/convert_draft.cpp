@@ -70,7 +70,7 @@ void lookAtFiles(const Checkpoint& checkpoint, SourceFacts& facts)
             facts.missingFiles.push_back(file.name);
             continue;
         }
-        if (file.container != "safetensors") // every other container that is read holds pickles
+        if (file.container != "safetensors" && file.container != "MindSpore ckpt") // every other container that is read holds pickles
             ++facts.pickleFiles;
         struct stat now {};
         const bool same = ::stat(file.path.c_str(), &now) == 0 && static_cast<std::uint64_t>(now.st_size) == file.size &&
@@ -92,10 +92,21 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
         request.maxShardBytes = draft.maxShardBytes;
 }
 
+// The members that only MindSpore's files have.
+void addMindSpore(const JobDraft& draft, ConvertRequest& request)
+{
+    request.strategy = draft.strategy;
+    request.prefix = draft.strategy ? draft.prefix : std::nullopt;
+    request.rank = draft.strategy ? draft.rank : std::nullopt;
+    request.outputFormat = namesFile(draft.target) ? std::nullopt : draft.container; // else its ending says it
+}
+
 // What tells the target's name from the source's: "-safetensors", "-dp6-zero3".
 QString suffixOf(const JobDraft& draft)
 {
     QString suffix;
+    if (makesMindSpore(draft) && draft.rank)
+        suffix = QStringLiteral("-rank%1").arg(*draft.rank);
     if (makesRun(draft)) {
         const bool isLayout = makesLayout(draft);
         for (const auto& [name, size] : {std::pair{"tp", draft.tp},
@@ -160,6 +171,16 @@ bool makesRun(const JobDraft& draft)
     return draft.format == "deepspeed" || makesLayout(draft);
 }
 
+bool makesMindSpore(const JobDraft& draft)
+{
+    return draft.format == "mindspore";
+}
+
+std::string containerOf(const JobDraft& draft)
+{
+    return draft.container.value_or(draft.sourceContainer);
+}
+
 bool keepsTree(const JobDraft& draft)
 {
     return draft.sourceIsTree && draft.format == "torch" && draft.select == Select::All;
@@ -167,17 +188,19 @@ bool keepsTree(const JobDraft& draft)
 
 bool takesWhole(const JobDraft& draft)
 {
-    return makesRun(draft) || keepsTree(draft);
+    return makesRun(draft) || makesMindSpore(draft) || keepsTree(draft);
 }
 
 bool makesOneFile(const JobDraft& draft)
 {
+    if (makesMindSpore(draft))
+        return !draft.strategy;
     return keepsTree(draft) || (draft.oneFile && !makesRun(draft));
 }
 
 Select contentsOf(const JobDraft& draft)
 {
-    return makesRun(draft) ? Select::All : draft.select;
+    return makesRun(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore) ? Select::All : draft.select;
 }
 
 QString problemOfTarget(const JobDraft& draft)
@@ -185,6 +208,11 @@ QString problemOfTarget(const JobDraft& draft)
     const bool isFile = namesFile(draft.target);
     if (makesRun(draft) && isFile)
         return QCoreApplication::translate("ConvertPage", "A run is a folder of files, and the target's name says one file: take its ending away.");
+    if (makesMindSpore(draft) && isFile && draft.strategy && !draft.rank)
+        return QCoreApplication::translate("ConvertPage", "The ranks of a strategy are a folder of files, and the target's name says one file: take its ending away.");
+    const bool isMindSporeFile = draft.target.endsWith(QLatin1String(".ckpt")) || draft.target.endsWith(QLatin1String(".safetensors")) || draft.target.endsWith(QLatin1String(".sft"));
+    if (makesMindSpore(draft) && isFile && !isMindSporeFile)
+        return QCoreApplication::translate("ConvertPage", "A file of MindSpore ends in .ckpt or .safetensors.");
     if (keepsTree(draft) && !isFile)
         return QCoreApplication::translate("ConvertPage", "Everything of this source is one torch file: end the target's name in .pt.");
     return {};
@@ -206,12 +234,15 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.source = draft.source;
     request.target = draft.target.toStdString();
     request.to = draft.format;
+    request.open = draft.open;
     request.open.tag = draft.tag;
     request.open.rules = draft.rules;
+    if (makesMindSpore(draft))
+        addMindSpore(draft, request);
     if (makesRun(draft)) {
         request.tp = draft.tp;
         request.pp = draft.pp;
-    } else {
+    } else if (!makesMindSpore(draft) || !draft.sourceIsMindSpore) {
         request.select = draft.select;
     }
     if (makesLayout(draft)) {
@@ -221,7 +252,7 @@ ConvertRequest requestOf(const JobDraft& draft)
         request.zeroStage = draft.zeroStage;
     }
     if (takesWhole(draft))
-        request.keepObjects = draft.keepObjects && !makesLayout(draft);
+        request.keepObjects = draft.keepObjects && !makesLayout(draft) && !makesMindSpore(draft);
     else
         addPicking(draft, request);
     request.memoryLimit = draft.memoryLimit;
@@ -237,7 +268,9 @@ QString withEnding(QString target, const JobDraft& draft)
     for (const char* ending : kFileEndings)
         if (target.endsWith(QLatin1String(ending)))
             target.chop(static_cast<qsizetype>(std::char_traits<char>::length(ending)));
-    return makesOneFile(draft) ? target + endingOf(draft.format) : target;
+    if (!makesOneFile(draft))
+        return target;
+    return target + (makesMindSpore(draft) ? QLatin1Char('.') + QString::fromStdString(containerOf(draft)) : endingOf(draft.format));
 }
 
 QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)

@@ -75,6 +75,13 @@ struct JobDraft {
     std::optional<std::string> rules; // by which the source is read: id or file; nothing: as its format chooses
     bool sourceIsTree = false;        // one torch file with nesting: everything of it goes into one torch file as it is
     std::optional<std::string> tag;   // of a job document; this page chooses none
+    OpenOptions open;                 // what else the source is open with: the strategy of a MindSpore run, files of its ranks
+    bool sourceIsMindSpore = false;   // its names are flat: all of its tensors are taken
+    std::string sourceContainer = "ckpt"; // of MindSpore's two, where nothing is chosen
+    std::optional<std::string> strategy;  // of MindSpore's ranks, a file or folder; nothing: the whole model in one file
+    std::optional<std::string> prefix;    // of the names of their files
+    std::optional<std::string> container; // "ckpt" or "safetensors"; nothing: sourceContainer
+    std::optional<std::uint32_t> rank;    // only that one of the target
     std::string device = "auto";      // likewise
     QString target;
     bool targetChosen = false; // by the user; else it follows the other choices
@@ -88,9 +95,13 @@ struct JobDraft {
 [[nodiscard]] bool makesLayout(const JobDraft& draft);
 // The goal is a run that an engine resumes: all of the source, on ranks.
 [[nodiscard]] bool makesRun(const JobDraft& draft);
+// The goal is MindSpore's files: the ranks of a strategy, or the whole model in one.
+[[nodiscard]] bool makesMindSpore(const JobDraft& draft);
+// What its files are: "ckpt" or "safetensors".
+[[nodiscard]] std::string containerOf(const JobDraft& draft);
 // The result is the source's whole tree.
 [[nodiscard]] bool keepsTree(const JobDraft& draft);
-// Either: nothing is picked from the source, nothing is cast or split, and objects that are no tensors are written too.
+// Any of these: nothing is picked from the source, nothing is cast or split, and objects that are no tensors are written too.
 [[nodiscard]] bool takesWhole(const JobDraft& draft);
 [[nodiscard]] bool makesOneFile(const JobDraft& draft);
 // The contents that the goal takes: a run is everything, whatever was chosen for another goal.

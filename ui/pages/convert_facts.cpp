@@ -5,6 +5,7 @@
 #include "core/layout/rule_library.h"
 
 #include <new>
+#include <utility>
 
 namespace shardlens::ui {
 namespace {
@@ -15,13 +16,12 @@ struct Reopened {
     QString problem; // a sentence
 };
 
-Reopened openBy(const Checkpoint& asOpened, const std::string& rules, const std::stop_token& stop)
+Reopened openBy(const Checkpoint& asOpened, OpenOptions options, const std::string& rules, const std::stop_token& stop)
 {
     const auto readable = findRules(rules);
     if (!readable)
         return {nullptr, QString::fromStdString(readable.error().sentence())}; // without the source, which has no part in it
     JobContext job(stop);
-    OpenOptions options;
     options.rules = rules;
     try {
         auto opened = openCheckpoint(asOpened.path(), options, job);
@@ -36,17 +36,48 @@ Reopened openBy(const Checkpoint& asOpened, const std::string& rules, const std:
 
 } // namespace
 
-void ConvertFacts::lookAt(const CheckpointPtr& checkpoint)
+void ConvertFacts::lookAt(const CheckpointPtr& checkpoint, const OpenOptions& options)
 {
     m_facts = {};
-    for (Runner* runner : {&m_open, &m_source, &m_outlook, &m_run})
+    for (Runner* runner : {&m_open, &m_source, &m_outlook, &m_run, &m_sourceStrategyRun})
         runner->cancel();
     m_asOpened = checkpoint;
+    m_openOptions = options;
+    lookAtStrategy(std::exchange(m_targetStrategy, std::nullopt)); // it may have changed as well
     if (!checkpoint)
         return;
+    readSourceStrategy();
     adopt(checkpoint);
     if (m_rules)
         open();
+}
+
+void ConvertFacts::readSourceStrategy()
+{
+    const QString path = strategyPathOf(*m_asOpened);
+    if (path.isEmpty())
+        return;
+    m_sourceStrategyRun.start([path](const std::stop_token&) { return readStrategyAt(path); },
+                              [this](StrategyReading reading) {
+                                  m_facts.sourceStrategy = std::move(reading);
+                                  emit known();
+                              });
+}
+
+void ConvertFacts::lookAtStrategy(const std::optional<std::string>& path)
+{
+    if (path == m_targetStrategy)
+        return;
+    m_targetStrategy = path;
+    m_targetStrategyRun.cancel();
+    m_facts.targetStrategy = {};
+    if (!path)
+        return;
+    m_targetStrategyRun.start([path = QString::fromStdString(*path)](const std::stop_token&) { return readStrategyAt(path); },
+                              [this](StrategyReading reading) {
+                                  m_facts.targetStrategy = std::move(reading);
+                                  emit known();
+                              });
 }
 
 void ConvertFacts::readBy(const std::optional<std::string>& rules)
@@ -70,7 +101,7 @@ void ConvertFacts::open()
     m_facts.isReading = true;
     m_run.cancel();
     m_facts.run.reset();
-    m_open.start([asOpened = m_asOpened, rules = *m_rules](std::stop_token stop) { return openBy(*asOpened, rules, stop); },
+    m_open.start([asOpened = m_asOpened, options = m_openOptions, rules = *m_rules](std::stop_token stop) { return openBy(*asOpened, options, rules, stop); },
                  [this](const Reopened& reopened) {
                      m_facts.isReading = false;
                      if (reopened.checkpoint)
@@ -95,8 +126,8 @@ void ConvertFacts::adopt(const CheckpointPtr& checkpoint)
     m_facts.source.reset();
     m_facts.outlook.reset();
     m_facts.run.reset();
-    OpenOptions options;
-    options.rules = checkpoint == m_asOpened ? std::nullopt : m_rules;
+    OpenOptions options = m_openOptions;
+    options.rules = checkpoint == m_asOpened ? m_openOptions.rules : m_rules;
     m_source.start([checkpoint](std::stop_token stop) { return std::make_shared<const SourceFacts>(factsOf(*checkpoint, stop)); },
                    [this](std::shared_ptr<const SourceFacts> facts) {
                        m_facts.source = std::move(facts);
@@ -106,14 +137,15 @@ void ConvertFacts::adopt(const CheckpointPtr& checkpoint)
         [checkpoint, options](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, options, stop)); },
         [this](std::shared_ptr<const SourceOutlook> outlook) {
             m_facts.outlook = std::move(outlook);
-            lookAtRun(m_options);
+            lookAtRun(m_options, m_isMindSpore);
             emit known();
         });
 }
 
-void ConvertFacts::lookAtRun(const TargetOptions& options)
+void ConvertFacts::lookAtRun(const TargetOptions& options, bool isMindSpore)
 {
     m_options = options;
+    m_isMindSpore = isMindSpore;
     if (m_facts.isReading || !m_facts.rulesProblem.isEmpty())
         return; // the run of another reading says nothing
     m_run.cancel();
@@ -122,12 +154,13 @@ void ConvertFacts::lookAtRun(const TargetOptions& options)
         return;
     const bool isPlain = !options.dp && !options.zeroStage && !options.tp && !options.pp && !options.ep && !options.keepObjects;
     const bool isHopeless = !m_facts.outlook->run.refusal.isEmpty() && !isModelParallel(*m_facts.checkpoint);
-    if (isPlain || isHopeless) {
+    if (!isMindSpore && (isPlain || isHopeless)) {
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }
     const CheckpointPtr checkpoint = m_facts.checkpoint;
-    m_run.start([checkpoint, options](std::stop_token stop) { return std::make_shared<const Outlook>(runOutlook(checkpoint, options, stop)); },
+    const auto outlook = isMindSpore ? mindSporeOutlook : runOutlook;
+    m_run.start([checkpoint, options, outlook](std::stop_token stop) { return std::make_shared<const Outlook>(outlook(checkpoint, options, stop)); },
                 [this](OutlookPtr run) {
                     m_facts.run = std::move(run);
                     emit known();

@@ -159,6 +159,7 @@ ConvertGoalStep::ConvertGoalStep(QWidget* parent)
     add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
     add(new GoalCard("sdloader", tr("Other parallel layout: tensor-parallel files"), {}));
     add(new GoalCard("megatron", tr("Other parallel layout: Megatron-LM"), {}));
+    add(new GoalCard("mindspore", tr("MindSpore ranks"), {}));
     auto* more = new QHBoxLayout;
     m_jobFile = new QPushButton(tr("Open job file…"));
     m_jobFile->setAutoDefault(true); // Enter presses it
@@ -196,6 +197,8 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
             loadLayout(card, facts);
         else if (card->format() == "deepspeed")
             loadRun(facts);
+        else if (card->format() == "mindspore")
+            loadMindSpore(draft, facts);
         else
             card->setSize(facts.source
                               ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format())))
@@ -216,7 +219,8 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
     const Outlook* can = facts.outlook ? &facts.outlook->run : nullptr;
     run->setTitle(isParallel ? tr("Other parallel layout: DeepSpeed") : tr("Continue on other ranks: DeepSpeed"));
     run->setEnabled(can != nullptr && (can->refusal.isEmpty() || isParallel)); // another layout may do where the source's own does not
-    run->setSize(facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
+    const Outlook* sized = makesMindSpore(draft()) ? can : facts.run.get(); // what is known then is of the other goal
+    run->setSize(sized != nullptr && sized->refusal.isEmpty() ? QString::fromStdString(sizeText(sized->bytes)) : QString());
     if (can == nullptr)
         run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
     else if (!can->refusal.isEmpty())
@@ -236,7 +240,8 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
     card->setVisible(isOwn);
     const Outlook* can = isOwn && facts.outlook ? &facts.outlook->run : nullptr;
     card->setEnabled(can != nullptr && can->refusal.isEmpty());
-    card->setSize(can != nullptr && facts.run && facts.run->refusal.isEmpty() ? QString::fromStdString(sizeText(facts.run->bytes)) : QString());
+    const Outlook* sized = makesMindSpore(draft()) ? can : facts.run.get();
+    card->setSize(can != nullptr && sized != nullptr && sized->refusal.isEmpty() ? QString::fromStdString(sizeText(sized->bytes)) : QString());
     if (can == nullptr)
         card->setSentence(isOwn ? tr("Looking whether this checkpoint can be cut anew.") : QString());
     else if (!can->refusal.isEmpty())
@@ -248,6 +253,25 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
                               .arg(layoutText(*can->before, can->degreesBefore)));
 }
 
+void ConvertGoalStep::loadMindSpore(const JobDraft& draft, const StepFacts& facts)
+{
+    GoalCard* ranks = card("mindspore");
+    const bool lacks = facts.checkpoint && lacksStrategy(*facts.checkpoint);
+    ranks->setTitle(draft.sourceIsMindSpore ? tr("Other MindSpore strategy") : tr("MindSpore ranks"));
+    ranks->setEnabled(facts.checkpoint && !lacks);
+    if (lacks)
+        ranks->setSentence(tr("Not from this checkpoint yet: the strategy of these rank folders is not known. Choose it on the overview, or drop it onto the window."));
+    else if (draft.sourceIsMindSpore)
+        ranks->setSentence(tr("Every tensor cut for the ranks of another strategy, optimizer states with their parameters, or the whole model in one file: ckpt or safetensors."));
+    else
+        ranks->setSentence(tr("Files that MindSpore loads, ckpt or safetensors: cut for the ranks of a strategy, or the whole model in one file."));
+    const bool isKnown = makesMindSpore(draft) && facts.run && facts.run->refusal.isEmpty();
+    const std::optional<std::uint64_t> bytes = isKnown                  ? std::optional(facts.run->bytes)
+                                               : facts.source && !lacks ? std::optional(facts.source->of(draft.sourceIsMindSpore ? Select::All : draft.select).bytes)
+                                                                        : std::nullopt;
+    ranks->setSize(bytes ? QString::fromStdString(sizeText(*bytes)) : QString());
+}
+
 GoalCard* ConvertGoalStep::card(const std::string& format) const
 {
     const auto found = std::find_if(m_cards.begin(), m_cards.end(), [&](const GoalCard* card) { return card->format() == format; });
@@ -256,6 +280,8 @@ GoalCard* ConvertGoalStep::card(const std::string& format) const
 
 QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts& facts) const
 {
+    if (makesMindSpore(draft))
+        return draft.sourceIsMindSpore ? tr("Other MindSpore strategy") : tr("MindSpore ranks");
     if (makesRun(draft) && facts.checkpoint && isModelParallel(*facts.checkpoint))
         return tr("Other parallel layout");
     return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
@@ -263,6 +289,8 @@ QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts& facts) 
 
 QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts) const
 {
+    if (makesMindSpore(draft) && facts.checkpoint && lacksStrategy(*facts.checkpoint))
+        return tr("The strategy of these rank folders is not known: choose it on the overview, or drop it onto the window.");
     if (!makesRun(draft))
         return {};
     if (!facts.outlook)

@@ -3,8 +3,10 @@
 #include "core/base/text.h"
 #include "core/format/format.h"
 #include "core/io/byte_source.h"
+#include "ui/models/device_map.h"
 #include "ui/pages/convert_outlook.h"
 
+#include <QFileInfo>
 #include <QSaveFile>
 
 #include <fmt/format.h>
@@ -17,14 +19,14 @@ namespace shardlens::ui {
 namespace {
 
 constexpr std::uint64_t kMostBytesRead = 16u << 20; // of a document
-constexpr std::array<std::string_view, 5> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron"};
+constexpr std::array<std::string_view, 6> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron", "mindspore"};
 
 std::string formatOf(const ConvertRequest& request, const Checkpoint& source)
 {
     if (request.to)
         return *request.to;
     const QString target = QString::fromStdString(request.target);
-    if (!namesFile(target))
+    if (!namesFile(target) || (target.endsWith(QLatin1String(".ckpt")) && source.formatId() == "mindspore"))
         return source.formatId();
     return target.endsWith(endingOf("safetensors")) || target.endsWith(QLatin1String(".sft")) ? "safetensors" : "torch";
 }
@@ -34,10 +36,14 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
 {
     request.source = draft.source;
     request.to = draft.format;
-    if (makesRun(draft) && request.select == Select::All)
+    const bool takesAll = makesRun(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
+    request.open.sourceStrategy = draft.open.sourceStrategy; // the same, perhaps under another name
+    if (takesAll && request.select == Select::All)
         request.select.reset();
-    else if (!makesRun(draft))
-        request.select = request.select.value_or(Select::Weights);
+    else if (!takesAll)
+        request.select = chosen(request);
+    if (makesMindSpore(draft) && namesFile(draft.target) && request.outputFormat == containerOf(draft))
+        request.outputFormat.reset();
     if (request.maxShardBytes == kDefaultShardBytes && !makesOneFile(draft) && !makesRun(draft))
         request.maxShardBytes.reset();
     return request;
@@ -64,14 +70,67 @@ std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
                                            {"rank", wanted.rank, shown.rank}})
         if (asked != can)
             return name;
+    for (const auto& [name, asked, can] : {std::tuple{"strategy", wanted.strategy, shown.strategy}, {"prefix", wanted.prefix, shown.prefix},
+                                           {"output_format", wanted.outputFormat, shown.outputFormat}})
+        if (asked != can)
+            return name;
+    if (wanted.open.rankFiles != shown.open.rankFiles)
+        return "rank_files";
     if (wanted.open.rules != shown.open.rules || wanted.open.moduleKey != shown.open.moduleKey)
         return wanted.open.rules != shown.open.rules ? "rules" : "module_key";
     return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
 }
 
+bool isSamePath(const std::string& a, const QString& b)
+{
+    const QFileInfo one(QString::fromStdString(a));
+    const QFileInfo other(b);
+    return one.exists() ? one.canonicalFilePath() == other.canonicalFilePath() : one.absoluteFilePath() == other.absoluteFilePath();
+}
+
+// What the goal wants of the source.
+Status checkGoal(const ConvertRequest& request, const std::string& goal, const Checkpoint& source)
+{
+    if (std::find(kGoals.begin(), kGoals.end(), goal) == kGoals.end())
+        return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(goal))};
+    if (isLayoutFormat(goal) && goal != source.formatId())
+        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", goal)};
+    const Format* format = formatById(source.formatId());
+    if (request.open.rules && (format == nullptr || !format->hasRules))
+        return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
+    if (goal == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
+        return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
+    return {};
+}
+
+// How the source is open is chosen where it is opened.
+Status checkOpen(const ConvertRequest& request, const JobDraft& now, const Checkpoint& source)
+{
+    const QString inUse = strategyPathOf(source);
+    if (request.open.sourceStrategy && inUse.isEmpty())
+        return Error{ErrorCode::Refused, fmt::format("its source is read by the strategy {}, and the one that is open here by none: choose it on the overview first",
+                                                     printable(*request.open.sourceStrategy))};
+    if (request.open.sourceStrategy && !isSamePath(*request.open.sourceStrategy, inUse))
+        return Error{ErrorCode::Refused, fmt::format("its source is read by the strategy {}, and the one that is open here by {}: choose it on the overview first",
+                                                     printable(*request.open.sourceStrategy), printable(inUse.toStdString()))};
+    if (request.open.rankFiles != now.open.rankFiles)
+        return Error{ErrorCode::Refused, "its member rank_files names files that are not the ones that are open here; `shardlens run` takes them"};
+    return {};
+}
+
 QString patternOf(const std::vector<std::string>& patterns)
 {
     return patterns.empty() ? QString() : QString::fromStdString(patterns.front());
+}
+
+void takeMindSpore(const ConvertRequest& request, JobDraft& draft)
+{
+    draft.strategy = request.strategy;
+    draft.prefix = request.prefix;
+    draft.rank = request.rank;
+    draft.container = request.outputFormat;
+    if (namesFile(draft.target)) // its ending says it
+        draft.container = draft.target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors";
 }
 
 } // namespace
@@ -97,15 +156,11 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.source = now.source;
     draft.sourceIsTree = now.sourceIsTree;
     draft.format = formatOf(request, source);
-    if (std::find(kGoals.begin(), kGoals.end(), draft.format) == kGoals.end())
-        return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(draft.format))};
-    if (makesLayout(draft) && draft.format != source.formatId())
-        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", draft.format)};
-    const Format* format = formatById(source.formatId());
-    if (request.open.rules && (format == nullptr || !format->hasRules))
-        return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
-    if (draft.format == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
-        return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
+    SHARDLENS_TRY(checkGoal(request, draft.format, source));
+    SHARDLENS_TRY(checkOpen(request, now, source));
+    draft.open = now.open;
+    draft.sourceIsMindSpore = now.sourceIsMindSpore;
+    draft.sourceContainer = now.sourceContainer;
     if (request.open.tag && *request.open.tag != source.subtitle())
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.open.tag))};
@@ -117,7 +172,9 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.target = QString::fromStdString(request.target);
     draft.targetChosen = true;
     draft.tag = request.open.tag;
-    draft.select = request.select.value_or(Select::Weights);
+    draft.select = request.select.value_or(makesMindSpore(draft) ? Select::All : Select::Weights);
+    if (makesMindSpore(draft))
+        takeMindSpore(request, draft);
     draft.dtype = request.dtype;
     draft.include = patternOf(request.include);
     draft.exclude = patternOf(request.exclude);

@@ -43,6 +43,11 @@ OptionRow OptionGrid::add(const QString& label, QWidget* control)
     return out;
 }
 
+void OptionGrid::addWide(QWidget* widget)
+{
+    m_grid->addWidget(widget, m_grid->rowCount(), 0, 1, 3);
+}
+
 void OptionGrid::addHeading(const QString& text)
 {
     auto* rule = new Ground(Token::Border);

@@ -26,6 +26,8 @@ public:
     explicit OptionGrid(QVBoxLayout* place);
     // The label becomes the control's accessible name where it has none.
     OptionRow add(const QString& label, QWidget* control);
+    // Across all columns.
+    void addWide(QWidget* widget);
     // A rule, and what the rows below it have in common.
     void addHeading(const QString& text);
 

@@ -3,7 +3,9 @@
 #include "core/base/regex.h"
 #include "core/base/text.h"
 #include "core/job/executor.h"
+#include "ui/pages/convert_mindspore_options.h"
 #include "ui/pages/convert_rules_option.h"
+#include "ui/pages/convert_strategy_preview.h"
 #include "ui/pages/convert_whole_options.h"
 #include "ui/widgets/text_label.h"
 
@@ -12,6 +14,7 @@
 #include <QLineEdit>
 #include <QRadioButton>
 #include <QSpinBox>
+#include <QVBoxLayout>
 
 #include <algorithm>
 
@@ -75,6 +78,10 @@ ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What g
     connect(m_whole, &ConvertWholeOptions::edited, this, &ConvertOptionsStep::take);
     m_rules = new ConvertRulesOption(grid, this);
     connect(m_rules, &ConvertRulesOption::edited, this, &ConvertOptionsStep::take);
+    m_mindSpore = new ConvertMindSporeOptions(grid, this);
+    connect(m_mindSpore, &ConvertMindSporeOptions::edited, this, &ConvertOptionsStep::take);
+    m_preview = new ConvertStrategyPreview;
+    grid.addWide(m_preview);
     m_whole->addResult(grid);
     makePrecision(grid);
     makeSizes(grid);
@@ -156,6 +163,8 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
     loadContents();
     m_whole->load(draft, facts);
     m_rules->load(draft, facts);
+    m_mindSpore->load(draft, facts);
+    m_preview->load(draft, facts);
     const bool cast = draft.dtype && !keepsTree(draft);
     m_dtype->setCurrentIndex(cast ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
     showSize(m_maxShard, makesOneFile(draft) ? 0 : draft.maxShardBytes);
@@ -174,9 +183,9 @@ void ConvertOptionsStep::loadRows()
 {
     const bool run = makesRun(draft());
     for (const Content& content : m_contents)
-        content.row.setVisible(!run);
+        content.row.setVisible(!run && !(makesMindSpore(draft()) && draft().sourceIsMindSpore));
     for (const OptionRow* row : {&m_dtypeRow, &m_maxShardRow, &m_includeRow, &m_excludeRow}) {
-        row->setVisible(!run);
+        row->setVisible(!run && !makesMindSpore(draft()));
         row->control->setEnabled(!keepsTree(draft()));
     }
 }
@@ -278,6 +287,7 @@ void ConvertOptionsStep::take()
     if (wasWhole && takesWhole(next))
         m_whole->take(next);
     m_rules->take(next);
+    m_mindSpore->take(next);
     if (const std::uint64_t size = sizeIn(m_memory); size > 0)
         next.memoryLimit = size;
     next.threads = static_cast<std::uint32_t>(m_threads->value());
@@ -291,12 +301,15 @@ void ConvertOptionsStep::take()
     m_loading = true;
     m_whole->load(next, m_facts);
     m_rules->load(next, m_facts);
+    m_mindSpore->load(next, m_facts);
     m_loading = false;
     loadReasons();
 }
 
 QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& facts) const
 {
+    if (makesMindSpore(draft))
+        return ConvertMindSporeOptions::summary(draft, facts);
     if (makesRun(draft))
         return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
@@ -306,6 +319,8 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
 
 QString ConvertOptionsStep::obstacle(const JobDraft& draft, const StepFacts& facts) const
 {
+    if (makesMindSpore(draft))
+        return ConvertMindSporeOptions::obstacle(draft, facts);
     return takesWhole(draft) ? ConvertWholeOptions::obstacle(draft, facts) : problemOf(draft.include) + problemOf(draft.exclude);
 }
 

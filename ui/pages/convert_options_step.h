@@ -13,7 +13,9 @@ class QSpinBox;
 
 namespace shardlens::ui {
 
+class ConvertMindSporeOptions;
 class ConvertRulesOption;
+class ConvertStrategyPreview;
 class ConvertWholeOptions;
 
 // "What goes in?" Each choice with its size and the reason for its default.
@@ -25,6 +27,8 @@ public:
     [[nodiscard]] QString summary(const JobDraft& draft, const StepFacts& facts) const override;
     [[nodiscard]] QString obstacle(const JobDraft& draft, const StepFacts& facts) const override;
     [[nodiscard]] ConvertRulesOption* rules() const { return m_rules; }
+    [[nodiscard]] ConvertMindSporeOptions* mindSpore() const { return m_mindSpore; }
+    [[nodiscard]] ConvertStrategyPreview* preview() const { return m_preview; }
 
 private:
     struct Content {
@@ -51,6 +55,8 @@ private:
     std::array<Content, 4> m_contents{};
     ConvertWholeOptions* m_whole;
     ConvertRulesOption* m_rules;
+    ConvertMindSporeOptions* m_mindSpore;
+    ConvertStrategyPreview* m_preview;
     QComboBox* m_dtype;
     OptionRow m_dtypeRow;
     QComboBox* m_maxShard;

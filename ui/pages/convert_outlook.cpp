@@ -16,12 +16,26 @@ namespace {
 
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max() / 2; // how much memory the job may have is asked elsewhere
 
+Outlook outlookFor(const CheckpointPtr& source, ConvertRequest request, const std::stop_token& stop)
+{
+    request.memoryLimit = kNoLimit;
+    JobContext job(stop);
+    const auto plan = planContents(source, request, job);
+    if (plan)
+        return outlookOf(*plan);
+    Outlook out;
+    out.refusal = QString::fromStdString(plan.error().sentence());
+    return out;
+}
+
 } // namespace
 
 bool isModelParallel(const Checkpoint& checkpoint)
 {
     if (isLayoutFormat(checkpoint.formatId()))
         return true;
+    if (checkpoint.formatId() == "mindspore")
+        return false; // a strategy says how its ranks are cut
     const auto& axes = checkpoint.topology().axes;
     if (std::any_of(axes.begin(), axes.end(), [](const Topology::Size& size) { return size.axis == Axis::Tp || size.axis == Axis::Pp; }))
         return true;
@@ -103,17 +117,25 @@ Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, co
     request.pp = options.pp;
     request.ep = options.ep;
     request.dp = options.dp;
-    request.open.rules = options.open.rules;
+    request.open = options.open;
     request.zeroStage = options.zeroStage;
     request.keepObjects = options.keepObjects;
-    request.memoryLimit = kNoLimit;
-    JobContext job(stop);
-    const auto plan = planContents(source, request, job);
-    if (plan)
-        return outlookOf(*plan);
-    Outlook out;
-    out.refusal = QString::fromStdString(plan.error().sentence());
-    return out;
+    return outlookFor(source, request, stop);
+}
+
+Outlook mindSporeOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop)
+{
+    ConvertRequest request;
+    request.source = source->path();
+    request.target = options.strategy ? "run" : "model"; // a name for the plan, which looks at no place
+    request.to = "mindspore";
+    request.open = options.open;
+    request.select = options.select;
+    request.strategy = options.strategy;
+    request.prefix = options.prefix;
+    request.outputFormat = options.container;
+    request.rank = options.rank;
+    return outlookFor(source, request, stop);
 }
 
 std::optional<Outlook> treeOutlook(const CheckpointPtr& source, const std::stop_token& stop)

@@ -36,7 +36,16 @@ namespace {
 TargetOptions targetOptionsOf(const JobDraft& draft)
 {
     TargetOptions out;
+    out.open = draft.open;
     out.open.rules = draft.rules;
+    if (makesMindSpore(draft)) {
+        out.select = contentsOf(draft);
+        out.strategy = draft.strategy;
+        out.prefix = draft.prefix;
+        out.container = draft.container;
+        out.rank = draft.rank;
+        return out;
+    }
     out.tp = draft.tp;
     out.pp = draft.pp;
     if (makesLayout(draft)) {
@@ -154,10 +163,15 @@ void ConvertPage::adoptDocument()
     const CheckpointPtr checkpoint = document()->checkpoint();
     m_planner.cancel();
     m_plan->showPlan(nullptr, std::nullopt);
-    m_facts->lookAt(checkpoint);
+    m_facts->lookAt(checkpoint, document()->options());
     m_facts->setScan(document()->safety()->report());
     if (checkpoint) {
         m_draft.source = checkpoint->path();
+        m_draft.open = document()->options();
+        m_draft.sourceIsMindSpore = checkpoint->formatId() == "mindspore";
+        const auto& files = checkpoint->files();
+        m_draft.sourceContainer = m_draft.sourceIsMindSpore && !files.empty() && files.front().container.find("safetensors") != std::string::npos ? "safetensors" : "ckpt";
+        m_facts->lookAtRun(targetOptionsOf(m_draft), makesMindSpore(m_draft));
         if (m_draft.tag != checkpoint->subtitle())
             m_draft.tag.reset(); // `latest` names another one now
         if (!m_draft.targetChosen)
@@ -231,15 +245,17 @@ void ConvertPage::take(const JobDraft& draft)
 {
     const JobDraft before = m_draft;
     m_draft = draft;
-    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep); };
+    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.rank, containerOf(of)); };
     if (facts().checkpoint && naming(draft) != naming(before))
         propose();
     if (draft.rules != before.rules)
         m_facts->readBy(draft.rules);
-    const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
-    const bool cutAnew = cutting(draft) != cutting(before) || draft.rules != before.rules;
+    const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), makesMindSpore(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
+    const auto files = [](const JobDraft& of) { return std::tuple(of.strategy, of.prefix, of.container, of.rank, contentsOf(of)); };
+    const bool cutAnew = cutting(draft) != cutting(before) || draft.rules != before.rules || (makesMindSpore(draft) && files(draft) != files(before));
+    m_facts->lookAtStrategy(draft.strategy);
     if (cutAnew)
-        m_facts->lookAtRun(targetOptionsOf(draft));
+        m_facts->lookAtRun(targetOptionsOf(draft), makesMindSpore(draft));
     loadSteps(cutAnew ? nullptr : sender());
     changed();
 }
@@ -258,6 +274,9 @@ void ConvertPage::setTarget(const QString& target)
     m_draft.targetChosen = !target.isEmpty();
     if (!takesWhole(m_draft))
         m_draft.oneFile = namesFile(target);
+    if (makesMindSpore(m_draft) && namesFile(target)) // its ending says what it is
+        if (const std::string said = target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors"; said != containerOf(m_draft))
+            m_draft.container = said;
     loadSteps();
     changed();
 }
@@ -423,7 +442,8 @@ void ConvertPage::openJobFile(const QString& path)
     }
     m_draft = *draft;
     m_facts->readBy(draft->rules);
-    m_facts->lookAtRun(targetOptionsOf(*draft));
+    m_facts->lookAtStrategy(draft->strategy);
+    m_facts->lookAtRun(targetOptionsOf(*draft), makesMindSpore(*draft));
     loadSteps();
     changed();
     const QString asked = QFileInfo(QString::fromStdString(request->source)).canonicalFilePath();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/analysis/scan.h"
+#include "ui/models/device_map.h"
 #include "ui/pages/convert_draft.h"
 #include "ui/pages/convert_outlook.h"
 
@@ -18,6 +19,8 @@ struct StepFacts {
     std::shared_ptr<const SourceFacts> source;
     std::shared_ptr<const SourceOutlook> outlook; // what can be taken as a whole, with nothing chosen
     OutlookPtr run; // of a run as the draft wants it; where nothing is chosen or can be, that of `outlook`
+    StrategyReading sourceStrategy; // of a MindSpore run; nothing in it while it is being read, and where there is none
+    StrategyReading targetStrategy; // that the draft names; likewise
     std::shared_ptr<const ScanReport> scan; // of the pickles; the other checks do not wait for it
 };
 

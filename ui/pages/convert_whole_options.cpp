@@ -136,7 +136,7 @@ void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
     for (const OptionRow* row : {&m_contents, &m_result})
         row->setVisible(makesRun(draft));
     m_stage.setVisible(makesRun(draft) && !isLayout);
-    m_objects.setVisible(takesWhole(draft) && !isLayout);
+    m_objects.setVisible(takesWhole(draft) && !isLayout && !makesMindSpore(draft));
     loadAxes(draft, facts);
     if (!isLayout)
         loadStage(draft, facts);
@@ -231,7 +231,7 @@ void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& fa
 
 void ConvertWholeOptions::take(JobDraft& draft) const
 {
-    if (takesWhole(draft))
+    if (takesWhole(draft) && !makesMindSpore(draft))
         draft.keepObjects = m_keep->isChecked();
     for (const AxisSize& axis : m_axes) {
         if (!axis.isShown || !axis.size->isEnabled())

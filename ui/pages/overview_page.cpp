@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
+#include "ui/models/device_map.h"
 #include "ui/models/document.h"
 #include "ui/pages/convert_draft.h"
 #include "ui/pages/convert_outlook.h"
@@ -253,7 +254,11 @@ QBoxLayout* OverviewPage::buildFoot()
         const std::string& own = document()->checkpoint()->formatId();
         emit document()->convertRequested(isLayoutFormat(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
     });
-    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, look})
+    m_toStrategy = new GoalButton(QStringLiteral("devices"), tr("Other MindSpore strategy"));
+    m_toStrategy->setNote(tr("cut for other ranks, or the whole model in one file"));
+    m_toStrategy->hide();
+    connect(m_toStrategy, &GoalButton::clicked, this, [this] { emit document()->convertRequested(QStringLiteral("mindspore")); });
+    for (GoalButton* button : {m_toSafetensors, m_toTorch, m_toRun, m_toLayout, m_toStrategy, look})
         goals->body()->addWidget(button);
     goals->body()->addStretch(1);
     row->addWidget(files, 62);
@@ -377,9 +382,15 @@ void OverviewPage::addVerdict()
 
 void OverviewPage::addFinding(const Finding& finding, std::size_t index)
 {
-    const auto [strong, rest] = split(finding.text);
+    auto [strong, rest] = split(finding.text);
+    const bool asksForStrategy = finding.code == kNoStrategy;
+    if (asksForStrategy) // the rest is advice for a shell
+        rest = tr("With the strategy of the run they become one model; dropping it onto the window does the same.");
     auto* banner = new Banner(kindOf(finding.severity), strong, rest);
-    if (finding.tensor != kNoTensor)
+    if (asksForStrategy) {
+        banner->addLink(tr("Choose strategy file…"), [this] { emit document()->strategyWanted(false); });
+        banner->addLink(tr("Folder of stage files…"), [this] { emit document()->strategyWanted(true); });
+    } else if (finding.tensor != kNoTensor)
         banner->addLink(tr("Show tensor"), [this, tensor = finding.tensor] {
             document()->selectTensor(tensor);
             emit document()->pageRequested(QStringLiteral("tensor"));
@@ -486,6 +497,7 @@ void OverviewPage::showGoals()
     const bool isRun = checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal";
     m_toRun->setVisible(isRun && trains && !isModelParallel(checkpoint));
     m_toLayout->setVisible(isModelParallel(checkpoint));
+    m_toStrategy->setVisible(checkpoint.formatId() == "mindspore" && !lacksStrategy(checkpoint));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }
 

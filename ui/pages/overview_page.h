@@ -94,6 +94,7 @@ private:
     GoalButton* m_toTorch;
     GoalButton* m_toRun;
     GoalButton* m_toLayout;
+    GoalButton* m_toStrategy;
     ValueCheck* m_check;
     SafetyLine* m_safety;
     bool m_allFindings = false;

@@ -130,6 +130,19 @@ PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const
     return out;
 }
 
+PictureBoxes pictureBoxesOf(ShapeView shape, const std::vector<Box>& boxes, std::uint64_t tile)
+{
+    PictureBoxes out;
+    planeOf(shape, out);
+    BoxCollector collector(shape, out, tile);
+    for (std::size_t i = 0; i < boxes.size(); ++i) {
+        PictureBox prototype;
+        prototype.piece = idAt<PieceId>(i);
+        collector.add(BoxView(boxes[i]), prototype);
+    }
+    return out;
+}
+
 PictureLayout::PictureLayout(const PictureBoxes& boxes, const QRectF& room, std::optional<std::uint64_t> onlyTile, double gap)
     : m_rows(std::max<std::uint64_t>(boxes.rows, 1)), m_columns(std::max<std::uint64_t>(boxes.columns, 1)), m_gap(gap)
 {

@@ -37,6 +37,8 @@ struct PictureRequest {
 };
 // Block dtypes count cells of unitShape().
 [[nodiscard]] PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const PictureRequest& request);
+// Of boxes that need no checkpoint: PictureBox::piece is the number of the box.
+[[nodiscard]] PictureBoxes pictureBoxesOf(ShapeView shape, const std::vector<Box>& boxes, std::uint64_t tile);
 
 // Where the tiles are drawn: true to scale within 1:8 to 8:1, else bent, which `note` says.
 class PictureLayout {
