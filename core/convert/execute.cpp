@@ -5,6 +5,7 @@
 #include "core/convert/file_writer.h"
 #include "core/convert/process_memory.h"
 #include "core/convert/publish.h"
+#include "core/convert/source_checksums.h"
 #include "core/convert/value_reader.h"
 #include "core/convert/verify_result.h"
 #include "core/io/disk_space.h"
@@ -202,6 +203,7 @@ const char* nameOf(ConvertPhase phase)
 Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobContext& job)
 {
     const auto start = std::chrono::steady_clock::now();
+    SHARDLENS_TRY(checkSourceChecksums(plan, executor, job));
     job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
     job.setTotal(plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) : 0));
     SHARDLENS_ASSIGN(StagedOutput staged, stage(plan));

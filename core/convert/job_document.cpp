@@ -163,6 +163,8 @@ Status readRankFiles(const Json& value, ConvertRequest& into)
         const auto rank = rankNumber(number);
         if (!rank)
             return Error{ErrorCode::Refused, fmt::format("{} is no number of a rank", printable(number))};
+        if (into.open.rankFiles.contains(*rank))
+            return Error{ErrorCode::Refused, fmt::format("rank {} is there twice", *rank)};
         SHARDLENS_TRY(readText(path, into.open.rankFiles[*rank]));
     }
     return {};

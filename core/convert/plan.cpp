@@ -153,7 +153,7 @@ Status compareAssumed(Plan& plan, JobContext& job)
         if (difference)
             plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ",
                                   differenceText(*plan.source, result.source, *difference) + (plan.source->modelFacts().contains("mindspore-strategy")
-                                                                                                     ? " No strategy says how it is divided; the lowest rank's is written."
+                                                                                                     ? " No strategy says how it is divided: one model has the lowest rank's, ranks have those of a source rank each."
                                                                                                      : " No rule says how it is divided; the first is written. --rules names a file with a rule.")});
     }
     return {};

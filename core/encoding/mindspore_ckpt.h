@@ -16,6 +16,7 @@
 
 namespace shardlens::mindspore {
 
+constexpr const char* kCkptContainer = "MindSpore ckpt"; // File::container
 constexpr std::uint64_t kMaxCkptRecords = 1'000'000;
 constexpr std::uint64_t kMaxCkptTextBytes = 4ull << 20; // stored bytes of a string that is decoded; a longer one stays opaque
 

@@ -100,8 +100,9 @@ MindSporeKind kindOfRecord(CkptWindow& window, std::uint64_t begin, std::uint64_
 {
     CkptFieldReader record(window, begin, end);
     const auto tag = record.next();
-    if (!tag || !*tag || !(*tag)->is(1, CkptWireType::Bytes) || !isNameStart(window, **tag))
+    if (!tag || !*tag || !(*tag)->is(1, CkptWireType::Bytes))
         return MindSporeKind::No;
+    const bool isNamed = isNameStart(window, **tag);
     const auto value = record.next();
     if (!value || !*value || (*value)->type != CkptWireType::Bytes || ((*value)->number != 2 && (*value)->number != 3))
         return MindSporeKind::No;
@@ -116,8 +117,10 @@ MindSporeKind kindOfRecord(CkptWindow& window, std::uint64_t begin, std::uint64_
     const bool isWhole = end <= fileBytes;
     if (look.isBroken)
         return MindSporeKind::No;
-    if (isKnownType(look.typeName))
+    if (isKnownType(look.typeName)) // says enough, whatever the name is
         return MindSporeKind::Weights;
+    if (!isNamed)
+        return MindSporeKind::No;
     const bool hasRanks = look.numbers > (look.isCut ? kMostRank : 0);
     if (look.typeName.empty() && !look.hasContent && (*value)->number == 2 && isWhole && hasRanks)
         return MindSporeKind::GroupMap;

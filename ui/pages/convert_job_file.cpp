@@ -103,6 +103,14 @@ Status checkGoal(const ConvertRequest& request, const std::string& goal, const C
     return {};
 }
 
+// The tag is the subtitle; of MindSpore's saves it is "10_5" where that says epoch 10, step 5.
+bool isOfTag(const Checkpoint& source, const std::string& tag)
+{
+    const std::size_t line = tag.find('_');
+    const bool isSave = source.formatId() == "mindspore" && line != std::string::npos;
+    return tag == source.subtitle() || (isSave && fmt::format("epoch {}, step {}", tag.substr(0, line), tag.substr(line + 1)) == source.subtitle());
+}
+
 // How the source is open is chosen where it is opened.
 Status checkOpen(const ConvertRequest& request, const JobDraft& now, const Checkpoint& source)
 {
@@ -161,7 +169,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.open = now.open;
     draft.sourceIsMindSpore = now.sourceIsMindSpore;
     draft.sourceContainer = now.sourceContainer;
-    if (request.open.tag && *request.open.tag != source.subtitle())
+    if (request.open.tag && !isOfTag(source, *request.open.tag))
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.open.tag))};
     for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}})

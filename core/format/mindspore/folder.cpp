@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <set>
 
 namespace shardlens::mindspore {
 namespace {
@@ -92,19 +93,33 @@ bool isWeightsFile(const std::string& path)
     return file && !file->isFolder && mindSporeKindOf(file->head, file->sizeBytes) == MindSporeKind::Weights;
 }
 
-// The weights files of one folder become saves.
-void addFiles(RunFolder& run, const Candidate& folder, const std::string& prefix, std::optional<std::uint32_t> rank)
+// What is plainly something else: a strategy, or another program's. A weights file whose beginning is harmed is none of these.
+bool isOtherKind(const std::string& path)
+{
+    const auto file = lookAt(path);
+    if (!file || file->isFolder || file->head.empty())
+        return false;
+    const MindSporeKind kind = mindSporeKindOf(file->head, file->sizeBytes);
+    if (kind != MindSporeKind::No)
+        return kind == MindSporeKind::Strategy || kind == MindSporeKind::GroupMap;
+    const std::string_view head(reinterpret_cast<const char*>(file->head.data()), file->head.size());
+    return head.starts_with("PK") || head.starts_with('\x80') || head.starts_with('{');
+}
+
+// The weights files of one folder become saves. `shared` are names that several ranks have alike: a number at their end is no rank's.
+void addFiles(RunFolder& run, const Candidate& folder, const std::string& prefix, std::optional<std::uint32_t> rank, const std::set<std::string>& shared = {})
 {
     for (const DirectoryEntry& entry : folder.entries) {
-        const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, rank);
+        const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, shared.contains(entry.name) ? std::nullopt : rank);
         if (!name)
             continue;
-        if (!name->isSafetensors && entry.sizeBytes > 0 && !isWeightsFile(joined(folder.path, entry.name)))
-            continue; // a strategy, or another program's
+        const std::string path = joined(folder.path, entry.name);
+        if (!name->isSafetensors && entry.sizeBytes > 0 && (rank ? isOtherKind(path) : !isWeightsFile(path)))
+            continue;
         auto save = std::find_if(run.saves.begin(), run.saves.end(), [&](const Save& one) { return one.name == *name; });
         if (save == run.saves.end())
             save = run.saves.insert(run.saves.end(), Save{*name, {}, 0});
-        save->files.emplace(rank.value_or(0), RankPath{rank.value_or(0), joined(folder.path, entry.name), prefix + entry.name});
+        save->files.emplace(rank.value_or(0), RankPath{rank.value_or(0), path, prefix + entry.name});
         save->sizeBytes += entry.sizeBytes;
     }
 }
@@ -205,20 +220,35 @@ void findRivals(RunFolder& run)
 
 Status addRankFolders(RunFolder& run, const Candidate& folder)
 {
+    std::map<std::uint32_t, Candidate> inside;
+    std::map<std::string, std::size_t> seen; // names of files: in how many folders
+    std::map<std::uint32_t, std::string> names;
     for (const DirectoryEntry& entry : folder.entries) {
         const auto rank = entry.isFolder ? rankOfFolder(entry.name) : std::nullopt;
         if (!rank)
             continue;
         if (*rank >= kMostRankFolders)
             return Error{ErrorCode::LimitExceeded, fmt::format("{}: at most {} ranks are read", printable(entry.name), groupedText(kMostRankFolders))};
-        run.ranks.push_back(*rank);
-        const auto inside = lookAt(joined(folder.path, entry.name));
-        if (inside)
-            addFiles(run, *inside, entry.name + "/", *rank);
-        else
+        if (const auto [other, isNew] = names.emplace(*rank, entry.name); !isNew)
+            return Error{ErrorCode::Refused, fmt::format("{} and {} are both of rank {}", printable(other->second), printable(entry.name), *rank)};
+        auto listed = lookAt(joined(folder.path, entry.name));
+        if (!listed) {
             run.unreadable.push_back(entry.name);
+            continue;
+        }
+        for (const DirectoryEntry& file : listed->entries)
+            ++seen[file.name];
+        inside.emplace(*rank, listed.take());
     }
-    std::sort(run.ranks.begin(), run.ranks.end());
+    std::set<std::string> shared;
+    for (const auto& [name, count] : seen)
+        if (count > 1)
+            shared.insert(name);
+    for (const auto& [rank, name] : names) {
+        run.ranks.push_back(rank);
+        if (const auto files = inside.find(rank); files != inside.end())
+            addFiles(run, files->second, name + "/", rank, shared);
+    }
     return {};
 }
 
@@ -229,27 +259,26 @@ bool addFlatRanks(RunFolder& run, const Candidate& folder)
     std::map<std::uint32_t, Candidate> ofRank;
     for (const DirectoryEntry& entry : folder.entries) {
         const auto name = entry.isFolder ? std::nullopt : weightsNameOf(entry.name, std::nullopt);
-        const std::size_t mark = name ? name->stem.rfind(kMark) : std::string::npos;
-        const auto rank = mark == std::string::npos ? std::nullopt : digitsOf(std::string_view(name->stem).substr(mark + kMark.size()));
-        if (!rank || *rank >= kMostRankFolders)
+        if (!name)
             continue;
-        Candidate& alone = ofRank[static_cast<std::uint32_t>(*rank)];
+        const std::size_t mark = name->stem.rfind(kMark);
+        if (!name->isSafetensors && isOtherKind(joined(folder.path, entry.name)))
+            continue;
+        const std::uint64_t rank = mark == std::string::npos ? kMostRankFolders : digitsOf(std::string_view(name->stem).substr(mark + kMark.size())).value_or(kMostRankFolders);
+        if (rank >= kMostRankFolders)
+            return false; // not all of them are ranks'
+        Candidate& alone = ofRank[static_cast<std::uint32_t>(rank)];
         alone.path = folder.path;
         alone.isFolder = true;
         alone.entries.push_back(entry);
     }
-    if (ofRank.size() < 2)
+    if (ofRank.size() < 2 || ofRank.rbegin()->first + 1 != ofRank.size())
         return false;
     for (const auto& [rank, files] : ofRank)
         addFiles(run, files, "", rank);
     for (const auto& [rank, files] : ofRank)
-        if (std::any_of(run.saves.begin(), run.saves.end(), [&](const Save& save) { return save.files.contains(rank); }))
-            run.ranks.push_back(rank);
-    if (run.ranks.size() > 1)
-        return true;
-    run.saves.clear();
-    run.ranks.clear();
-    return false;
+        run.ranks.push_back(rank);
+    return true;
 }
 
 // The files that the caller names count before those in folders, whatever they are called.
@@ -299,6 +328,8 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
                 save.files.erase(rank);
             }
     }
+    if (!options.rankFiles.empty() && run.kind == RunFolder::Kind::OneFile && !run.saves.empty())
+        return Error{ErrorCode::Refused, "--rank-file is for a folder of rank folders, and this is one model's"};
     orderSaves(run);
     SHARDLENS_TRY(chooseTag(run, options));
     if (!options.tag && options.rankFiles.empty() && !run.saves.empty()) {
@@ -360,6 +391,8 @@ Result<RunFolder> findRun(const Candidate& candidate, const OpenOptions& options
     if (candidate.isFolder) {
         SHARDLENS_ASSIGN(out, findInFolder(candidate, options));
     } else {
+        if (!options.rankFiles.empty())
+            return Error{ErrorCode::Refused, "--rank-file is for a folder of rank folders, and this is one file"};
         out.folder = parentOf(candidate.path);
         out.title = candidate.name();
         if (candidate.name() == kNameMap) {
@@ -369,6 +402,8 @@ Result<RunFolder> findRun(const Candidate& candidate, const OpenOptions& options
         const auto name = weightsNameOf(candidate.name(), std::nullopt);
         out.saves.push_back({name.value_or(WeightsName{candidate.name(), false, {}, false, false}), {{0, {0, candidate.path, candidate.name()}}}, candidate.sizeBytes});
     }
+    if (out.kind != RunFolder::Kind::Unified && out.saves.empty() && out.ranks.empty() && !strategyFilesIn(candidate.path).empty())
+        return Error{ErrorCode::Refused, "strategy files and no weights: --source-strategy gives the folder to a run, and `shardlens strategy show` says what is in it"};
     if (out.kind != RunFolder::Kind::Unified && out.saves.empty())
         return Error{ErrorCode::NotFound, out.ranks.empty() ? "no weights file (*.ckpt, *.safetensors) is in it"
                                                             : fmt::format("none of the {} holds a weights file (*.ckpt, *.safetensors)", plural(out.ranks.size(), "rank folder", "rank folders"))};
@@ -401,7 +436,9 @@ Match matchRun(const Candidate& candidate)
             return Match::ByContent;
         steps += name && name->isSafetensors && name->step ? 1 : 0;
     }
-    return steps > 1 ? Match::ByContent : Match::No;
+    if (steps > 1)
+        return Match::ByContent;
+    return steps == 0 && !strategyFilesIn(candidate.path).empty() ? Match::ByName : Match::No; // which says so
 }
 
 } // namespace shardlens::mindspore

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::string_view kAccumulator = "accu_grads."; // of gradients (§3.2.1)
 constexpr std::size_t kFindingsOfAKind = 20;
+constexpr std::uint64_t kLostNamed = 200;
 
 // An entry and the file that it lies in.
 struct Holding {
@@ -30,6 +32,18 @@ struct Holding {
 struct NamedEntries {
     std::string_view name;
     std::vector<Holding> holdings;
+};
+
+// How many there are, with the first of them.
+struct Example {
+    std::uint64_t count = 0;
+    std::string example;
+
+    void add(std::string one)
+    {
+        if (count++ == 0)
+            example = std::move(one);
+    }
 };
 
 // Counts findings of a kind and says the first of them.
@@ -66,7 +80,8 @@ private:
     void collect();
     Status joinOne(const NamedEntries& named);
     Status joinUnlisted(const NamedEntries& named);
-    Status joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly);
+    // Whether every slice of the stage is held.
+    Result<bool> joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly);
     // A layout of a stage with what is found out about it once for many ranks.
     struct Cut {
         ParameterLayout layout;
@@ -83,6 +98,7 @@ private:
     void addHoleFindings();
     [[nodiscard]] bool isStageKnown(std::uint32_t stage) const;
     void addFacts();
+    void addUnheld(const std::set<std::uint32_t>& harmedStages);
 
     RankRun& m_run;
     const Strategy& m_strategy;
@@ -91,11 +107,8 @@ private:
     std::vector<NamedEntries> m_names;
     std::unordered_map<std::string_view, std::size_t> m_places;
     TensorId m_tensor = kNoTensor; // the one being made; kNoTensor: none yet
-    struct Holes {
-        std::uint64_t count = 0;
-        std::string example;
-    };
-    std::map<std::uint64_t, Holes> m_holes; // by rank
+    std::map<std::uint64_t, Example> m_holes; // slices that nobody holds, by rank
+    Example m_otherwiseCut;                   // copies of further stages
     std::uint64_t m_storedOnce = 0; // slices that ranks lack which others of their group have
 };
 
@@ -152,8 +165,16 @@ Status StrategyJoin::joinOne(const NamedEntries& named)
     }
     if (stages.empty())
         return joinUnlisted(named);
-    for (const auto& [item, holdings] : stages)
-        SHARDLENS_TRY(joinStage(named, *item, holdings, stages.size() == 1));
+    bool hasHoles = true;
+    for (const auto& [item, holdings] : stages) {
+        if (item != stages.front().first && item->layout != stages.front().first->layout && !hasHoles) {
+            // Cut otherwise, a reader would take some values from here and some from there: the lowest stage counts alone (§5.7).
+            m_otherwiseCut.add(printable(named.name));
+            continue;
+        }
+        SHARDLENS_ASSIGN(const bool isWhole, joinStage(named, *item, holdings, stages.size() == 1));
+        hasHoles = hasHoles && !isWhole;
+    }
     return {};
 }
 
@@ -224,23 +245,28 @@ Status StrategyJoin::addSlice(const NamedEntries& named, const Cut& cut, const H
     if (!box) {
         SHARDLENS_ASSIGN(box, boxOf(cut.layout, tensor.shape, local));
     }
-    if (holding.entry->shape != box->extent || holding.entry->dtype != tensor.dtype)
-        return Error{ErrorCode::Corrupt, fmt::format("rank {} holds {} {} of {}, and the strategy says {} {}", holding.file->rank, nameOf(holding.entry->dtype),
-                                                     shapeText(holding.entry->shape), printable(named.name), nameOf(tensor.dtype), shapeText(box->extent))};
+    if (holding.entry->dtype != tensor.dtype)
+        return Error{ErrorCode::Corrupt, fmt::format("rank {} holds {} as {}, and a lower rank as {}", holding.file->rank, printable(named.name), nameOf(holding.entry->dtype), nameOf(tensor.dtype))};
+    if (holding.entry->shape != box->extent)
+        return Error{ErrorCode::Corrupt, fmt::format("rank {} holds {} of {}, and the strategy says {}", holding.file->rank, shapeText(holding.entry->shape), printable(named.name),
+                                                     shapeText(box->extent))};
     const CkptPlace place{holding.file->id, holding.holder};
     return box->extent == tensor.shape ? addWholeEntry(m_run.builder, m_tensor, *holding.entry, place) : addEntryBox(m_run.builder, m_tensor, *holding.entry, *box, place);
 }
 
-Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly)
+Result<bool> StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& item, std::span<const Holding> holdings, bool isOnly)
 {
     const Holding& first = holdings.front();
     const auto corrected = correctedLayout(named, item, first);
+    if (corrected)
+        m_run.plainAccumulators.insert(std::string(named.name));
     const Cut ofCorrected = corrected ? cutBy(*corrected) : Cut{};
     const Cut& cut = corrected ? ofCorrected : cutOf(item.layout);
     const auto full = fullShapeOf(cut.layout, first.entry->shape);
     if (!full) {
-        m_run.builder.addLost({std::string(named.name), RoleKind::Weight, fmt::format("{}: {}", printable(named.name), full.error().text())}, "wrong-shape", first.file->id);
-        return {};
+        m_run.builder.addLost({std::string(named.name), RoleKind::Weight, fmt::format("{} by the strategy {}: {}", printable(named.name), printable(m_strategy.name()), full.error().text())},
+                              "wrong-shape", first.file->id);
+        return false;
     }
     const bool contradicts = (item.fullShape && *item.fullShape != *full) || (m_tensor != kNoTensor && m_run.builder.tensor(m_tensor).shape != *full);
     if (contradicts) {
@@ -248,7 +274,7 @@ Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& it
         m_findings.add(Severity::Error, "wrong-shape", fmt::format("{} would be {} by the slice of rank {}, and {} says {}.", printable(named.name), shapeText(*full), first.file->rank,
                                                                     m_tensor != kNoTensor ? "another stage" : "the strategy", shapeText(known)), first.file);
         if (m_tensor != kNoTensor)
-            return {};
+            return false;
     }
     if (m_tensor == kNoTensor)
         m_tensor = addTensor(named.name, first.entry->dtype, *full, false);
@@ -261,7 +287,10 @@ Status StrategyJoin::joinStage(const NamedEntries& named, const StrategyItem& it
             m_findings.add(Severity::Error, "wrong-shape", added.error().text() + ".", holding.file);
     }
     m_storedOnce += m_strategy.stageDeviceCount() - std::min<std::uint64_t>(holdings.size(), m_strategy.stageDeviceCount());
-    return isOnly && std::find(isHeld.begin(), isHeld.end(), false) != isHeld.end() ? addHoles(named, item, cut, isHeld) : Status{};
+    const bool isWhole = std::find(isHeld.begin(), isHeld.end(), false) == isHeld.end();
+    if (isOnly && !isWhole)
+        SHARDLENS_TRY(addHoles(named, item, cut, isHeld));
+    return isWhole;
 }
 
 // Slices that no rank of their group holds (§6.5).
@@ -275,9 +304,7 @@ Status StrategyJoin::addHoles(const NamedEntries& named, const StrategyItem& ite
         SHARDLENS_ASSIGN(const Box box, boxOf(cut.layout, m_run.builder.tensor(m_tensor).shape, local));
         const StreamId missing = m_run.builder.addStream({Stream::Kind::Missing, file.id});
         SHARDLENS_TRY(m_run.builder.addPiece(m_tensor, BoxView(box), {missing, 0, m_run.holderOf(file), {}}));
-        Holes& holes = m_holes[firstRank + local];
-        if (holes.count++ == 0)
-            holes.example = fmt::format("{} {}", printable(named.name), regionText(BoxView(box)));
+        m_holes[firstRank + local].add(fmt::format("{} {}", printable(named.name), regionText(BoxView(box))));
     }
     return {};
 }
@@ -295,25 +322,47 @@ void StrategyJoin::addHoleFindings()
     for (const auto& [rank, holes] : m_holes)
         m_findings.add(Severity::Error, "missing-slice", fmt::format("Rank {} lacks {} that no other rank holds ({}{}).", rank, plural(holes.count, "slice", "slices"), holes.example,
                                                                       holes.count > 1 ? " …" : ""), m_run.files[rank].get());
+    std::vector<bool> isKnown;
+    for (std::uint32_t stage = 0; stage < m_strategy.stageCount(); ++stage)
+        isKnown.push_back(isStageKnown(stage));
     for (const auto& file : m_run.files)
-        if (!file->isRead && !m_holes.contains(file->rank) && isStageKnown(m_strategy.stageOf(file->rank)))
+        if (!file->isRead && !m_holes.contains(file->rank) && isKnown[m_strategy.stageOf(file->rank)])
             m_findings.add(Severity::Info, "held-by-others", fmt::format("All that rank {} held is held by other ranks too.", file->rank), file.get());
 }
 
 void StrategyJoin::addFacts()
 {
-    const auto isHarmed = [](const auto& file) {
-        return !file->isRead || !file->content.lost.empty() || std::any_of(file->content.notes.begin(), file->content.notes.end(), [](const CkptNote& note) { return note.severity == Severity::Error; });
-    };
-    if (m_storedOnce > 0 && std::none_of(m_run.files.begin(), m_run.files.end(), isHarmed))
+    std::set<std::uint32_t> harmed; // stages with a file that is not whole
+    for (const auto& file : m_run.files)
+        if (!file->isRead || !file->content.lost.empty() || std::any_of(file->content.notes.begin(), file->content.notes.end(), [](const CkptNote& note) { return note.severity == Severity::Error; }))
+            harmed.insert(m_strategy.stageOf(file->rank));
+    addUnheld(harmed);
+    if (m_otherwiseCut.count > 0)
+        m_run.find(Severity::Info, "cut-otherwise", fmt::format("{} of further stages, which cut {} otherwise than the lowest stage, {} not shown ({}{}).", plural(m_otherwiseCut.count, "copy", "copies"),
+                                                                m_otherwiseCut.count == 1 ? "it" : "them", m_otherwiseCut.count == 1 ? "is" : "are", m_otherwiseCut.example,
+                                                                m_otherwiseCut.count > 1 ? " …" : ""));
+    if (m_storedOnce > 0 && harmed.empty())
         m_run.builder.addFact("redundancy removed", fmt::format("{} that other ranks store", plural(m_storedOnce, "copy", "copies")));
-    std::uint64_t unheld = 0;
-    std::string example;
-    for (const StrategyItem& item : m_strategy.items())
-        if (!m_places.contains(item.name) && unheld++ == 0)
-            example = item.name;
-    if (unheld > 0) // a network-only save lacks moments, and accumulators are never saved
-        m_run.find(Severity::Info, "listed-only", fmt::format("The strategy lists {} that no file holds ({}{}).", plural(unheld, "parameter", "parameters"), printable(example), unheld > 1 ? " …" : ""));
+}
+
+// What the strategy lists and no file holds: of whole files something that is not saved, as moments in a save of the network; of harmed ones lost.
+void StrategyJoin::addUnheld(const std::set<std::uint32_t>& harmedStages)
+{
+    Example unheld;
+    std::uint64_t lost = 0;
+    for (const StrategyItem& item : m_strategy.items()) {
+        if (m_places.contains(item.name))
+            continue;
+        if (!harmedStages.contains(item.stage) || item.name.starts_with(kAccumulator))
+            unheld.add(printable(item.name));
+        else if (lost++ < kLostNamed)
+            m_run.builder.addLost({item.name, RoleKind::Weight, fmt::format("{}: no file of stage {} that can be read holds it", printable(item.name), item.stage)}, "missing-parameter", kNoFile);
+    }
+    if (lost > kLostNamed)
+        m_run.find(Severity::Error, "missing-parameter", fmt::format("{} more parameters are in no file that can be read.", groupedText(lost - kLostNamed)));
+    if (unheld.count > 0)
+        m_run.find(Severity::Info, "listed-only", fmt::format("The strategy lists {} that no file holds ({}{}).", plural(unheld.count, "parameter", "parameters"), unheld.example,
+                                                              unheld.count > 1 ? " …" : ""));
 }
 
 // Each file's entries as they are; `prefix` tells ranks apart.
@@ -325,6 +374,9 @@ Status addEntries(RankRun& run, const WeightsFile& file, const std::string& pref
         if (!isTensor(entry))
             continue;
         const std::string name = prefix + entry.name;
+        const auto part = run.partOf.find(entry.name);
+        if (part != run.partOf.end() && part->second != file.name)
+            continue; // the map says that it is another file's
         if (run.builder.hasParameter(name)) {
             run.find(Severity::Warning, "repeated-name", fmt::format("{} holds {} again, which another file has: the first counts.", printable(file.name), printable(entry.name)), &file);
             continue;

@@ -83,8 +83,13 @@ Status TargetMaker::readSource()
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(m_source->path()));
     SHARDLENS_ASSIGN(m_run, readRankRun(candidate, m_options.open, m_job));
     m_joined = std::move(m_run->builder).finish();
-    if (!m_joined->lostTensors().empty())
-        return Error{ErrorCode::Refused, m_joined->lostTensors().front().problem};
+    for (const Finding& finding : m_joined->findings())
+        if (finding.severity == Severity::Error)
+            return Error{ErrorCode::Refused, finding.text.ends_with('.') ? finding.text.substr(0, finding.text.size() - 1) : finding.text};
+    for (const auto& file : m_run->files)
+        for (const CkptEntry& entry : file->content.entries)
+            if (entry.kind == CkptEntry::Kind::MapTensor)
+                return Error{ErrorCode::Unsupported, fmt::format("{} in {} is a part of a hash table (map parameter), which is not written yet", printable(entry.name), printable(file->name))};
     return {};
 }
 
@@ -145,8 +150,10 @@ void TargetMaker::addStrategyNotes(const RankSlices& slices)
     for (const SourceTensor& tensor : m_tensors)
         known.insert(tensor.name);
     for (const StrategyItem& item : m_strategy->items())
-        if (!known.contains(item.name) && (absent.empty() || absent.back() != item.name))
+        if (known.insert(item.name).second)
             absent.push_back(item.name);
+    for (const std::string& note : m_strategy->notes())
+        m_out.notes.push_back({Kind::Warning, "Strategy", fmt::format("{}: {}.", printable(m_strategy->name()), note)});
     if (!absent.empty())
         m_out.notes.push_back({Kind::Info, "Only in the strategy", fmt::format("The target's strategy lists {} that the source does not hold: {}.",
                                                                                plural(absent.size(), "parameter", "parameters"), someNames(absent))});
@@ -165,14 +172,17 @@ Status TargetMaker::addRanks()
     for (std::uint64_t rank = m_options.rank.value_or(0); rank < (m_options.rank ? *m_options.rank + 1ull : world); ++rank) {
         SHARDLENS_TRY(m_job.poll());
         SHARDLENS_ASSIGN(auto entries, slices.entriesOf(rank));
+        if (std::none_of(entries.begin(), entries.end(), [](const OutputEntry& entry) { return entry.tensor != kNoTensor; }))
+            return Error{ErrorCode::Refused, fmt::format("rank {} would hold nothing: the source has none of what {} lists for stage {}", rank, printable(m_strategy->name()),
+                                                         m_strategy->stageOf(rank))};
         SHARDLENS_TRY(addFile(slices.payload(), std::move(entries), m_names->ofRank(rank), static_cast<std::uint32_t>(rank)));
     }
     addStrategyNotes(slices);
     if (m_options.rank)
         m_out.notes.push_back({Kind::Info, "One rank", fmt::format("Only the file of rank {} is written.", *m_options.rank)});
-    const auto& copied = slices.copiedSlices();
+    const std::unordered_set<std::string_view> copied(slices.copiedSlices().begin(), slices.copiedSlices().end());
     for (const SourceTensor& tensor : m_tensors)
-        if (!m_options.rank && std::find(copied.begin(), copied.end(), tensor.name) == copied.end())
+        if (!m_options.rank && !copied.contains(tensor.name))
             m_out.results.push_back({tensor.name, tensor.tensor, m_joined->tensor(tensor.tensor).dtype});
     m_out.payload = std::move(slices).finish();
     return {};
@@ -260,6 +270,8 @@ Result<Target> TargetMaker::make()
     if (isApart && (m_strategy || !m_options.container || !m_options.fileName.empty()))
         return Error{ErrorCode::Refused, fmt::format("{} and no strategy of the source: --source-strategy says how they divide the tensors{}", plural(m_run->files.size(), "rank folder", "rank folders"),
                                                      m_strategy ? "" : " (or --output-format alone writes the same ranks in the other container)")};
+    if (m_options.prefix && !m_strategy && !isApart)
+        return Error{ErrorCode::Refused, "--prefix is the beginning of rank files' names, and without --strategy the whole model is written in one file"};
     SHARDLENS_TRY(m_strategy ? addRanks() : isApart ? addEachAsItIs() : addWhole());
     addNotes();
     return std::move(m_out);

@@ -52,7 +52,7 @@ Result<std::vector<OutputEntry>> RankSlices::entriesOf(std::uint64_t rank)
             continue; // of another stage
         auto made = item != nullptr ? slice(tensor, *item, local) : copy(tensor, local);
         if (!made)
-            return made.takeError().within(printable(tensor.name));
+            return made.takeError().within(printable(tensor.name)).within("the target's strategy " + printable(m_target.name()));
         out.push_back({tensor.name, *made, {}, tensor.typeName, {}});
     }
     SHARDLENS_TRY(addOthers(local, out));
@@ -61,8 +61,12 @@ Result<std::vector<OutputEntry>> RankSlices::entriesOf(std::uint64_t rank)
 
 Result<TensorId> RankSlices::slice(const SourceTensor& tensor, const StrategyItem& item, std::uint64_t local)
 {
-    const ParameterLayout& layout = m_target.layoutOf(item);
+    ParameterLayout layout = m_target.layoutOf(item);
+    if (m_run != nullptr && m_run->plainAccumulators.contains(tensor.name))
+        layout.optShardStep = layout.optShardSize = 0; // as in the source
     Tensor whole = m_builder.tensor(tensor.tensor);
+    if (item.fullShape && *item.fullShape != whole.shape)
+        return Error{ErrorCode::Refused, fmt::format("the strategy says {}, and the source's is {}", shapeText(*item.fullShape), shapeText(whole.shape))};
     SHARDLENS_ASSIGN(const Box box, boxOf(layout, whole.shape, local));
     if (box.extent == whole.shape)
         return tensor.tensor;

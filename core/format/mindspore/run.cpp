@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kNameMapFile = "param_name_map.json";
 constexpr const char* kRestFile = "hyper_param.safetensors";
-constexpr std::size_t kLackingNamed = 20;
+constexpr std::size_t kLackingNamed = 200;
 constexpr std::size_t kSavesNamed = 12;
 constexpr std::size_t kRanksNamed = 12;
 constexpr std::uint64_t kMostRanks = 1u << 16;
@@ -127,9 +127,13 @@ Status readUnified(RankRun& run, JobContext& job)
     }
     std::size_t lacking = 0;
     for (const auto& [parameter, part] : map->weightMap) {
+        run.partOf.emplace(parameter, part);
         const WeightsFile& file = *files.at(part);
-        if (file.isRead && file.find(parameter) == nullptr && lacking++ < kLackingNamed)
-            run.find(Severity::Error, "missing-parameter", fmt::format("{} says that {} lies in {}, and it does not.", name, printable(parameter), printable(part)), &file);
+        if (file.find(parameter) != nullptr || lacking++ >= kLackingNamed)
+            continue;
+        run.builder.addLost({parameter, RoleKind::Weight, fmt::format("{} says that {} lies in {}, and {}", name, printable(parameter), printable(part),
+                                                                     file.isRead ? "it does not" : "that is missing or cannot be read")},
+                            "missing-parameter", file.id);
     }
     if (lacking > kLackingNamed)
         run.find(Severity::Error, "missing-parameter", fmt::format("{} more names of {} are not in the files that it says.", groupedText(lacking - kLackingNamed), name));

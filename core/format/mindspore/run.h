@@ -5,7 +5,9 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace shardlens::mindspore {
@@ -20,6 +22,8 @@ struct RankRun {
     std::string strategyPath;
     std::vector<std::unique_ptr<WeightsFile>> files; // by rank, missing ones included; of a unified folder its parts
     bool isByRank = false; // names are rank_N/NAME
+    std::unordered_map<std::string, std::string> partOf; // of a unified folder: the file that its map names for a tensor
+    std::set<std::string, std::less<>> plainAccumulators; // whose optimizer shard the strategy claims and the files have not (§3.2.1)
 
     [[nodiscard]] bool isOneModel() const { return !isByRank; }
     // Coordinates of whoever holds what a file holds.

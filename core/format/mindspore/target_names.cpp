@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace shardlens::mindspore {
 namespace {
 
@@ -38,7 +40,8 @@ Result<TargetNames> TargetNames::make(const TargetOptions& options, std::string_
     out.m_whole = base;
     const bool isPrefix = stem.ends_with('_') || stem.ends_with('-'); // of rank files already
     out.m_prefix = options.prefix ? *options.prefix : isPrefix ? std::string(stem) : base + std::string(kRankMark);
-    if (out.m_prefix.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
+    const bool isHidden = out.m_prefix.starts_with('.'); // which no reader looks at
+    if (isHidden || out.m_prefix.find('/') != std::string::npos || std::any_of(out.m_prefix.begin(), out.m_prefix.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }))
         return Error{ErrorCode::Refused, fmt::format("--prefix {}: it is the beginning of file names, without folders", printable(out.m_prefix))};
     return out;
 }

@@ -8,11 +8,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 namespace shardlens::mindspore {
 namespace {
 
 constexpr std::size_t kMaxShownText = 4096;
+constexpr const char* kInt4Mark = "Int4";
 constexpr std::string_view kCrcKey = "crc_num";
 constexpr std::string_view kRedundancyKey = "remove_redundancy";
 constexpr std::size_t kNotesSaid = 20; // of one file
@@ -38,6 +41,10 @@ std::string shown(const std::string& text)
 CkptFile entriesOf(const SafetensorsHeader& header, std::uint64_t fileBytes)
 {
     CkptFile out;
+    std::unordered_set<std::string_view> int4; // marked in __metadata__ (§6.1)
+    for (const auto& [key, value] : header.metadata)
+        if (value == kInt4Mark)
+            int4.insert(key);
     out.entries.reserve(header.entries.size());
     for (const SafetensorsEntry& entry : header.entries) {
         CkptEntry made;
@@ -45,6 +52,8 @@ CkptFile entriesOf(const SafetensorsHeader& header, std::uint64_t fileBytes)
         made.dtype = entry.dtype;
         made.shape = entry.shape;
         made.sizeBytes = entry.end - entry.begin;
+        if (made.dtype == DType::I8 && int4.contains(made.name))
+            made.typeName = kInt4Mark;
         if (made.sizeBytes > 0)
             made.pieces.push_back({header.dataOffset + entry.begin, made.sizeBytes});
         out.entries.push_back(std::move(made));
@@ -108,7 +117,7 @@ Status fill(const ByteSource& source, const JobContext& job, ParsedWeights& out)
     } else {
         SHARDLENS_ASSIGN(file.content, readCkpt(source, &job));
     }
-    out.row.container = file.isSafetensors ? "safetensors" : "MindSpore ckpt";
+    out.row.container = file.isSafetensors ? "safetensors" : kCkptContainer;
     const std::vector<CkptEntry>& entries = file.content.entries;
     const auto tensors = static_cast<std::uint64_t>(std::count_if(entries.begin(), entries.end(), [](const CkptEntry& entry) { return isTensor(entry); }));
     out.row.holds = plural(tensors, "tensor", "tensors");

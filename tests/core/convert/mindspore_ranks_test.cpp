@@ -1,4 +1,5 @@
 #include "core/encoding/tensor_reader.h"
+#include "core/io/checksum.h"
 #include "tests/core/convert/convert_fixture.h"
 #include "tests/support/mindspore_test_run.h"
 
@@ -350,6 +351,72 @@ TEST_F(MindSporeFourToTwo, TypesThatOnlyMindSporeHasAreKept)
     writeBytes(path("int4/rank_0/net_0.ckpt"), ckptRecord("q", "Int4", {2, 3}, "abcdef") + ckptRecord("random_op", "random_op", {}, "state") + ckptRecord("w", "Float32", {1}, "0123"));
     ASSERT_EQ(converted(wanted("int4", "", "again")), "");
     EXPECT_EQ(readText(path("again/net.ckpt")), ckptRecord("q", "Int4", {2, 3}, "abcdef") + ckptRecord("w", "Float32", {1}, "0123") + ckptRecord("random_op", "random_op", {}, "state"));
+}
+
+TEST_F(MindSporeFourToTwo, AFileWhoseChecksumDoesNotAgreeStopsTheJob)
+{
+    const std::string records = m_from.fileOf(1);
+    const std::uint32_t crc = crc32Of(std::as_bytes(std::span(records)));
+    writeBytes(path("four/rank_1/net_rank_1.ckpt"), records + crcTrailerText(crc));
+    ASSERT_EQ(converted(wanted("four", "four.ckpt", "two", "two.ckpt")), "");
+    std::string harmed = records + crcTrailerText(crc);
+    harmed[records.size() / 2] = static_cast<char>(harmed[records.size() / 2] ^ 1);
+    writeBytes(path("four/rank_1/net_rank_1.ckpt"), harmed);
+    EXPECT_THAT(converted(wanted("four", "four.ckpt", "out", "two.ckpt")), AllOf(HasSubstr("rank_1/net_rank_1.ckpt"), HasSubstr("CRC")));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+TEST_F(MindSporeFourToTwo, WhatTheTargetLeavesWithoutTensorsIsRefused)
+{
+    MindSporeTestRun staged = m_to;
+    staged.stages = 2;
+    staged.tensors.push_back({"absent", "Float32", 4, {2}, {{1, layout({2}, {{}})}}});
+    staged.tensors.erase(staged.tensors.begin(), staged.tensors.begin() + 2); // what no strategy lists would go to every rank
+    MindSporeTestRun whole = model();
+    whole.tensors.erase(whole.tensors.begin(), whole.tensors.begin() + 2);
+    whole.texts.clear();
+    whole.write(path("whole"));
+    staged.writeStrategy(path("staged.ckpt"));
+    EXPECT_THAT(converted(wanted("whole", "", "out", "staged.ckpt")), AllOf(HasSubstr("rank 2 would hold nothing"), HasSubstr("stage 1")));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+TEST_F(MindSporeFourToTwo, OfParametersOfSeveralStagesTheLowestCounts)
+{
+    MindSporeTestRun two;
+    two.stages = 2;
+    two.devices = 2;
+    two.tensors = {{"w", "Int8", 1, {4, 2}, {{0, layout({2}, {{0}, {}})}, {1, layout({2}, {{}, {0}})}}}};
+    two.write(path("staged"));
+    two.writeStrategy(path("staged.ckpt"));
+    for (const char* rank : {"2", "3"}) // other values in the later stage
+        writeBytes(path(fmt::format("staged/rank_{}/net_rank_{}.ckpt", rank, rank)), ckptRecord("w", "Int8", {4, 1}, "????"));
+    expectWhole(opened("staged", "staged.ckpt"), two);
+}
+
+TEST_F(MindSporeFourToTwo, Int4SurvivesSafetensors)
+{
+    for (const char* rank : {"0", "1"})
+        writeBytes(path(fmt::format("int4/rank_{}/q_{}.ckpt", rank, rank)), ckptRecord("q", "Int4", {2, 3}, "abcdef"));
+    ConvertRequest job = wanted("int4", "", "st");
+    job.outputFormat = "safetensors";
+    ASSERT_EQ(converted(job), "");
+    job = wanted("st", "", "back");
+    job.outputFormat = "ckpt";
+    ASSERT_EQ(converted(job), "");
+    EXPECT_EQ(readText(path("back/rank_1/q_1.ckpt")), ckptRecord("q", "Int4", {2, 3}, "abcdef"));
+}
+
+// The map parameter of formats/mindspore.md §7.1.
+TEST_F(MindSporeFourToTwo, HashTablesAreRefused)
+{
+    constexpr std::string_view kHex = "0a520a03656d621a4b0a1308021205696e7433321a0805000000090000000a1f080208021207666c6f617433321a100000803f0000004000004040000080400a1308021205696e7433321a080100000001000000";
+    std::string record;
+    for (std::size_t i = 0; i < kHex.size(); i += 2)
+        record += static_cast<char>(std::stoi(std::string(kHex.substr(i, 2)), nullptr, 16));
+    writeBytes(path("map.ckpt"), record);
+    EXPECT_THAT(converted(wanted("map.ckpt", "", "out")), AllOf(HasSubstr("emb"), HasSubstr("hash table")));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
 
 TEST_F(MindSporeFourToTwo, ACancelLeavesNothing)

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 // Opening what MindSpore writes: which files count, what belongs together, and what is missing (formats/mindspore.md).
 namespace shardlens {
@@ -135,6 +136,35 @@ TEST_F(MindSporeFolder, OneRankOfManyAndAGapAreSaid)
     EXPECT_THAT(refusal("."), AllOf(HasSubstr("one below"), HasSubstr("run")));
 }
 
+TEST_F(MindSporeFolder, ADigitAtTheEndOfANameIsNoRankWhereAllRanksHaveIt)
+{
+    for (const std::uint32_t rank : {0u, 1u, 2u}) {
+        save("run", rank, "gpt2-1_1.ckpt", 1);
+        save("run", rank, "gpt2-5_1.ckpt", 5);
+    }
+    const auto opened = open("run");
+    ASSERT_TRUE(opened.ok());
+    EXPECT_THAT((*opened)->facts(), AllOf(Contains(testing::Pair("shown", "gpt2-5_1.ckpt")), Contains(testing::Pair("also here", "gpt2-1_1.ckpt"))));
+    EXPECT_THAT(findings("run"), ElementsAre(HasSubstr("no-strategy")));
+}
+
+TEST_F(MindSporeFolder, AHarmedFileOfTheNewestSaveStaysItsFile)
+{
+    for (const std::uint32_t rank : {0u, 1u})
+        for (const char* step : {"1_1", "2_1"})
+            save("run", rank, fmt::format("net_rank_{}-{}.ckpt", rank, step), 1);
+    std::fstream(path("run/rank_1/net_rank_1-2_1.ckpt"), std::ios::in | std::ios::out | std::ios::binary) << "\xff";
+    EXPECT_THAT(findings("run"), Contains(AllOf(HasSubstr("unreadable-file"), HasSubstr("rank_1/net_rank_1-2_1.ckpt"))));
+}
+
+TEST_F(MindSporeFolder, TwoFoldersOfOneRankAreRefused)
+{
+    save("run", 0, "net.ckpt", 1);
+    writeBytes(path("run/rank_1/net.ckpt"), ckptRecord("w", "Float32", {1}, floats({1})));
+    writeBytes(path("run/rank_01/net.ckpt"), ckptRecord("w", "Float32", {1}, floats({2})));
+    EXPECT_THAT(refusal("run"), AllOf(HasSubstr("rank_01"), HasSubstr("both of rank 1")));
+}
+
 TEST_F(MindSporeFolder, NamesWithAStepWinOverNamesWithoutAndRegularOnesOverBreakpoints)
 {
     save("run", 0, "net_0.ckpt", 1);
@@ -189,6 +219,8 @@ TEST_F(MindSporeFolder, FilesOfOtherProgramsAreLeftToTheirs)
     EXPECT_THAT(refusal("empty.ckpt"), HasSubstr("empty"));
     twoRanks().writeStrategy(path("strategy.ckpt"));
     EXPECT_THAT(refusal("strategy.ckpt"), AllOf(HasSubstr("strategy file"), HasSubstr("2 parameters")));
+    twoRanks().writeStrategy(path("strategies/stage0.ckpt"));
+    EXPECT_THAT(refusal("strategies"), AllOf(HasSubstr("strategy files and no weights"), HasSubstr("--source-strategy")));
     std::filesystem::create_directories(path("hollow/rank_0"));
     writeBytes(path("hollow/rank_0/readme.txt"), "");
     EXPECT_THAT(refusal("hollow"), Not(HasSubstr("opened")));
@@ -287,10 +319,10 @@ TEST_F(MindSporeFolder, ShapesThatContradictTheStrategyAreSaid)
     twoRanks().writeStrategy(path("s.ckpt"));
     writeBytes(path("run/rank_1/net_rank_1.ckpt"), ckptRecord("w", "Float32", {1, 3}, floats({1, 2, 3})) + ckptRecord("v", "Float16", {3}, "abcdef"));
     const auto found = findings("run", "s.ckpt");
-    EXPECT_THAT(found, Contains(AllOf(HasSubstr("wrong-shape"), HasSubstr("rank 1 holds F32 [1, 3] of w"), HasSubstr("[2, 3]"))));
-    EXPECT_THAT(found, Contains(AllOf(HasSubstr("wrong-shape"), HasSubstr("rank 1 holds F16 [3] of v"))));
+    EXPECT_THAT(found, Contains(AllOf(HasSubstr("wrong-shape"), HasSubstr("rank 1 holds [1, 3] of w"), HasSubstr("[2, 3]"))));
+    EXPECT_THAT(found, Contains(AllOf(HasSubstr("wrong-shape"), HasSubstr("rank 1 holds v as F16"), HasSubstr("F32"))));
     writeBytes(path("run/rank_0/net_rank_0.ckpt"), ckptRecord("w", "Float32", {3}, floats({1, 2, 3})));
-    EXPECT_THAT(findings("run", "s.ckpt"), Contains(HasSubstr("w:")));
+    EXPECT_THAT(findings("run", "s.ckpt"), Contains(AllOf(HasSubstr("w by the strategy"), HasSubstr("s.ckpt"))));
 }
 
 // The strategy claims an optimizer shard that the accumulator has not (§3.2.1).
@@ -351,6 +383,11 @@ TEST_F(MindSporeFolder, AHarmedRankFileIsAFindingWithItsName)
     EXPECT_THAT(findings("run", "s.ckpt"), Contains(AllOf(HasSubstr("rank_1/net_rank_1.ckpt"), HasSubstr("v"), HasSubstr("truncated"))));
     std::filesystem::resize_file(path("run/rank_1/net_rank_1.ckpt"), 3);
     EXPECT_THAT(findings("run", "s.ckpt"), Contains(AllOf(HasSubstr("unreadable-file"), HasSubstr("Rank 1"))));
+    std::filesystem::resize_file(path("run/rank_0/net_rank_0.ckpt"), 3); // what was in it is lost by name
+    const auto opened = open("run", "s.ckpt");
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    ASSERT_EQ((*opened)->lostTensors().size(), 2u);
+    EXPECT_EQ((*opened)->lostTensors()[0].name, "w");
 }
 
 TEST_F(MindSporeFolder, StagesAreTheAxesOfTheirRanks)
@@ -384,6 +421,9 @@ TEST_F(MindSporeFolder, AUnifiedFolderIsWhatItsMapNames)
     }
     writeBytes(path("u/param_name_map.json"), R"({"a": "part0.safetensors", "c": "part0.safetensors", "d": "part1.safetensors"})");
     EXPECT_THAT(findings("u"), AllOf(Contains(AllOf(HasSubstr("missing-parameter"), HasSubstr("c lies in part0.safetensors"))), Contains(HasSubstr("part1.safetensors"))));
+    test::writeSafetensors(path("u/part1.safetensors"), {{"a", {2}, 7}}); // the map says whose counts
+    writeBytes(path("u/param_name_map.json"), R"({"a": "part1.safetensors", "b": "part0.safetensors"})");
+    EXPECT_EQ(test::floatsOf(*open("u"), "a"), (std::vector<float>{7, 8}));
     writeBytes(path("u/param_name_map.json"), R"({"a": "../part0.safetensors"})");
     EXPECT_THAT(refusal("u"), AllOf(HasSubstr("param_name_map.json"), HasSubstr("outside")));
     writeBytes(path("u/param_name_map.json"), R"({"a": 5})");
