@@ -133,7 +133,8 @@ void printFacts(Console& console, const Checkpoint& checkpoint)
             console.line(std::string(label.size(), ' ') + lines[i]);
     };
     if (!checkpoint.topology().axes.empty())
-        fact("ranks", fmt::format("{} ({})", checkpoint.topology().worldSize(), checkpoint.topology().text()));
+        fact("ranks", checkpoint.topology().axes.front().axis == Axis::Rank ? std::to_string(checkpoint.topology().worldSize())
+                                                                           : fmt::format("{} ({})", checkpoint.topology().worldSize(), checkpoint.topology().text()));
     for (const auto& [name, value] : checkpoint.facts())
         fact(name, value);
     for (const Alias& alias : checkpoint.aliases())

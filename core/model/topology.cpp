@@ -14,7 +14,7 @@ const char* longNameOf(Axis axis)
     case Axis::Ep: return "expert parallel";
     case Axis::Sp: return "sequence parallel";
     case Axis::Replica: return "replicas";
-    case Axis::Rank: return "ranks";
+    case Axis::Rank: break; // text() counts them
     }
     return "";
 }
@@ -89,7 +89,8 @@ std::string Topology::text() const
 {
     std::string out;
     for (const Size& axis : axes)
-        out += fmt::format("{}{} {}", out.empty() ? "" : ", ", longNameOf(axis.axis), axis.size);
+        out += axis.axis == Axis::Rank ? fmt::format("{}{} ranks{}", out.empty() ? "" : ", ", axis.size, out.empty() ? "" : " each")
+                                       : fmt::format("{}{} {}", out.empty() ? "" : ", ", longNameOf(axis.axis), axis.size);
     return out;
 }
 

@@ -78,8 +78,8 @@ QString containersOf(const Checkpoint& checkpoint)
 // One axis in words; several by their short names, for which the figure has room.
 QString axesText(const Topology& topology)
 {
-    if (topology.axes.size() < 2)
-        return printableText(topology.text());
+    if (topology.axes.size() < 2) // plain ranks are counted by the figure already
+        return topology.axes.empty() || topology.axes.front().axis == Axis::Rank ? QString() : printableText(topology.text());
     QStringList sizes;
     for (const Topology::Size& axis : topology.axes)
         sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis.axis))).arg(axis.size);

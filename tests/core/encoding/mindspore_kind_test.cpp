@@ -90,7 +90,7 @@ TEST(MindSporeKind, LeavesOtherFilesAlone)
     EXPECT_EQ(kindOf(pbNumber(1, 8) + pbBytes(2, "") + pbBytes(7, "graph")), MindSporeKind::No);
     // SavedModel
     EXPECT_EQ(kindOf(pbNumber(1, 1) + pbBytes(2, pbBytes(1, pbBytes(1, "op") + pbBytes(4, "serve")) + pbBytes(2, "x"))), MindSporeKind::No);
-    // no type, a tag that is no UTF-8, a record longer than its file with a type that nobody knows
+    // no type, a record longer than its file with a type that nobody knows; a tag that is no UTF-8 may be, where the type is known
     EXPECT_EQ(kindOf(ckptRecord("w", pbBytes(3, "abc"))), MindSporeKind::No);
     EXPECT_EQ(kindOf(ckptRecord("\xff\xfe", ckptTensor({}, "Int8", "x"))), MindSporeKind::Weights);
     EXPECT_EQ(kindOf(ckptRecord("w", ckptTensor({3}, "What", "abc")).substr(0, 17)), MindSporeKind::No);
