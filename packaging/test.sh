@@ -57,4 +57,7 @@ done
 if [ -z "${SHARDLENS_PYTHON:-}" ]; then
     echo "Not run: comparisons with PyTorch itself (set SHARDLENS_PYTHON to an interpreter that has torch and safetensors)."
 fi
+if [ -z "${SHARDLENS_MINDSPORE_PYTHON:-}" ]; then
+    echo "Not run: comparisons with MindSpore itself (set SHARDLENS_MINDSPORE_PYTHON to an interpreter that has mindspore)."
+fi
 step "all passed"

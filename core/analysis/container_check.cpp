@@ -1,6 +1,7 @@
 #include "core/analysis/container_check.h"
 
 #include "core/base/text.h"
+#include "core/encoding/mindspore_checksum.h"
 #include "core/encoding/mindspore_ckpt.h"
 #include "core/encoding/mindspore_writer.h"
 #include "core/encoding/zip.h"
@@ -35,7 +36,8 @@ struct CheckedArchive {
     std::string path;
     bool hasChecksums = false;
     std::vector<CheckedMember> members;
-    bool isCkpt = false;  // MindSpore's: one member, of all that is before the trailer
+    bool isWhole = false; // MindSpore's: one member, of all that is before the trailer, or of a safetensors file's names and tensors
+    bool isSafetensors = false;
     std::string remark{}; // what a mismatch may mean
 };
 
@@ -100,10 +102,24 @@ std::optional<CheckedArchive> ckptOf(FileId file, const std::string& path, const
     const auto ckpt = mindspore::readCkpt(**source, &job);
     if (!ckpt || !ckpt->storedCrc)
         return std::nullopt;
-    CheckedArchive out{file, path, true, {{"all before its CRC trailer", 0, ckpt->contentEnd, ckpt->contentEnd, *ckpt->storedCrc, false}}, true, {}};
+    CheckedArchive out{file, path, true, {{"all before its CRC trailer", 0, ckpt->contentEnd, ckpt->contentEnd, *ckpt->storedCrc, false}}, true, false, {}};
     if (ckpt->hasUncountedRecords)
         out.remark = ", or MindSpore did not count its map, huge or offloaded parameters";
     return out;
+}
+
+// A safetensors file with MindSpore's checksum among its metadata (formats/mindspore.md §6.1).
+std::optional<CheckedArchive> safetensorsOf(FileId file, const std::string& path)
+{
+    const auto source = FileSource::open(path);
+    const auto header = source ? readSafetensorsHeader(**source) : Result<SafetensorsHeader>(source.error());
+    const auto stored = header ? mindspore::storedSafetensorsCrc(*header) : std::nullopt;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; stored && i < header->entries.size(); ++i)
+        bytes += header->entries[i].end - header->entries[i].begin;
+    if (!stored || bytes == 0)
+        return std::nullopt;
+    return CheckedArchive{file, path, true, {{"names and tensors (crc_num)", header->dataOffset, bytes, bytes, *stored, false}}, true, true, {}};
 }
 
 Status sumPart(const ByteSource& source, const CheckedMember& member, CheckedPart& part, JobContext& job)
@@ -131,6 +147,13 @@ Status sumPart(const ByteSource& source, const CheckedMember& member, CheckedPar
         part.sum = crc32Of(bytes, part.sum);
         SHARDLENS_TRY(count(bytes.size()));
     }
+    return {};
+}
+
+Status sumSafetensors(const ByteSource& source, CheckedPart& part, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const SafetensorsHeader header, readSafetensorsHeader(source));
+    SHARDLENS_ASSIGN(part.sum, mindspore::safetensorsCrc(source, header, job));
     return {};
 }
 
@@ -252,13 +275,13 @@ Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, Job
         const File& file = checkpoint.files()[i];
         auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, job) : std::nullopt;
         if (!archive && file.state == File::State::Read)
-            archive = ckptOf(idAt<FileId>(i), file.path, job);
+            archive = file.container == "safetensors" ? safetensorsOf(idAt<FileId>(i), file.path) : ckptOf(idAt<FileId>(i), file.path, job);
         if (!archive)
             continue;
         for (std::size_t m = 0; archive->hasChecksums && m < archive->members.size(); ++m) {
             const CheckedMember& member = archive->members[m];
             impl->total += member.storedBytes;
-            const std::uint64_t step = member.deflated ? member.storedBytes : partBytes;
+            const std::uint64_t step = member.deflated || archive->isSafetensors ? member.storedBytes : partBytes;
             for (std::uint64_t at = 0; at < member.storedBytes; at += step)
                 impl->parts.push_back({impl->archives.size(), m, at, std::min(step, member.storedBytes - at), 0, {}});
         }
@@ -274,7 +297,9 @@ Result<std::vector<Finding>> ContainerCheck::run(const Checkpoint& checkpoint, E
         CheckedPart& part = parts[i];
         const CheckedArchive& archive = m_impl->archives[part.archive];
         const auto source = FileSource::open(archive.path);
-        Status summed = source ? sumPart(**source, archive.members[part.member], part, job) : Status(source.error());
+        Status summed = !source                  ? Status(source.error())
+                        : archive.isSafetensors ? sumSafetensors(**source, part, job)
+                                                : sumPart(**source, archive.members[part.member], part, job);
         if (summed || summed.error().code() == ErrorCode::Cancelled)
             return summed;
         part.problem = summed.error().text();
@@ -289,7 +314,7 @@ Result<std::vector<Finding>> ContainerCheck::run(const Checkpoint& checkpoint, E
         const CheckedMember& member = archive.members[parts[first].member];
         if (const std::string problem = problemOf(member, std::span(parts).subspan(first, last - first)); !problem.empty())
             log.add(archive, member, problem + archive.remark);
-        else if (archive.isCkpt)
+        else if (archive.isWhole)
             ++agreeing;
     }
     std::vector<Finding> out = log.take();

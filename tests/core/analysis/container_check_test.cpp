@@ -125,6 +125,29 @@ TEST_F(ContainerCheckTest, ComparesTheTrailerOfAMindSporeFile)
     EXPECT_THAT(harmIn(opened(records + crcTrailerText(crc ^ 1))), ElementsAre(StartsWith("checksum: model.pt")));
 }
 
+// As MindSpore 2.10 wrote it: {"w": 0 … 5 as float32 [2, 3], "a": 0 … 3 as int8}.
+TEST_F(ContainerCheckTest, ComparesTheChecksumAmongTheMetadataOfAMindSporeSafetensorsFile)
+{
+    std::string header = R"({"__metadata__":{"crc_num":"1155866947","format":"ms"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"a":{"dtype":"I8","shape":[4],"data_offsets":[24,28]}})";
+    header.resize((header.size() + 7) / 8 * 8, ' ');
+    std::string bytes(8, '\0');
+    bytes[0] = static_cast<char>(header.size());
+    bytes += header;
+    for (const float value : {0.f, 1.f, 2.f, 3.f, 4.f, 5.f})
+        bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+    bytes += std::string("\0\1\2\3", 4);
+    const auto opened = [&](const std::string& content) {
+        std::ofstream(path("model.safetensors"), std::ios::binary) << content;
+        JobContext job;
+        auto checkpoint = openCheckpoint(path("model.safetensors"), {}, job);
+        EXPECT_TRUE(checkpoint.ok());
+        return checkpoint.take();
+    };
+    EXPECT_THAT(harmIn(opened(bytes), 4), ElementsAre(StartsWith("checksum-good")));
+    bytes.back() = 9;
+    EXPECT_THAT(harmIn(opened(bytes), 4), ElementsAre(AllOf(StartsWith("checksum: model.safetensors"), HasSubstr("crc_num"))));
+}
+
 TEST_F(ContainerCheckTest, StopsWhenAsked)
 {
     const CheckpointPtr checkpoint = opened(sumsFile());
