@@ -24,6 +24,7 @@ using mindspore::Strategy;
 using mindspore::StrategyFolder;
 
 constexpr std::uint64_t kLargestRank = (std::uint64_t{1} << 32) - 1; // negative numbers come as larger ones
+constexpr std::uint64_t kMostRankPairs = 1ull << 32; // of a target's ranks and a source's devices, in one answer
 constexpr std::size_t kMostNumbersListed = 1u << 26; // of ranks, in one answer
 
 struct MergeArguments {
@@ -113,8 +114,12 @@ Result<std::optional<Strategy>> optionalStrategy(const std::string& path)
     return std::optional<Strategy>(std::move(strategy));
 }
 
-Result<RankNeeds> rankNeeds(const mindspore::NeededRanks& needed, const std::optional<std::uint64_t>& rank, JobContext& job)
+Result<RankNeeds> rankNeeds(const mindspore::NeededRanks& needed, const RanksArguments& arguments, std::uint64_t sourceDevices, JobContext& job)
 {
+    const std::optional<std::uint64_t>& rank = arguments.rank;
+    if (!rank && needed.targetRanks() > kMostRankPairs / sourceDevices)
+        return Error{ErrorCode::LimitExceeded, fmt::format("{} target ranks and {} source devices are too many for one answer; ask for one rank with --rank", groupedText(needed.targetRanks()),
+                                                           groupedText(sourceDevices))};
     RankNeeds out;
     std::map<std::vector<std::uint64_t>, std::size_t> known;
     std::size_t numbers = 0;
@@ -142,7 +147,7 @@ Status listRanks(const RanksArguments& arguments, CommandContext& context)
     const Strategy* const from = source ? &*source : nullptr;
     const Strategy* const to = target ? &*target : nullptr;
     SHARDLENS_ASSIGN(const mindspore::NeededRanks needed, mindspore::NeededRanks::make(from, to));
-    SHARDLENS_ASSIGN(const RankNeeds needs, rankNeeds(needed, arguments.rank, context.job));
+    SHARDLENS_ASSIGN(const RankNeeds needs, rankNeeds(needed, arguments, from != nullptr ? from->stageDeviceCount() : 1, context.job));
     if (arguments.json)
         printRankNeedsJson(context.console, needs);
     else

@@ -282,10 +282,12 @@ bool addFlatRanks(RunFolder& run, const Candidate& folder)
 }
 
 // The files that the caller names count before those in folders, whatever they are called.
-void addNamedFiles(RunFolder& run, const OpenOptions& options)
+Status addNamedFiles(RunFolder& run, const OpenOptions& options)
 {
     if (options.rankFiles.empty())
-        return;
+        return {};
+    if (options.rankFiles.rbegin()->first >= kMostRankFolders)
+        return Error{ErrorCode::LimitExceeded, fmt::format("--rank-file {}: at most {} ranks are read", options.rankFiles.rbegin()->first, groupedText(kMostRankFolders))};
     if (run.saves.empty())
         run.saves.push_back({});
     for (const auto& [rank, path] : options.rankFiles) {
@@ -294,6 +296,7 @@ void addNamedFiles(RunFolder& run, const OpenOptions& options)
             run.ranks.insert(std::upper_bound(run.ranks.begin(), run.ranks.end(), rank), rank);
     }
     run.kind = RunFolder::Kind::RankFolders;
+    return {};
 }
 
 Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& options)
@@ -336,7 +339,7 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
         findRivals(run);
         findIncomplete(run);
     }
-    addNamedFiles(run, options);
+    SHARDLENS_TRY(addNamedFiles(run, options));
     return run;
 }
 

@@ -156,8 +156,12 @@ void addFolderFindings(RankRun& run)
         run.find(Severity::Warning, "incomplete-save", folder.incomplete);
     if (folder.siblings > 0)
         run.find(Severity::Info, "one-of-many", fmt::format("This is one rank's part of a run: {} more rank folders lie beside it. Open the folder above for the model.", groupedText(folder.siblings)));
-    if (run.isByRank && folder.ranks.back() + 1 > folder.ranks.size())
-        run.find(Severity::Warning, "missing-rank", fmt::format("Of ranks 0 to {} only {} are here: {}.", folder.ranks.back(), groupedText(folder.ranks.size()), numbersText(folder.ranks)));
+    std::vector<std::uint32_t> absent;
+    for (std::uint32_t rank = 0; run.isByRank && rank < folder.ranks.back(); ++rank)
+        if (!std::binary_search(folder.ranks.begin(), folder.ranks.end(), rank))
+            absent.push_back(rank);
+    if (!absent.empty())
+        run.find(Severity::Warning, "missing-rank", fmt::format("There is no {} {}, and there are ranks up to {}.", absent.size() == 1 ? "rank" : "ranks", numbersText(absent), folder.ranks.back()));
 }
 
 void addRunFacts(RankRun& run)

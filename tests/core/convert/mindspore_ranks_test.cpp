@@ -230,6 +230,9 @@ TEST_F(MindSporeFourToTwo, FilesThatLieElsewhere)
     ConvertRequest job = wanted("four", "four.ckpt", "two", "two.ckpt");
     EXPECT_THAT(converted(job), HasSubstr("Rank 2"));
     EXPECT_FALSE(std::filesystem::exists(path("two")));
+    job.open.rankFiles[1'000'000'000] = path("elsewhere/net_rank_2.ckpt");
+    EXPECT_THAT(converted(job), HasSubstr("at most 65,536 ranks"));
+    job.open.rankFiles.clear();
     job.open.rankFiles[2] = path("elsewhere/net_rank_2.ckpt");
     ASSERT_EQ(converted(job), "");
     expectFiles("two", m_to);
