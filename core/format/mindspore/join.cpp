@@ -118,6 +118,7 @@ void StrategyJoin::collect()
         if (!file->isRead)
             continue;
         const HolderId holder = m_run.holderOf(*file);
+        m_places.reserve(file->content.entries.size());
         for (const CkptEntry& entry : file->content.entries) {
             if (!isTensor(entry))
                 continue;
@@ -148,6 +149,8 @@ Status StrategyJoin::join(JobContext& job)
 // Holdings ascend by rank, and a stage's ranks are a run of them.
 std::span<const Holding> StrategyJoin::ofStage(const NamedEntries& named, std::uint32_t stage) const
 {
+    if (m_strategy.stageCount() == 1)
+        return named.holdings;
     const auto stageOf = [&](const Holding& holding) { return m_strategy.stageOf(holding.file->rank); };
     const auto first = std::find_if(named.holdings.begin(), named.holdings.end(), [&](const Holding& one) { return stageOf(one) >= stage; });
     const auto last = std::find_if(first, named.holdings.end(), [&](const Holding& one) { return stageOf(one) > stage; });
