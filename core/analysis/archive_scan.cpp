@@ -184,9 +184,10 @@ Result<bool> FileScanner::lookAtMember(const Source& source, Member& member, con
     Place inner = place;
     inner.member += (place.member.empty() ? "" : " ") + entry.name;
     auto local = readLocalHeader(*source, entry.headerOffset);
-    const std::uint64_t left = local && local->dataOffset <= source->size() ? source->size() - local->dataOffset : 0;
-    if (!local || entry.storedBytes > left) {
-        unread(inner, "A5", 0, local ? fmt::format("it needs {} B and {} are left", groupedText(entry.storedBytes), groupedText(left)) : local.error().text());
+    const bool isInside = local && local->dataOffset <= source->size(); // a record without bytes may begin behind the end
+    const std::uint64_t left = isInside ? source->size() - local->dataOffset : 0;
+    if (!isInside || entry.storedBytes > left) {
+        unread(inner, "A5", 0, local && !isInside ? "its bytes would begin behind the end" : local ? fmt::format("it needs {} B and {} are left", groupedText(entry.storedBytes), groupedText(left)) : local.error().text());
         return false;
     }
     member.local = local.take();

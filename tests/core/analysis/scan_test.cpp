@@ -202,6 +202,14 @@ TEST_F(ScanTest, SaysWhichFoldersWereNotLookedInto)
         EXPECT_THAT(linesOf(report), ElementsAre("4 A5 @0 ", "3 A11 @0 "));
 }
 
+// Found by fuzzing: no byte of it is needed, and reading none there failed the whole scan.
+TEST_F(ScanTest, AnEmptyRecordBehindTheEndIsAFinding)
+{
+    const std::string bytes = bytesOf(SHARDLENS_SOURCE_DIR "/tests/fuzz/corpus/scan/empty_record_behind_the_end");
+    ASSERT_EQ(bytes.size(), 665u);
+    EXPECT_THAT(linesOfFile(bytes), Contains("4 A5 @0 model/+ersion"));
+}
+
 TEST_F(ScanTest, TakesNoSafetensorsHeaderForAPickle)
 {
     std::string header = "{\"w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
