@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <QApplication>
+#include <QSettings>
 #include <QStandardPaths>
 #include <QTemporaryDir>
 
@@ -17,7 +18,8 @@ int main(int argc, char** argv)
     QApplication application(argc, argv);
     QApplication::setApplicationName(QStringLiteral("shardlens-tests"));
     QApplication::setOrganizationName(QStringLiteral("shardlens-tests"));
-    QStandardPaths::setTestModeEnabled(true);
+    QStandardPaths::setTestModeEnabled(true); // puts settings where all tests of this user have theirs: beside each other they would clear each other's
+    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, home.path());
     shardlens::ui::EnglishPlurals plurals;
     QApplication::installTranslator(&plurals);
     shardlens::ui::Theme theme;
