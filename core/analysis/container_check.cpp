@@ -3,7 +3,6 @@
 #include "core/base/text.h"
 #include "core/encoding/mindspore_checksum.h"
 #include "core/encoding/mindspore_ckpt.h"
-#include "core/encoding/mindspore_writer.h"
 #include "core/encoding/zip.h"
 #include "core/io/byte_source.h"
 #include "core/io/checksum.h"

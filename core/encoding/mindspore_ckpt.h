@@ -17,6 +17,7 @@
 namespace shardlens::mindspore {
 
 constexpr const char* kCkptContainer = "MindSpore ckpt"; // File::container
+constexpr std::uint64_t kCrcTrailerBytes = 17; // "crc_num" and ten bytes (§2.8)
 constexpr std::uint64_t kMaxCkptRecords = 1'000'000;
 constexpr std::uint64_t kMaxCkptTextBytes = 4ull << 20; // stored bytes of a string that is decoded; a longer one stays opaque
 

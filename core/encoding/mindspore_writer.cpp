@@ -184,14 +184,4 @@ Result<CkptLayout> layOutCkpt(const std::vector<CkptOutput>& outputs, std::uint6
     return maker.take();
 }
 
-std::array<std::byte, kCrcTrailerBytes> crcTrailer(std::uint32_t crc)
-{
-    constexpr std::string_view kMark = "crc_num";
-    std::array<std::byte, kCrcTrailerBytes> out{};
-    std::copy_n(std::as_bytes(std::span(kMark)).begin(), kMark.size(), out.begin());
-    for (std::size_t i = 0; i < 4; ++i)
-        out[kCrcTrailerBytes - 1 - i] = static_cast<std::byte>(crc >> (8 * i));
-    return out;
-}
-
 } // namespace shardlens::mindspore

@@ -4,7 +4,6 @@
 #include "core/encoding/mindspore_ckpt.h"
 #include "core/model/shape.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,7 +13,6 @@
 namespace shardlens::mindspore {
 
 constexpr std::uint64_t kCkptPieceBytes = 536'870'912; // a longer tensor is cut into records of as many bytes
-constexpr std::uint64_t kCrcTrailerBytes = 17;
 
 // An entry of a .ckpt file that is to be written.
 struct CkptOutput {
@@ -58,8 +56,5 @@ struct CkptLayout {
 // values is one record without content. Refused: a name twice, a name or a text that is no UTF-8, an empty name, sizes past 2^63, more than kMaxCkptRecords records.
 // `pieceBytes` is for tests.
 [[nodiscard]] Result<CkptLayout> layOutCkpt(const std::vector<CkptOutput>& outputs, std::uint64_t pieceBytes = kCkptPieceBytes);
-
-// What stands behind the records where a checksum was asked for (§2.8); `crc` is that of all bytes before it.
-[[nodiscard]] std::array<std::byte, kCrcTrailerBytes> crcTrailer(std::uint32_t crc);
 
 } // namespace shardlens::mindspore

@@ -206,14 +206,6 @@ std::vector<std::uint64_t> ranksWithSameSlice(const ParameterLayout& layout, std
     return out;
 }
 
-std::uint64_t repeatStep(const ParameterLayout& layout)
-{
-    const std::uint64_t repeated = repeatedRanks(layout);
-    if (repeated == 1)
-        return 0;
-    return rankAt(layout, {Shape(layout.tensorMap.size(), 0), repeated - 1}) / (repeated - 1);
-}
-
 std::vector<std::uint64_t> firstRanks(const ParameterLayout& layout)
 {
     const Shape cuts = cutsOf(layout);

@@ -21,8 +21,6 @@ namespace shardlens::mindspore {
 [[nodiscard]] std::uint64_t sliceOf(const ParameterLayout& layout, std::uint64_t localRank);
 // The ranks that hold the same slice as that one (§4.6), ascending, itself among them.
 [[nodiscard]] std::vector<std::uint64_t> ranksWithSameSlice(const ParameterLayout& layout, std::uint64_t localRank);
-// What is stored as opt_weight_shard_step of a shard over such a layout (§3.2): the distance of neighbours among the ranks that repeat a slice, 0 where one holds it.
-[[nodiscard]] std::uint64_t repeatStep(const ParameterLayout& layout);
 // One rank of every distinct slice, the lowest, in the order of sliceOf().
 [[nodiscard]] std::vector<std::uint64_t> firstRanks(const ParameterLayout& layout);
 
@@ -33,10 +31,6 @@ namespace shardlens::mindspore {
 [[nodiscard]] Status checkDivides(const ParameterLayout& layout, ShapeView full);
 // The whole tensor's shape from that of a slice (§4.4). Refused: another number of dimensions, overflow, a row count that no slice has, a field split.
 [[nodiscard]] Result<Shape> fullShapeOf(const ParameterLayout& layout, ShapeView slice);
-
-// Who stores what where redundancy was removed (§6.5): for each local rank of the stage the numbers of the strategy's items, by name.
-// LimitExceeded where parameters times slices are more than 2²⁸.
-[[nodiscard]] Result<std::vector<std::vector<std::uint32_t>>> keptByRank(const Strategy& strategy, std::uint32_t stage);
 
 // "dimension 0 over 4, optimizer shard over 2", "not cut": for people.
 [[nodiscard]] std::string layoutText(const ParameterLayout& layout);

@@ -127,31 +127,6 @@ std::string operatorsJson(const Strategy& strategy)
     return out;
 }
 
-ParameterLayout withoutOnes(const ParameterLayout& layout)
-{
-    ParameterLayout out = layout;
-    const std::size_t count = layout.deviceMatrix.size();
-    std::erase(out.deviceMatrix, std::uint64_t{1});
-    if (out.deviceMatrix.empty())
-        out.deviceMatrix = {1};
-    for (auto& axes : out.tensorMap) {
-        std::erase_if(axes, [&](std::uint32_t axis) { return layout.deviceMatrix[count - 1 - axis] == 1; });
-        for (std::uint32_t& axis : axes) // counted from the right
-            axis -= static_cast<std::uint32_t>(std::count(layout.deviceMatrix.end() - axis, layout.deviceMatrix.end(), std::uint64_t{1}));
-    }
-    return out;
-}
-
-ParameterLayout asWritten(const ParameterLayout& layout)
-{
-    ParameterLayout out = layout.isMultiAxis ? layout : withoutOnes(layout);
-    if (optimizerShards(layout) == 1)
-        out.optShardStep = out.optShardSize = 0;
-    else
-        out.optShardStep = static_cast<std::int32_t>(repeatStep(layout));
-    return out;
-}
-
 bool needsSeveralAxes(const ParameterLayout& layout)
 {
     for (const auto& axes : layout.tensorMap)
@@ -161,24 +136,6 @@ bool needsSeveralAxes(const ParameterLayout& layout)
 }
 
 } // namespace
-
-Result<Strategy> asMindSporeWrites(const Strategy& strategy)
-{
-    StrategyParts parts;
-    parts.name = strategy.name();
-    parts.currentStage = strategy.currentStage();
-    parts.isMerged = strategy.isMerged();
-    parts.operators.assign(strategy.operators().begin(), strategy.operators().end());
-    std::set<std::uint32_t> stages;
-    for (const StrategyOperator& one : parts.operators)
-        stages.insert(one.stage);
-    for (const StrategyItem& item : strategy.items()) {
-        parts.parameters.push_back({item.name, item.stage, asWritten(strategy.layoutOf(item)), item.fullShape});
-        if (stages.insert(item.stage).second)
-            parts.operators.push_back({"MatMul_" + item.name, item.stage, {}});
-    }
-    return Strategy::make(std::move(parts));
-}
 
 std::string strategyProtobuf(const Strategy& strategy)
 {

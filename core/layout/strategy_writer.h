@@ -8,9 +8,6 @@
 
 namespace shardlens::mindspore {
 
-// A layout that we made as MindSpore would write it (§11): flat maps without axes of size 1 (all ones: [1]), the shard's step of the ranks that repeat a slice,
-// and an operator for each stage that has none, by which MindSpore's merge knows it.
-[[nodiscard]] Result<Strategy> asMindSporeWrites(const Strategy& strategy);
 // The bytes of a strategy file as MindSpore writes it (formats/mindspore.md §3.1, §11): items in order, names prefixed by their stage where merged.
 [[nodiscard]] std::string strategyProtobuf(const Strategy& strategy);
 // §3.4. Refused: a multi-axis layout, which JSON cannot hold. Operators of one name in several stages are one entry, the last, as MindSpore writes it.

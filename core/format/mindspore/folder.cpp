@@ -17,8 +17,7 @@ namespace {
 constexpr std::string_view kNameMap = "param_name_map.json";
 constexpr std::string_view kStrategyFolder = "strategy";
 constexpr std::string_view kCheckpointFolder = "checkpoint";
-constexpr std::uint32_t kMostRankFolders = 1u << 16;
-constexpr std::size_t kSavesListed = 12;
+constexpr std::size_t kNamesListed = 12;
 
 std::optional<std::uint64_t> digitsOf(std::string_view text)
 {
@@ -171,15 +170,15 @@ bool isTag(const Save& save, const std::string& tag)
 std::string tagOf(const std::vector<Save>& saves, const Save& save)
 {
     const auto alike = std::count_if(saves.begin(), saves.end(), [&](const Save& other) { return other.name.step == save.name.step; });
-    return save.name.step && alike == 1 ? fmt::format("{}_{}", save.name.step->first, save.name.step->second) : printable(save.name.text());
+    return save.name.step && alike == 1 ? fmt::format("{}_{}", save.name.step->first, save.name.step->second) : save.name.text();
 }
 
 std::string savesText(const std::vector<Save>& saves)
 {
-    std::string out;
-    for (std::size_t i = 0; i < std::min(saves.size(), kSavesListed); ++i)
-        out += (out.empty() ? "" : ", ") + tagOf(saves, saves[i]);
-    return saves.size() > kSavesListed ? fmt::format("{} and {} more", out, saves.size() - kSavesListed) : out;
+    std::vector<std::string> tags;
+    for (const Save& save : saves)
+        tags.push_back(tagOf(saves, save));
+    return someNames(tags);
 }
 
 Status chooseTag(RunFolder& run, const OpenOptions& options)
@@ -227,8 +226,8 @@ Status addRankFolders(RunFolder& run, const Candidate& folder)
         const auto rank = entry.isFolder ? rankOfFolder(entry.name) : std::nullopt;
         if (!rank)
             continue;
-        if (*rank >= kMostRankFolders)
-            return Error{ErrorCode::LimitExceeded, fmt::format("{}: at most {} ranks are read", printable(entry.name), groupedText(kMostRankFolders))};
+        if (*rank >= kMostRanks)
+            return Error{ErrorCode::LimitExceeded, fmt::format("{}: at most {} ranks are read", printable(entry.name), groupedText(kMostRanks))};
         if (const auto [other, isNew] = names.emplace(*rank, entry.name); !isNew)
             return Error{ErrorCode::Refused, fmt::format("{} and {} are both of rank {}", printable(other->second), printable(entry.name), *rank)};
         auto listed = lookAt(joined(folder.path, entry.name));
@@ -264,8 +263,8 @@ bool addFlatRanks(RunFolder& run, const Candidate& folder)
         const std::size_t mark = name->stem.rfind(kMark);
         if (!name->isSafetensors && isOtherKind(joined(folder.path, entry.name)))
             continue;
-        const std::uint64_t rank = mark == std::string::npos ? kMostRankFolders : digitsOf(std::string_view(name->stem).substr(mark + kMark.size())).value_or(kMostRankFolders);
-        if (rank >= kMostRankFolders)
+        const std::uint64_t rank = mark == std::string::npos ? kMostRanks : digitsOf(std::string_view(name->stem).substr(mark + kMark.size())).value_or(kMostRanks);
+        if (rank >= kMostRanks)
             return false; // not all of them are ranks'
         Candidate& alone = ofRank[static_cast<std::uint32_t>(rank)];
         alone.path = folder.path;
@@ -286,8 +285,8 @@ Status addNamedFiles(RunFolder& run, const OpenOptions& options)
 {
     if (options.rankFiles.empty())
         return {};
-    if (options.rankFiles.rbegin()->first >= kMostRankFolders)
-        return Error{ErrorCode::LimitExceeded, fmt::format("--rank-file {}: at most {} ranks are read", options.rankFiles.rbegin()->first, groupedText(kMostRankFolders))};
+    if (options.rankFiles.rbegin()->first >= kMostRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("--rank-file {}: at most {} ranks are read", options.rankFiles.rbegin()->first, groupedText(kMostRanks))};
     if (run.saves.empty())
         run.saves.push_back({});
     for (const auto& [rank, path] : options.rankFiles) {
@@ -344,6 +343,14 @@ Result<RunFolder> findInFolder(const Candidate& candidate, const OpenOptions& op
 }
 
 } // namespace
+
+std::string someNames(const std::vector<std::string>& names)
+{
+    std::string out;
+    for (std::size_t i = 0; i < std::min(names.size(), kNamesListed); ++i)
+        out += (out.empty() ? "" : ", ") + printable(names[i]);
+    return names.size() > kNamesListed ? fmt::format("{} and {} more", out, groupedText(names.size() - kNamesListed)) : out;
+}
 
 std::string WeightsName::text() const
 {

@@ -14,6 +14,11 @@
 // Which files of a folder are a MindSpore run (formats/mindspore.md §1).
 namespace shardlens::mindspore {
 
+constexpr std::uint32_t kMostRanks = 1u << 16; // that are read or written
+
+// "a, b, c and 9 more", printable.
+[[nodiscard]] std::string someNames(const std::vector<std::string>& names);
+
 // What the name of a weights file says (§1.1): "llama_rank_3-2_40.ckpt", "net-2_40.safetensors", "checkpoint_3.ckpt".
 struct WeightsName {
     std::string stem;      // without rank, epoch, step and ending; "llama_rank_", "net", "checkpoint_"

@@ -354,9 +354,10 @@ void StrategyJoin::addUnheld(const std::set<std::uint32_t>& harmedStages)
     Example unheld;
     std::uint64_t lost = 0;
     for (const StrategyItem& item : m_strategy.items()) {
-        if (m_places.contains(item.name))
+        if (m_places.contains(item.name) || m_strategy.findLowest(item.name) != &item) // once each
             continue;
-        if (!harmedStages.contains(item.stage) || item.name.starts_with(kAccumulator))
+        const std::vector<std::uint32_t> stages = m_strategy.stagesOf(item.name);
+        if (std::none_of(stages.begin(), stages.end(), [&](std::uint32_t stage) { return harmedStages.contains(stage); }) || item.name.starts_with(kAccumulator))
             unheld.add(printable(item.name));
         else if (lost++ < kLostNamed)
             m_run.builder.addLost({item.name, RoleKind::Weight, fmt::format("{}: no file of stage {} that can be read holds it", printable(item.name), item.stage)}, "missing-parameter", kNoFile);

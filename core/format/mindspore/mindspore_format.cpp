@@ -14,17 +14,7 @@
 namespace shardlens::mindspore {
 namespace {
 
-constexpr std::size_t kNamesSaid = 8;
-constexpr std::uint64_t kMostTargetRanks = 1u << 16;
 using Kind = TargetNote::Kind;
-
-std::string someNames(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (std::size_t i = 0; i < std::min(names.size(), kNamesSaid); ++i)
-        out += (out.empty() ? "" : ", ") + printable(names[i]);
-    return names.size() > kNamesSaid ? fmt::format("{} and {} more", out, groupedText(names.size() - kNamesSaid)) : out;
-}
 
 // A folder with rank_0 alone: MindSpore's "no source strategy".
 bool isWholeModel(const RankRun& run)
@@ -164,8 +154,8 @@ Status TargetMaker::addRanks()
     const std::uint64_t world = m_strategy->worldSize();
     if (m_options.rank && *m_options.rank >= world)
         return Error{ErrorCode::Refused, fmt::format("--rank {}: the target's strategy is of the ranks 0 to {}", *m_options.rank, world - 1)};
-    if (world > kMostTargetRanks)
-        return Error{ErrorCode::LimitExceeded, fmt::format("the target's strategy is of {} ranks, and at most {} are written", groupedText(world), groupedText(kMostTargetRanks))};
+    if (world > kMostRanks)
+        return Error{ErrorCode::LimitExceeded, fmt::format("the target's strategy is of {} ranks, and at most {} are written", groupedText(world), groupedText(kMostRanks))};
     RankSlices slices(m_run.get(), m_joined, *m_strategy, m_tensors);
     if (slices.transformed() == 0)
         return Error{ErrorCode::Refused, fmt::format("no tensor of the source is in the strategy {}", printable(m_strategy->name()))};

@@ -44,18 +44,19 @@ Result<std::vector<OutputEntry>> RankSlices::entriesOf(std::uint64_t rank)
 {
     const std::uint32_t stage = m_target.stageOf(rank);
     const std::uint64_t local = m_target.localRankOf(rank);
+    const std::vector<const WeightsFile*> files = filesFor(local);
     std::vector<OutputEntry> out;
     for (const SourceTensor& tensor : m_tensors) {
         const bool isListed = isListedBySource(tensor.name) && !m_target.itemsNamed(tensor.name).empty();
         const StrategyItem* item = isListed ? m_target.find(tensor.name, stage) : nullptr;
         if (isListed && item == nullptr)
             continue; // of another stage
-        auto made = item != nullptr ? slice(tensor, *item, local) : copy(tensor, local);
+        auto made = item != nullptr ? slice(tensor, *item, local) : copy(tensor, files);
         if (!made)
             return made.takeError().within(printable(tensor.name)).within("the target's strategy " + printable(m_target.name()));
         out.push_back({tensor.name, *made, {}, tensor.typeName, {}});
     }
-    SHARDLENS_TRY(addOthers(local, out));
+    SHARDLENS_TRY(addOthers(files, out));
     return out;
 }
 
@@ -84,6 +85,8 @@ Result<TensorId> RankSlices::slice(const SourceTensor& tensor, const StrategyIte
 std::vector<const WeightsFile*> RankSlices::filesFor(std::uint64_t local) const
 {
     std::vector<const WeightsFile*> out;
+    if (m_run == nullptr)
+        return out;
     if (const Strategy* strategy = sourceStrategy(); strategy != nullptr)
         for (std::uint64_t rank = local % strategy->stageDeviceCount(); rank < m_run->files.size(); rank += strategy->stageDeviceCount())
             out.push_back(m_run->files[rank].get());
@@ -102,23 +105,21 @@ Result<TensorId> RankSlices::entryTensor(const WeightsFile& file, const CkptEntr
     return id;
 }
 
-Result<TensorId> RankSlices::copy(const SourceTensor& tensor, std::uint64_t local)
+Result<TensorId> RankSlices::copy(const SourceTensor& tensor, const std::vector<const WeightsFile*>& files)
 {
     if (sourceStrategy() == nullptr)
         return tensor.tensor;
-    for (const WeightsFile* file : filesFor(local))
+    for (const WeightsFile* file : files)
         if (const CkptEntry* entry = file->isRead ? file->find(tensor.name) : nullptr; entry != nullptr)
             return entryTensor(*file, *entry);
     return tensor.tensor;
 }
 
 // Texts and opaque entries, by the same rule.
-Status RankSlices::addOthers(std::uint64_t local, std::vector<OutputEntry>& out)
+Status RankSlices::addOthers(const std::vector<const WeightsFile*>& files, std::vector<OutputEntry>& out)
 {
-    if (m_run == nullptr)
-        return {};
     std::unordered_set<std::string_view> added;
-    for (const WeightsFile* file : filesFor(local)) {
+    for (const WeightsFile* file : files) {
         if (!file->isRead)
             continue;
         for (const CkptEntry& entry : file->content.entries) {

@@ -7,7 +7,7 @@
 
 #include <map>
 #include <string>
-#include <unordered_map>
+#include <tuple>
 #include <vector>
 
 namespace shardlens::mindspore {
@@ -29,7 +29,7 @@ public:
 
     // Refused: a dimension that does not divide, with the parameter.
     [[nodiscard]] Result<std::vector<OutputEntry>> entriesOf(std::uint64_t rank);
-    // Where there is one file: everything, whole.
+    // The source with the slices behind it.
     [[nodiscard]] const CheckpointBuilder& payload() const { return m_builder; }
     [[nodiscard]] CheckpointPtr finish() && { return std::move(m_builder).finish(); }
     // Tensors that both strategies cut, or that the target lists where the source is one model.
@@ -40,9 +40,9 @@ public:
 private:
     [[nodiscard]] bool isListedBySource(const std::string& name) const;
     Result<TensorId> slice(const SourceTensor& tensor, const StrategyItem& item, std::uint64_t local);
-    Result<TensorId> copy(const SourceTensor& tensor, std::uint64_t local);
+    Result<TensorId> copy(const SourceTensor& tensor, const std::vector<const WeightsFile*>& files);
     Result<TensorId> entryTensor(const WeightsFile& file, const CkptEntry& entry);
-    Status addOthers(std::uint64_t local, std::vector<OutputEntry>& out);
+    Status addOthers(const std::vector<const WeightsFile*>& files, std::vector<OutputEntry>& out);
     [[nodiscard]] std::vector<const WeightsFile*> filesFor(std::uint64_t local) const;
     [[nodiscard]] const Strategy* sourceStrategy() const { return m_run != nullptr && m_run->strategy ? &*m_run->strategy : nullptr; }
 

@@ -20,17 +20,14 @@ namespace {
 constexpr std::string_view kNameMapFile = "param_name_map.json";
 constexpr const char* kRestFile = "hyper_param.safetensors";
 constexpr std::size_t kLackingNamed = 200;
-constexpr std::size_t kSavesNamed = 12;
-constexpr std::size_t kRanksNamed = 12;
-constexpr std::uint64_t kMostRanks = 1u << 16;
 constexpr const char* kStrategyFact = "mindspore-strategy"; // its path, for whoever draws it
 
 std::string numbersText(const std::vector<std::uint32_t>& numbers)
 {
-    std::string out;
-    for (std::size_t i = 0; i < std::min(numbers.size(), kRanksNamed); ++i)
-        out += fmt::format("{}{}", out.empty() ? "" : ", ", numbers[i]);
-    return numbers.size() > kRanksNamed ? fmt::format("{} and {} more", out, groupedText(numbers.size() - kRanksNamed)) : out;
+    std::vector<std::string> texts;
+    for (const std::uint32_t number : numbers)
+        texts.push_back(std::to_string(number));
+    return someNames(texts);
 }
 
 Status takeStrategy(RankRun& run, const OpenOptions& options)
@@ -140,14 +137,6 @@ Status readUnified(RankRun& run, JobContext& job)
     return {};
 }
 
-std::string joinedNames(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (std::size_t i = 0; i < std::min(names.size(), kSavesNamed); ++i)
-        out += (out.empty() ? "" : ", ") + printable(names[i]);
-    return names.size() > kSavesNamed ? fmt::format("{} and {} more", out, names.size() - kSavesNamed) : out;
-}
-
 // What of the folder's files does not speak for itself.
 void addFolderFindings(RankRun& run)
 {
@@ -174,12 +163,12 @@ void addRunFacts(RankRun& run)
         for (std::size_t i = 1; i < run.folder.saves.size(); ++i)
             others.push_back(run.folder.saves[i].name.text());
         run.builder.addFact("shown", printable(run.folder.saves.front().name.text()));
-        run.builder.addFact("also here", joinedNames(others));
+        run.builder.addFact("also here", someNames(others));
     }
     if (!run.folder.rivals.empty()) {
         const std::string shown = run.folder.saves.front().name.text();
         run.find(Severity::Error, "several-files", fmt::format("There are {} and {} of one step: which one counts is yours to say, as with --tag '{}'. The first is shown.", printable(shown),
-                                                               joinedNames(run.folder.rivals), printable(shown)));
+                                                               someNames(run.folder.rivals), printable(shown)));
     }
     if (run.strategy)
         run.builder.setModelFacts({{kStrategyFact, run.strategyPath}});

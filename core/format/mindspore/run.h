@@ -25,7 +25,6 @@ struct RankRun {
     std::unordered_map<std::string, std::string> partOf; // of a unified folder: the file that its map names for a tensor
     std::set<std::string, std::less<>> plainAccumulators; // whose optimizer shard the strategy claims and the files have not (§3.2.1)
 
-    [[nodiscard]] bool isOneModel() const { return !isByRank; }
     // Coordinates of whoever holds what a file holds.
     [[nodiscard]] HolderId holderOf(const WeightsFile& file);
     void find(Severity severity, std::string code, std::string text, const WeightsFile* file = nullptr);

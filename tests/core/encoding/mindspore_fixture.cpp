@@ -1,4 +1,5 @@
 #include "tests/core/encoding/mindspore_fixture.h"
+#include "tests/support/mindspore_test_run.h"
 
 #include "core/base/text.h"
 #include "core/io/checksum.h"
@@ -74,8 +75,7 @@ std::string ckptMapRecord(std::string_view tag, const std::vector<std::string>& 
 
 std::string ckptTrailer(std::string_view content)
 {
-    const auto bytes = mindspore::crcTrailer(crc32Of(toBytes(content)));
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    return crcTrailerText(crc32Of(toBytes(content)));
 }
 
 std::string ckptOfFour()

@@ -71,23 +71,6 @@ TEST(StrategyBoxes, KnowWhoHoldsTheSame)
     EXPECT_THAT(firstRanks(groups), ElementsAre(0, 2, 1, 3));
 }
 
-TEST(StrategyBoxes, KnowWhoKeepsWhatWithoutRedundancy)
-{
-    const Strategy strategy = strategyOf({{"d", 0, layout({2, 2}, {{0}, {-1}}, 2, -1), {}},
-                                          {"b", 0, layout({2, 2}, {{-1}, {0}}), {}},
-                                          {"a", 0, layout({2, 2}, {{0}, {-1}}), {}},
-                                          {"c", 0, layout({2, 2}, {{-1}, {-1}}), {}}});
-    const auto kept = keptByRank(strategy, 0);
-    ASSERT_TRUE(kept);
-    std::vector<std::string> names;
-    for (const auto& items : *kept) {
-        std::string& one = names.emplace_back();
-        for (const std::uint32_t item : items)
-            one += strategy.items()[item].name;
-    }
-    EXPECT_THAT(names, ElementsAre("acd", "ad", "bd", "bd"));
-}
-
 TEST(StrategyBoxes, GiveTheWholeShapeBack)
 {
     EXPECT_THAT(*fullShapeOf(layout({2, 2}, {{0}, {-1}}, 2, -1), Shape{4, 4}), ElementsAre(16, 4));
@@ -226,25 +209,6 @@ TEST(StrategyBoxes, TileAnyTensorAsTheDefinitionsSay)
         ASSERT_EQ(*numbers.rbegin(), sliceCount(one) - 1);
         ASSERT_EQ(volume, *elementCount(full));
     }
-}
-
-// Who keeps a parameter is one rank of each group, and all are kept.
-TEST(StrategyBoxes, KeepEverySliceOnce)
-{
-    std::mt19937 random(7);
-    std::vector<StrategyParts::Parameter> parameters;
-    for (int i = 0; i < 60; ++i)
-        parameters.push_back({"p" + std::to_string(i), 0, test::randomLayout(random, 12, 1 + random() % 2, true), {}});
-    const Strategy strategy = strategyOf(std::move(parameters));
-    const auto kept = keptByRank(strategy, 0);
-    ASSERT_TRUE(kept);
-    std::map<std::uint32_t, std::set<std::uint64_t>> slices;
-    for (std::uint64_t rank = 0; rank < 12; ++rank)
-        for (const std::uint32_t item : (*kept)[rank])
-            EXPECT_TRUE(slices[item].insert(sliceOf(strategy.layoutOf(strategy.items()[item]), rank)).second);
-    ASSERT_EQ(slices.size(), 60u);
-    for (const auto& [item, found] : slices)
-        EXPECT_EQ(found.size(), sliceCount(strategy.layoutOf(strategy.items()[item])));
 }
 
 TEST(StrategyBoxes, AreSaidInWords)

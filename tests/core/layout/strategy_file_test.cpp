@@ -294,27 +294,6 @@ TEST(StrategyFile, IsWrittenAsJsonWhereItCanBe)
     EXPECT_EQ(strategyProtobuf(again), uneven);
 }
 
-TEST(StrategyFile, IsWrittenAsMindSporeWouldHaveIt)
-{
-    const Strategy made = test::strategyOf({{"a", 1, test::layout({1, 4, 1, 2}, {{0}, {2}}), {}},
-                                            {"b", 0, test::layout({1, 4, 2}, {{0}, {2}}, 9, -1), {}},
-                                            {"c", 0, test::layout({8, 1}, {{0}}, 1, 1), {}},
-                                            {"d", 0, test::layout({2, 4, 1}, {{1, 0}}, 1, 2), {}}});
-    const auto written = asMindSporeWrites(made);
-    ASSERT_TRUE(written);
-    const auto layoutOf = [&](std::string_view name, std::uint32_t stage) { return written->layoutOf(*written->find(name, stage)); };
-    EXPECT_EQ(layoutOf("a", 1), test::layout({4, 2}, {{0}, {1}}));
-    EXPECT_EQ(layoutOf("b", 0), test::layout({4, 2}, {{0}, {-1}}, 2, -1));
-    EXPECT_EQ(layoutOf("c", 0), test::layout({8}, {{-1}}));
-    EXPECT_EQ(layoutOf("d", 0), test::layout({2, 4, 1}, {{1, 0}}, 4, 2));
-    ASSERT_EQ(written->operators().size(), 2u);
-    EXPECT_EQ(written->operators()[0].stage, 1u);
-    EXPECT_EQ(written->operators()[1].name, "MatMul_b");
-    for (const StrategyItem& item : made.items())
-        for (std::uint64_t rank = 0; rank < 8; ++rank)
-            EXPECT_EQ(sliceOf(made.layoutOf(item), rank), sliceOf(layoutOf(item.name, item.stage), rank));
-}
-
 TEST(StrategyFile, RandomOnesComeBackAsTheyWere)
 {
     std::mt19937 random(5);
