@@ -5,9 +5,8 @@
 #include "ui/widgets/atlas_raster.h"
 
 #include <QHelpEvent>
-#include <QKeyEvent>
-#include <QMouseEvent>
 #include <QPainter>
+#include <QPaintEvent>
 #include <QToolTip>
 
 #include <algorithm>
@@ -61,10 +60,8 @@ QColor fadedSlice(std::uint32_t slice)
     return mixed(sliceColour(slice), Theme::current().colour(Token::Surface), kFaded);
 }
 
-DeviceMatrixView::DeviceMatrixView(QWidget* parent) : QWidget(parent)
+DeviceMatrixView::DeviceMatrixView(QWidget* parent) : RankCells(parent)
 {
-    setFocusPolicy(Qt::StrongFocus);
-    setMouseTracking(true);
     setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Expanding);
     setAccessibleName(tr("Device matrix: which rank holds which slice"));
     connect(&Theme::current(), &Theme::changed, this, &DeviceMatrixView::place);
@@ -85,19 +82,8 @@ void DeviceMatrixView::show(DeviceMapPtr map)
 {
     m_map = std::move(map);
     m_highlighted.reset();
-    m_hovered.reset();
-    m_focused = hasDevices() && m_focused < m_map->devices.size() ? m_focused : 0;
-    describe();
+    cellsChanged();
     place();
-}
-
-void DeviceMatrixView::setKept(std::optional<std::uint32_t> rank)
-{
-    m_kept = rank;
-    if (rank && hasDevices() && *rank < m_map->devices.size())
-        m_focused = *rank;
-    describe();
-    update();
 }
 
 void DeviceMatrixView::highlight(std::optional<std::uint32_t> slice)
@@ -106,22 +92,12 @@ void DeviceMatrixView::highlight(std::optional<std::uint32_t> slice)
     update();
 }
 
-void DeviceMatrixView::setFocused(std::uint32_t rank)
-{
-    if (!hasDevices() || rank >= m_map->devices.size())
-        return;
-    m_focused = rank;
-    describe();
-    update();
-    emit pointed(rank);
-}
-
 void DeviceMatrixView::describe()
 {
     if (!hasDevices())
         return setAccessibleDescription({});
-    QStringList parts{m_map->sentenceOf(m_focused), m_map->grid.coordinates(m_focused), m_map->placeOf(m_focused)};
-    if (m_kept == m_focused)
+    QStringList parts{m_map->sentenceOf(focused()), m_map->grid.coordinates(focused()), m_map->placeOf(focused())};
+    if (isKept(focused()))
         parts << tr("only this rank is shown on other pages");
     parts.removeAll(QString());
     setAccessibleDescription(parts.join(QStringLiteral("; ")));
@@ -235,10 +211,7 @@ void DeviceMatrixView::paintEvent(QPaintEvent* event)
     for (std::uint32_t rank = 0; rank < m_map->devices.size(); ++rank)
         if (cellOf(rank).intersects(event->rect()))
             paintCell(painter, rank);
-    if (m_kept && *m_kept < m_map->devices.size())
-        paintRing(painter, cellOf(*m_kept), true);
-    if (hasFocus())
-        paintRing(painter, cellOf(m_focused), false);
+    paintRings(painter, theme.px(3));
 }
 
 void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
@@ -267,7 +240,7 @@ void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
         painter.setPen(QPen(theme.colour(Token::Hole), cell.height() >= theme.px(kRoundFrom) ? 1.5 : 1, Qt::DashLine));
         painter.setBrush(Qt::NoBrush);
         painter.drawRoundedRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius);
-    } else if (m_hovered == rank) {
+    } else if (isHovered(rank)) {
         painter.setPen(QPen(theme.colour(Token::Text), 1.5));
         painter.setBrush(Qt::NoBrush);
         painter.drawRoundedRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius);
@@ -288,97 +261,11 @@ void DeviceMatrixView::paintCell(QPainter& painter, std::uint32_t rank) const
     painter.drawText(cell, Qt::AlignCenter | Qt::TextSingleLine, number);
 }
 
-void DeviceMatrixView::paintRing(QPainter& painter, const QRectF& cell, bool isKept) const
-{
-    const Theme& theme = Theme::current();
-    painter.setBrush(Qt::NoBrush);
-    if (isKept) {
-        painter.setPen(QPen(theme.colour(Token::Halo), 5));
-        painter.drawRoundedRect(cell.adjusted(-1, -1, 1, 1), theme.px(3), theme.px(3));
-    }
-    const double out = isKept ? 1 : 2.5;
-    painter.setPen(QPen(theme.colour(isKept ? Token::Selection : Token::Accent), 2));
-    painter.drawRoundedRect(cell.adjusted(-out, -out, out, out), theme.px(3), theme.px(3));
-}
-
-void DeviceMatrixView::mouseMoveEvent(QMouseEvent* event)
-{
-    const auto rank = rankAt(event->position());
-    if (rank == m_hovered)
-        return;
-    m_hovered = rank;
-    update();
-    if (rank)
-        emit pointed(*rank);
-    else
-        emit pointedNowhere();
-}
-
-void DeviceMatrixView::leaveEvent(QEvent*)
-{
-    m_hovered.reset();
-    update();
-    emit pointedNowhere();
-}
-
-void DeviceMatrixView::mousePressEvent(QMouseEvent* event)
-{
-    const auto rank = rankAt(event->position());
-    if (!rank || event->button() != Qt::LeftButton)
-        return;
-    setFocused(*rank);
-    emit chosen(*rank);
-}
-
-// The nearest device in the direction of an arrow: one straight ahead before one aside.
-std::optional<std::uint32_t> DeviceMatrixView::neighbour(int key) const
-{
-    const QPointF from = cellOf(m_focused).center();
-    const bool isAcross = key == Qt::Key_Left || key == Qt::Key_Right;
-    const bool isBack = key == Qt::Key_Left || key == Qt::Key_Up;
-    std::optional<std::uint32_t> best;
-    double least = 0;
-    for (std::uint32_t rank = 0; rank < m_map->devices.size(); ++rank) {
-        const QPointF way = cellOf(rank).center() - from;
-        const double ahead = (isAcross ? way.x() : way.y()) * (isBack ? -1 : 1);
-        const double aside = std::abs(isAcross ? way.y() : way.x());
-        if (ahead < 1 || (isAcross && aside > m_measures.cell.height() / 2))
-            continue;
-        const double cost = ahead + 2 * aside;
-        if (!best || cost < least) {
-            best = rank;
-            least = cost;
-        }
-    }
-    return best;
-}
-
-void DeviceMatrixView::keyPressEvent(QKeyEvent* event)
-{
-    if (!hasDevices())
-        return QWidget::keyPressEvent(event);
-    switch (event->key()) {
-    case Qt::Key_Left:
-    case Qt::Key_Right:
-    case Qt::Key_Up:
-    case Qt::Key_Down:
-        if (const auto next = neighbour(event->key()))
-            setFocused(*next);
-        return;
-    case Qt::Key_Home: setFocused(0); return;
-    case Qt::Key_End: setFocused(static_cast<std::uint32_t>(m_map->devices.size() - 1)); return;
-    case Qt::Key_Return:
-    case Qt::Key_Enter:
-    case Qt::Key_Space: emit chosen(m_focused); return;
-    default: QWidget::keyPressEvent(event);
-    }
-}
-
 void DeviceMatrixView::focusInEvent(QFocusEvent* event)
 {
     update();
     if (hasDevices() && (event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason))
-        emit pointed(m_focused);
+        emit pointed(focused());
     QWidget::focusInEvent(event);
 }
 

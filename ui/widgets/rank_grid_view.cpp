@@ -3,9 +3,8 @@
 #include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
 
-#include <QKeyEvent>
-#include <QMouseEvent>
 #include <QPainter>
+#include <QPaintEvent>
 
 #include <algorithm>
 #include <array>
@@ -63,10 +62,8 @@ RankInk rankInk(const RankUses& uses, std::uint32_t rank, RankColour colour)
     return {ground, Theme::inkOn(ground), isAbsent};
 }
 
-RankGridView::RankGridView(QWidget* parent) : QWidget(parent)
+RankGridView::RankGridView(QWidget* parent) : RankCells(parent)
 {
-    setFocusPolicy(Qt::StrongFocus);
-    setMouseTracking(true);
     QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     policy.setHeightForWidth(true);
     setSizePolicy(policy);
@@ -90,8 +87,7 @@ void RankGridView::show(RankUsesPtr uses)
 {
     m_uses = std::move(uses);
     m_grid = m_uses ? RankGrid(m_uses->topology) : RankGrid();
-    m_focused = m_uses && m_focused < m_uses->ranks.size() ? m_focused : 0;
-    describe();
+    cellsChanged();
     place();
 }
 
@@ -101,32 +97,13 @@ void RankGridView::setColour(RankColour colour)
     update();
 }
 
-void RankGridView::setKept(std::optional<std::uint32_t> rank)
-{
-    m_kept = rank;
-    if (rank && m_uses && *rank < m_uses->ranks.size())
-        m_focused = *rank;
-    describe();
-    update();
-}
-
-void RankGridView::setFocused(std::uint32_t rank)
-{
-    if (!m_uses || rank >= m_uses->ranks.size())
-        return;
-    m_focused = rank;
-    describe();
-    update();
-    emit pointed(rank);
-}
-
 void RankGridView::describe()
 {
     if (!m_uses || m_uses->ranks.empty())
         return;
-    const RankUse& use = m_uses->ranks[m_focused];
-    QStringList parts{tr("rank %1").arg(m_focused), m_uses->placeOf(m_focused), bytesText(use.total), stateName(use.state)};
-    if (m_kept == m_focused)
+    const RankUse& use = m_uses->ranks[focused()];
+    QStringList parts{tr("rank %1").arg(focused()), m_uses->placeOf(focused()), bytesText(use.total), stateName(use.state)};
+    if (isKept(focused()))
         parts << tr("only this rank is shown on other pages");
     parts.removeAll(QString());
     setAccessibleDescription(parts.join(QStringLiteral(", ")));
@@ -234,10 +211,7 @@ void RankGridView::paintEvent(QPaintEvent* event)
     for (std::uint32_t rank = 0; rank < m_uses->ranks.size(); ++rank)
         if (cellOf(rank).intersects(event->rect()))
             paintCell(painter, rank);
-    if (m_kept && *m_kept < m_uses->ranks.size())
-        paintRing(painter, cellOf(*m_kept), true);
-    if (hasFocus())
-        paintRing(painter, cellOf(m_focused), false);
+    paintRings(painter, Theme::current().px(4));
 }
 
 void RankGridView::paintNames(QPainter& painter, std::uint32_t block) const
@@ -279,7 +253,7 @@ void RankGridView::paintCell(QPainter& painter, std::uint32_t rank) const
         painter.setPen(QPen(ink.ink, 1));
     painter.setBrush(ink.ground);
     painter.drawRoundedRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius);
-    if (m_hovered == rank) {
+    if (isHovered(rank)) {
         QColor light = ink.ink;
         light.setAlphaF(0.12F);
         painter.setPen(Qt::NoPen);
@@ -326,106 +300,6 @@ void RankGridView::paintTexts(QPainter& painter, std::uint32_t rank, const QRect
     track.setAlphaF(0.22F);
     painter.fillRect(bar, track);
     painter.fillRect(QRectF(bar.topLeft(), QSizeF(bar.width() * static_cast<double>(use.total) / static_cast<double>(m_uses->most), bar.height())), ink.ink);
-}
-
-void RankGridView::paintRing(QPainter& painter, const QRectF& cell, bool isKept) const
-{
-    const Theme& theme = Theme::current();
-    painter.setBrush(Qt::NoBrush);
-    if (isKept) {
-        painter.setPen(QPen(theme.colour(Token::Halo), 5));
-        painter.drawRoundedRect(cell.adjusted(-1, -1, 1, 1), theme.px(4), theme.px(4));
-    }
-    const double out = isKept ? 1 : 2.5;
-    painter.setPen(QPen(theme.colour(isKept ? Token::Selection : Token::Accent), 2));
-    painter.drawRoundedRect(cell.adjusted(-out, -out, out, out), theme.px(4), theme.px(4));
-}
-
-void RankGridView::mouseMoveEvent(QMouseEvent* event)
-{
-    const auto rank = rankAt(event->position());
-    if (rank == m_hovered)
-        return;
-    m_hovered = rank;
-    update();
-    if (rank)
-        emit pointed(*rank);
-    else
-        emit pointedNowhere();
-}
-
-void RankGridView::leaveEvent(QEvent*)
-{
-    m_hovered.reset();
-    update();
-    emit pointedNowhere();
-}
-
-void RankGridView::mousePressEvent(QMouseEvent* event)
-{
-    const auto rank = rankAt(event->position());
-    if (!rank || event->button() != Qt::LeftButton)
-        return;
-    setFocused(*rank);
-    emit chosen(*rank);
-}
-
-// The nearest cell in the direction of an arrow: one straight ahead before one aside.
-std::optional<std::uint32_t> RankGridView::neighbour(int key) const
-{
-    const QPointF from = cellOf(m_focused).center();
-    std::optional<std::uint32_t> best;
-    double least = 0;
-    for (std::uint32_t rank = 0; rank < m_uses->ranks.size(); ++rank) {
-        const QPointF way = cellOf(rank).center() - from;
-        const bool isAcross = key == Qt::Key_Left || key == Qt::Key_Right;
-        const bool isBack = key == Qt::Key_Left || key == Qt::Key_Up;
-        const double ahead = (isAcross ? way.x() : way.y()) * (isBack ? -1 : 1);
-        const double aside = std::abs(isAcross ? way.y() : way.x());
-        if (ahead < 1 || (isAcross && aside > m_measures.cell.height() / 2))
-            continue;
-        const double cost = ahead + 2 * aside;
-        if (!best || cost < least) {
-            best = rank;
-            least = cost;
-        }
-    }
-    return best;
-}
-
-void RankGridView::keyPressEvent(QKeyEvent* event)
-{
-    if (!m_uses || m_uses->ranks.empty())
-        return QWidget::keyPressEvent(event);
-    switch (event->key()) {
-    case Qt::Key_Left:
-    case Qt::Key_Right:
-    case Qt::Key_Up:
-    case Qt::Key_Down:
-        if (const auto next = neighbour(event->key()))
-            setFocused(*next);
-        return;
-    case Qt::Key_Home: setFocused(0); return;
-    case Qt::Key_End: setFocused(static_cast<std::uint32_t>(m_uses->ranks.size() - 1)); return;
-    case Qt::Key_Return:
-    case Qt::Key_Enter:
-    case Qt::Key_Space: emit chosen(m_focused); return;
-    default: QWidget::keyPressEvent(event);
-    }
-}
-
-void RankGridView::focusInEvent(QFocusEvent* event)
-{
-    update();
-    if (m_uses && !m_uses->ranks.empty() && event->reason() != Qt::MouseFocusReason)
-        emit pointed(m_focused);
-    QWidget::focusInEvent(event);
-}
-
-void RankGridView::focusOutEvent(QFocusEvent* event)
-{
-    update();
-    QWidget::focusOutEvent(event);
 }
 
 } // namespace shardlens::ui

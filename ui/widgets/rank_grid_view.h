@@ -2,8 +2,7 @@
 
 #include "ui/models/rank_grid.h"
 #include "ui/models/rank_uses.h"
-
-#include <QWidget>
+#include "ui/widgets/rank_cells.h"
 
 #include <optional>
 #include <vector>
@@ -22,43 +21,28 @@ struct RankInk {
 // "complete", "differs", "file missing".
 [[nodiscard]] QString stateName(RankUse::State state);
 
-// The ranks of a run as a grid of cells (design.md §6): as large as lets all of them show, at least 16 × 16. One cell has the focus; the pointer or the
-// arrow keys show a rank, a click or Enter chooses it.
-class RankGridView : public QWidget {
+// The ranks of a run as a grid of cells (design.md §6): as large as lets all of them show, at least 16 × 16.
+class RankGridView : public RankCells {
     Q_OBJECT
 public:
     explicit RankGridView(QWidget* parent = nullptr);
 
     void show(RankUsesPtr uses);
     void setColour(RankColour colour);
-    // The rank that everything is narrowed to.
-    void setKept(std::optional<std::uint32_t> rank);
-    [[nodiscard]] std::uint32_t focused() const { return m_focused; }
-    void setFocused(std::uint32_t rank);
     [[nodiscard]] const RankGrid& grid() const { return m_grid; }
-    [[nodiscard]] QRectF cellOf(std::uint32_t rank) const;
-    [[nodiscard]] std::optional<std::uint32_t> rankAt(QPointF at) const;
+    [[nodiscard]] QRectF cellOf(std::uint32_t rank) const override;
+    [[nodiscard]] std::optional<std::uint32_t> rankAt(QPointF at) const override;
 
     [[nodiscard]] QSize sizeHint() const override;
     [[nodiscard]] QSize minimumSizeHint() const override;
     [[nodiscard]] bool hasHeightForWidth() const override { return true; }
     [[nodiscard]] int heightForWidth(int width) const override;
 
-signals:
-    // Under the pointer, or the one that has the keyboard.
-    void pointed(std::uint32_t rank);
-    void pointedNowhere();
-    void chosen(std::uint32_t rank);
-
 protected:
     void paintEvent(QPaintEvent* event) override;
     void resizeEvent(QResizeEvent* event) override;
-    void mouseMoveEvent(QMouseEvent* event) override;
-    void mousePressEvent(QMouseEvent* event) override;
-    void leaveEvent(QEvent* event) override;
-    void keyPressEvent(QKeyEvent* event) override;
-    void focusInEvent(QFocusEvent* event) override;
-    void focusOutEvent(QFocusEvent* event) override;
+    [[nodiscard]] std::uint32_t cells() const override { return m_uses ? static_cast<std::uint32_t>(m_uses->ranks.size()) : 0; }
+    void describe() override;
 
 private:
     struct Measures {
@@ -75,20 +59,14 @@ private:
     [[nodiscard]] Measures measure(int width) const;
     [[nodiscard]] Measures measureAs(QSize cell, int width) const;
     [[nodiscard]] QPointF blockAt(std::uint32_t block) const;
-    [[nodiscard]] std::optional<std::uint32_t> neighbour(int key) const;
     void paintNames(QPainter& painter, std::uint32_t block) const;
     void paintCell(QPainter& painter, std::uint32_t rank) const;
     void paintTexts(QPainter& painter, std::uint32_t rank, const QRectF& cell, const RankInk& ink) const;
-    void paintRing(QPainter& painter, const QRectF& cell, bool isKept) const;
-    void describe();
 
     RankUsesPtr m_uses;
     RankGrid m_grid;
     RankColour m_colour = RankColour::Bytes;
     Measures m_measures;
-    std::optional<std::uint32_t> m_kept;
-    std::optional<std::uint32_t> m_hovered;
-    std::uint32_t m_focused = 0;
 };
 
 } // namespace shardlens::ui
