@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
+#include "ui/models/table_text.h"
 
 namespace shardlens::ui {
 namespace {
@@ -63,15 +64,11 @@ bool StageRows::has(Column column) const
 
 QString StageRows::text() const
 {
-    QStringList lines;
-    for (int row = -1; row < rowCount(); ++row) {
-        QStringList cells;
-        for (int column = 0; column < ColumnCount; ++column)
-            if (has(static_cast<Column>(column)))
-                cells << (row < 0 ? headerData(column, Qt::Horizontal).toString() : index(row, column).data().toString());
-        lines << cells.join(QLatin1Char('\t'));
-    }
-    return lines.join(QLatin1Char('\n'));
+    QList<int> shown;
+    for (int column = 0; column < ColumnCount; ++column)
+        if (has(static_cast<Column>(column)))
+            shown << column;
+    return tableText(*this, shown);
 }
 
 int StageRows::rowCount(const QModelIndex& parent) const

@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/models/table_text.h"
 #include "ui/pages/devices/device_rows.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/card.h"
@@ -359,7 +360,7 @@ QString DevicesPage::copyText(bool withPlace) const
 {
     if (!m_map)
         return {};
-    return withPlace ? document()->path() + QLatin1Char('\n') + m_rows->text() : m_rows->text();
+    return withPlace ? document()->path() + QLatin1Char('\n') + tableText(*m_rows) : tableText(*m_rows);
 }
 
 QString DevicesPage::message() const

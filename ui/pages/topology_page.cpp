@@ -3,6 +3,7 @@
 #include "ui/models/atlas_model.h"
 #include "ui/models/atlas_text.h"
 #include "ui/models/document.h"
+#include "ui/models/table_text.h"
 #include "ui/pages/topology/rank_legend_bar.h"
 #include "ui/pages/topology/rank_rows.h"
 #include "ui/theme/theme.h"
@@ -377,7 +378,7 @@ QString TopologyPage::copyText(bool withPlace) const
 {
     if (!m_uses || m_uses->ranks.empty())
         return {};
-    return withPlace ? document()->path() + QLatin1Char('\n') + m_rows->text() : m_rows->text();
+    return withPlace ? document()->path() + QLatin1Char('\n') + tableText(*m_rows) : tableText(*m_rows);
 }
 
 QString TopologyPage::message() const

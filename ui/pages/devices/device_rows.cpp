@@ -84,16 +84,4 @@ QVariant DeviceRows::headerData(int section, Qt::Orientation orientation, int ro
     }
 }
 
-QString DeviceRows::text() const
-{
-    QStringList lines;
-    for (int row = -1; row < rowCount(); ++row) {
-        QStringList cells;
-        for (int column = 0; column < ColumnCount; ++column)
-            cells << (row < 0 ? headerData(column, Qt::Horizontal).toString() : cellText(static_cast<std::uint32_t>(row), column));
-        lines << cells.join(QLatin1Char('\t'));
-    }
-    return lines.join(QLatin1Char('\n'));
-}
-
 } // namespace shardlens::ui

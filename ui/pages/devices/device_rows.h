@@ -15,8 +15,6 @@ public:
     using QAbstractTableModel::QAbstractTableModel;
 
     void show(DeviceMapPtr map); // nullptr: no rows
-    // Tabs between cells, a line each rank.
-    [[nodiscard]] QString text() const;
 
     [[nodiscard]] int rowCount(const QModelIndex& parent = {}) const override;
     [[nodiscard]] int columnCount(const QModelIndex& parent = {}) const override;

@@ -113,16 +113,4 @@ QVariant RankRows::headerData(int section, Qt::Orientation orientation, int role
     }
 }
 
-QString RankRows::text() const
-{
-    QStringList lines;
-    for (int row = -1; row < rowCount(); ++row) {
-        QStringList cells;
-        for (int column = 0; column < ColumnCount; ++column)
-            cells << (row < 0 ? headerData(column, Qt::Horizontal).toString() : cellText(static_cast<std::uint32_t>(row), column));
-        lines << cells.join(QLatin1Char('\t'));
-    }
-    return lines.join(QLatin1Char('\n'));
-}
-
 } // namespace shardlens::ui
