@@ -17,7 +17,6 @@ namespace shardlens::mindspore {
 namespace {
 
 constexpr std::uint32_t kMostStages = 1u << 16;
-constexpr std::uint64_t kMostRanks = 1u << 22;
 
 std::string storedNameOf(const StrategyItem& item, bool isMerged)
 {
@@ -147,9 +146,9 @@ Status Strategy::countStages()
         return missingStages(stages, m_stageDeviceCount);
     m_stageCount = last + 1;
     m_isMerged = m_isMerged || m_stageCount > 1;
-    if (worldSize() > kMostRanks)
+    if (worldSize() > kMostStrategyRanks)
         return Error{ErrorCode::LimitExceeded, fmt::format("{} stages of {} devices, at most {} ranks are read",
-                                                           m_stageCount, m_stageDeviceCount, groupedText(kMostRanks))};
+                                                           m_stageCount, m_stageDeviceCount, groupedText(kMostStrategyRanks))};
     return {};
 }
 

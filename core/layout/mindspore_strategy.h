@@ -16,6 +16,8 @@
 // would open: strategy_ranks.h; writing: strategy_writer.h.
 namespace shardlens::mindspore {
 
+constexpr std::uint32_t kMostStrategyRanks = 1u << 22; // of all stages; a strategy of more is refused
+
 // How a parameter lies over the devices of its pipeline stage (formats/mindspore.md §3.2). In a Strategy it is valid: axes exist and are named once, no axis
 // is of size 0, the optimizer shard divides the repeated ranks, uneven row counts are as many as there are slices.
 struct ParameterLayout {

@@ -1,5 +1,6 @@
 #include "ui/pages/convert_mindspore_options.h"
 
+#include "core/layout/mindspore_strategy.h"
 #include "ui/models/atlas_text.h"
 #include "ui/widgets/text_label.h"
 
@@ -17,7 +18,7 @@
 namespace shardlens::ui {
 namespace {
 
-constexpr int kMostRanks = 4'194'304; // that a strategy may have
+constexpr int kLastRank = mindspore::kMostStrategyRanks - 1;
 constexpr int kAllRanks = -1;
 
 QString strategyText(const mindspore::Strategy& strategy)
@@ -40,7 +41,7 @@ ConvertMindSporeOptions::ConvertMindSporeOptions(OptionGrid& grid, QObject* pare
         m_container->addItem(QLatin1String(container), QLatin1String(container));
     m_containerRow = grid.add(tr("Files"), m_container);
     m_prefixRow = grid.add(tr("Names begin with"), m_prefix);
-    m_rank->setRange(kAllRanks, kMostRanks - 1);
+    m_rank->setRange(kAllRanks, kLastRank);
     m_rank->setSpecialValueText(tr("all ranks"));
     m_rankRow = grid.add(tr("Only rank"), m_rank);
     m_result = grid.add(tr("Result"), m_size);
@@ -121,7 +122,7 @@ void ConvertMindSporeOptions::load(const JobDraft& draft, const StepFacts& facts
 void ConvertMindSporeOptions::loadRank(const JobDraft& draft, const StepFacts& facts)
 {
     const auto& strategy = facts.targetStrategy.strategy;
-    m_rank->setMaximum(strategy ? static_cast<int>(strategy->worldSize() - 1) : kMostRanks - 1);
+    m_rank->setMaximum(strategy ? static_cast<int>(strategy->worldSize() - 1) : kLastRank);
     m_rank->setValue(draft.rank ? static_cast<int>(*draft.rank) : kAllRanks);
     m_rankRow.setReason(draft.rank ? tr("only its file is written, as transform_checkpoint_by_rank does") : tr("a folder rank_N for each"));
 }
