@@ -65,10 +65,10 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     command.add_option("--zero-stage", request.zeroStage, "ZeRO stage of the target: 1, 2 or 3 (default: the source's)")->type_name("S")->check(CLI::Range(1, 3));
     command.add_option("--strategy", request.strategy, "MindSpore: the strategy file of the target, or the folder of its stages' files (default: the whole model in one file)")
         ->type_name("FILE");
-    command.add_option("--prefix", request.prefix, "MindSpore: what the names of rank files begin with: net_rank_ gives net_rank_0.ckpt (default: the source's)")->type_name("P");
-    command.add_option("--output-format", request.outputFormat, "MindSpore: ckpt or safetensors (default: the source's); without any strategy the ranks stay as they are")
+    command.add_option("--prefix", request.prefix, "What the names of files begin with. MindSpore: net_rank_ gives net_rank_0.ckpt (default: the source's); ColossalAI: step_20 gives model.step_20-…")->type_name("P");
+    command.add_option("--output-format", request.outputFormat, "Container of the files. MindSpore: ckpt or safetensors (without any strategy the ranks stay as they are); ColossalAI: bin or safetensors (default: the source's)")
         ->type_name("FORMAT")
-        ->check(CLI::IsMember({"ckpt", "safetensors"}));
+        ->check(CLI::IsMember({"ckpt", "safetensors", "bin"}));
     command.add_flag("--keep-objects", request.keepObjects, "Write objects of unknown classes too, where pickles are written");
     command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);
     command.add_option("--memory-limit", arguments.memoryLimit, "Memory to work in (default: 256MiB)")->type_name("SIZE")->check(checkSize);

@@ -141,8 +141,8 @@ Status readDevice(const Json& value, ConvertRequest& into)
 Status readOutputFormat(const Json& value, ConvertRequest& into)
 {
     SHARDLENS_TRY(readOptionalText(value, into.outputFormat));
-    if (into.outputFormat && *into.outputFormat != "ckpt" && *into.outputFormat != "safetensors")
-        return Error{ErrorCode::Refused, fmt::format("{} is none of ckpt, safetensors", printable(*into.outputFormat))};
+    if (into.outputFormat && *into.outputFormat != "ckpt" && *into.outputFormat != "safetensors" && *into.outputFormat != "bin")
+        return Error{ErrorCode::Refused, fmt::format("{} is none of ckpt, safetensors, bin", printable(*into.outputFormat))};
     return {};
 }
 

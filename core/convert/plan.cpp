@@ -108,7 +108,8 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
 {
     const ConvertRequest& asked = plan.request;
     const TargetOptions options{asked.open, choice.select, asked.dp, asked.tp, asked.pp, asked.ep, asked.rank, asked.zeroStage, asked.keepObjects,
-                                asked.strategy, asked.prefix, asked.outputFormat, choice.isFile ? TargetPath(asked.target).name : std::string()};
+                                asked.strategy, asked.prefix, asked.outputFormat, choice.isFile ? TargetPath(asked.target).name : std::string(),
+                                asked.include, asked.exclude, asked.dtype, asked.maxShardBytes};
     if (choice.kind == OutputKind::Layout) {
         SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
         SHARDLENS_TRY(planTarget(std::move(target), plan, job));

@@ -73,12 +73,49 @@ bool isOneFileOf(std::string_view format, std::string_view target)
     return format == kMindSpore && (target.ends_with(".ckpt") || target.ends_with(".safetensors") || target.ends_with(".sft"));
 }
 
+bool hasWord(std::string_view words, std::string_view word)
+{
+    while (!words.empty()) {
+        const std::size_t end = std::min(words.find(' '), words.size());
+        if (words.substr(0, end) == word)
+            return true;
+        words.remove_prefix(std::min(end + 1, words.size()));
+    }
+    return false;
+}
+
+// "ckpt or safetensors"
+std::string wordsText(std::string words)
+{
+    for (std::size_t at = words.find(' '); at != std::string::npos; at = words.find(' ', at + 4))
+        words.replace(at, 1, " or ");
+    return words;
+}
+
+// "--to mindspore or --to colossalai": what an option is for.
+std::string formatsWith(std::string_view option)
+{
+    std::string out;
+    for (const Format& one : formats()) {
+        const bool means = option == "--strategy" ? one.hasStrategy : option == "--prefix" ? one.hasPrefix : one.containers != nullptr;
+        if (means)
+            out += fmt::format("{}--to {}", out.empty() ? "" : " or ", one.id);
+    }
+    return out;
+}
+
 // Options that mean nothing for the output are refused: they would do nothing.
 Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
 {
-    const char* const ofMindSpore = request.strategy ? "--strategy" : request.prefix ? "--prefix" : request.outputFormat ? "--output-format" : nullptr;
-    if (ofMindSpore != nullptr && choice.formatId != kMindSpore)
-        return Error{ErrorCode::Refused, fmt::format("{} is for --to mindspore, and {} is written", ofMindSpore, choice.formatId)};
+    const Format* const format = formatById(choice.formatId);
+    const char* const foreign = request.strategy && !format->hasStrategy           ? "--strategy"
+                                : request.prefix && !format->hasPrefix              ? "--prefix"
+                                : request.outputFormat && format->containers == nullptr ? "--output-format"
+                                                                                        : nullptr;
+    if (foreign != nullptr)
+        return Error{ErrorCode::Refused, fmt::format("{} is for {}, and {} is written", foreign, formatsWith(foreign), choice.formatId)};
+    if (request.outputFormat && !hasWord(format->containers, *request.outputFormat))
+        return Error{ErrorCode::Refused, fmt::format("--output-format {}: {} is written as {}", *request.outputFormat, choice.formatId, wordsText(format->containers))};
     if (choice.kind != OutputKind::Layout) {
         const char* const sized = request.dp          ? "--dp"
                                   : request.tp        ? "--tp"
@@ -93,10 +130,10 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
     }
     if (choice.isFile && !isOneFileOf(choice.formatId, request.target))
         return Error{ErrorCode::Refused, fmt::format("{} is a folder of files, and the target's name says one file", choice.formatId)};
-    const char* const without = request.dtype                                            ? "--dtype"
-                                : !request.include.empty() || !request.exclude.empty() ? "--include and --exclude"
-                                : request.maxShardBytes                                  ? "--max-shard-size"
-                                                                                         : nullptr;
+    const char* const without = request.dtype && !format->layOutSelects                                                  ? "--dtype"
+                                : (!request.include.empty() || !request.exclude.empty()) && !format->layOutSelects ? "--include and --exclude"
+                                : request.maxShardBytes && !format->layOutShards                                    ? "--max-shard-size"
+                                                                                                                     : nullptr;
     if (without != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --to {}: it takes all of the source, as it is", without, choice.formatId)};
     return {};

@@ -31,8 +31,8 @@ struct ConvertRequest {
     std::uint32_t threads = 0;     // 0: as many as the process may use
     std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
     std::optional<std::string> strategy;     // MindSpore: the strategy file of the target, or the folder of its stages' files; nothing: the whole model in one file
-    std::optional<std::string> prefix;       // MindSpore: what the names of rank files begin with
-    std::optional<std::string> outputFormat; // MindSpore: "ckpt" or "safetensors"; nothing: the source's, or ckpt
+    std::optional<std::string> prefix;       // MindSpore, ColossalAI: what the names of files begin with
+    std::optional<std::string> outputFormat; // MindSpore: "ckpt" or "safetensors", ColossalAI: "bin" or "safetensors"; nothing: the source's, or the first
     std::optional<std::uint32_t> dp;        // target data-parallel size; nothing: the source's
     std::optional<std::uint32_t> tp;        // target tensor-parallel size; nothing: the source's
     std::optional<std::uint32_t> pp;        // target pipeline stages; nothing: the source's

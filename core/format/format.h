@@ -49,6 +49,10 @@ struct Format {
     bool hasModuleKey = false;
     bool hasRules = false;
     bool hasStrategy = false;
+    const char* containers = nullptr; // of its files, where layOut has a choice (TargetOptions::container): "ckpt safetensors"
+    bool hasPrefix = false;           // whether TargetOptions::prefix means something
+    bool layOutSelects = false;       // whether layOut honours TargetOptions::include, exclude and dtype
+    bool layOutShards = false;        // whether layOut honours TargetOptions::maxShardBytes
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
     // Files of this layout from a source of any format, where it is no matter of names and tensors alone; nullptr where it is.

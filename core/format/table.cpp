@@ -54,6 +54,8 @@ constexpr std::array<Format, 7> kFormats{{
      .writes = "rank folders by another strategy, or the whole model in one file, as ckpt or safetensors",
      .hasTags = true,
      .hasStrategy = true,
+     .containers = "ckpt safetensors",
+     .hasPrefix = true,
      .probe = mindspore::probe,
      .open = mindspore::open,
      .layOut = mindspore::layOut},

@@ -25,9 +25,13 @@ struct TargetOptions {
     std::optional<std::uint32_t> zeroStage; // 1 to 3; nothing: the source's
     bool keepObjects = false;               // objects of unknown classes are written as they are
     std::optional<std::string> strategy;    // MindSpore: the strategy of the target, a file or a folder of its stages' files; nothing: the whole model in one file
-    std::optional<std::string> prefix;      // MindSpore: what the names of rank files begin with
-    std::optional<std::string> container;   // MindSpore: "ckpt" or "safetensors"
+    std::optional<std::string> prefix;      // Format::hasPrefix: what the names of files begin with
+    std::optional<std::string> container;   // one of Format::containers
     std::string fileName;                   // where the target is one file; empty: a folder
+    std::vector<std::string> include{};     // Format::layOutSelects: patterns, as in SelectionOptions
+    std::vector<std::string> exclude{};
+    std::optional<DType> dtype{};           // Format::layOutSelects: floating-point tensors are cast to it
+    std::optional<std::uint64_t> maxShardBytes{}; // Format::layOutShards
 };
 
 // A run of a tensor's values in a storage: `values` of them from `firstValue` on, in row-major order.

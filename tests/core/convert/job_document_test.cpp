@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BadDocument{"SizeWithoutUnit", R"({"shardlens_job": 1, "source": "a", "target": "b", "memory_limit": "512"})", "memory_limit: \"512\" is no size"},
                       BadDocument{"NegativeSize", R"({"shardlens_job": 1, "source": "a", "target": "b", "memory_limit": -1})", "memory_limit: bytes, or text"},
                       BadDocument{"TooManyThreads", R"({"shardlens_job": 1, "source": "a", "target": "b", "threads": 1025})", "threads: 1025"},
-                      BadDocument{"OtherContainer", R"({"shardlens_job": 1, "source": "a", "target": "b", "output_format": "bin"})", "output_format: bin is none of ckpt, safetensors"},
+                      BadDocument{"OtherContainer", R"({"shardlens_job": 1, "source": "a", "target": "b", "output_format": "tar"})", "output_format: tar is none of ckpt, safetensors, bin"},
                       BadDocument{"NoRank", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3x": "c"}})", "rank_files: 3x is no number of a rank"},
                       BadDocument{"NoRankFile", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3": 5}})", "rank_files: text is needed"},
                       BadDocument{"OtherDevice", R"({"shardlens_job": 1, "source": "a", "target": "b", "device": "cuda:0"})", "device: cuda:0 is none of auto, cpu"}),
