@@ -87,7 +87,7 @@ bool isDType(Value global)
 
 class Describer {
 public:
-    Describer(const TorchFile& file, std::size_t maxNodes) : m_file(file), m_left(maxNodes) {}
+    Describer(const TorchFile* file, std::size_t maxNodes) : m_file(file), m_left(maxNodes) {}
 
     MetaNode node(std::string key, Value value, int depth)
     {
@@ -141,7 +141,11 @@ private:
             leaf(out, MetaNode::Kind::Tensor, fmt::format("sparse {} {}", *layout, shape ? shapeText(*shape) : ""), "tensor");
             return;
         }
-        const auto tensor = m_file.tensorOf(value);
+        if (m_file == nullptr) {
+            leaf(out, MetaNode::Kind::Opaque, "a tensor of another file", "tensor");
+            return;
+        }
+        const auto tensor = m_file->tensorOf(value);
         if (!tensor) {
             leaf(out, MetaNode::Kind::Opaque, tensor.error().text(), "tensor");
             return;
@@ -302,7 +306,7 @@ private:
         }
     }
 
-    const TorchFile& m_file;
+    const TorchFile* m_file; // null: of a pickle without storages
     std::size_t m_left;
     using Texts = std::unordered_map<std::uint32_t, std::string>; // by node: many places may share a value that is long to sum
     Texts m_texts;
@@ -314,7 +318,12 @@ private:
 
 MetaNode describe(const TorchFile& file, std::size_t maxNodes)
 {
-    return Describer(file, maxNodes).node("", file.root(), 0);
+    return Describer(&file, maxNodes).node("", file.root(), 0);
+}
+
+MetaNode describe(pickle::Value value, std::size_t maxNodes)
+{
+    return Describer(nullptr, maxNodes).node("", value, 0);
 }
 
 } // namespace shardlens

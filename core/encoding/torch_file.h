@@ -109,5 +109,7 @@ private:
 // The tree of a torch file for people: tensors become leaves, branches of nothing but tensors one summary line, objects of unknown classes are Opaque ("not executed").
 // Bounded: at most `maxNodes` nodes, the rest is said to be left out.
 [[nodiscard]] MetaNode describe(const TorchFile& file, std::size_t maxNodes = 50'000);
+// The same for a value of a pickle without storages.
+[[nodiscard]] MetaNode describe(pickle::Value value, std::size_t maxNodes);
 
 } // namespace shardlens

@@ -1,7 +1,7 @@
 #include "core/format/torch/optimizer_branch.h"
 
 #include "core/base/endian.h"
-#include "core/format/torch/torch_tree.h"
+#include "core/encoding/tensor_leaves.h"
 
 #include <array>
 #include <map>

@@ -5,7 +5,7 @@
 #include "core/format/opened_file.h"
 #include "core/format/sharded_folder.h"
 #include "core/format/torch/optimizer_branch.h"
-#include "core/format/torch/torch_tree.h"
+#include "core/encoding/tensor_leaves.h"
 #include "core/format/torch/view_slack.h"
 #include "core/layout/branches.h"
 
@@ -85,7 +85,7 @@ public:
         addContainerSpans(m_builder, file, torch);
         for (const TorchNote& note : torch.notes())
             find(note.isWarning ? Severity::Warning : Severity::Info, note.code, fmt::format("{}: {}.", printable(name), note.text), file);
-        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorsOf(torch.root(), job, &torch));
+        SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorLeavesOf(torch.root(), job, &torch));
         m_builder.file(file).holds = plural(leaves.size(), "tensor", "tensors");
         m_builder.addMetadata({file, describe(torch)});
         SHARDLENS_TRY(addAll(torch, file, name, leaves, job));

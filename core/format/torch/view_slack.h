@@ -1,7 +1,7 @@
 #pragma once
 
 #include "core/encoding/torch_file.h"
-#include "core/format/torch/torch_tree.h"
+#include "core/encoding/tensor_leaves.h"
 #include "core/model/checkpoint_builder.h"
 
 namespace shardlens::torch {

@@ -1,5 +1,5 @@
 #include "core/encoding/pickle/graph.h"
-#include "core/format/torch/torch_tree.h"
+#include "core/encoding/tensor_leaves.h"
 #include "core/model/coverage.h"
 #include "tests/core/format/format_fixture.h"
 #include "tests/support/temporary_folder.h"
@@ -174,11 +174,11 @@ TEST_F(TorchFormat, TheWalkThroughATreeStopsWhenAsked)
     const auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::as_bytes(std::span(pickle)).begin(), std::as_bytes(std::span(pickle)).end()));
     ASSERT_TRUE(graph.ok()) << graph.error().text();
     JobContext going;
-    EXPECT_TRUE(torch::tensorsOf((*graph)->root(), going).ok());
+    EXPECT_TRUE(tensorLeavesOf((*graph)->root(), going).ok());
     std::stop_source stop;
     stop.request_stop();
     JobContext stopped(stop.get_token());
-    const auto leaves = torch::tensorsOf((*graph)->root(), stopped);
+    const auto leaves = tensorLeavesOf((*graph)->root(), stopped);
     ASSERT_FALSE(leaves.ok());
     EXPECT_EQ(leaves.error().code(), ErrorCode::Cancelled);
 }
@@ -199,7 +199,7 @@ TEST_F(TorchFormat, ATreeThatSharesWithoutEndEndsSoon)
         const auto graph = pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end()));
         EXPECT_TRUE(graph.ok());
         const JobContext job;
-        const auto leaves = torch::tensorsOf((*graph)->root(), job);
+        const auto leaves = tensorLeavesOf((*graph)->root(), job);
         return leaves ? fmt::format("{} tensors", leaves->size()) : leaves.error().text();
     };
     EXPECT_EQ(walk(shared("]")), "0 tensors");

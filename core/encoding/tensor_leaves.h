@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace shardlens::torch {
+namespace shardlens {
 
 // A tensor or plain number of a tree, with its path: dictionary keys by str(), list indices, attribute names (conformance/README.md, "Trees").
 struct TreeLeaf {
@@ -19,8 +19,8 @@ struct TreeLeaf {
 // Every tensor below `root`, in the order of the file. Modules count as their state_dict. Cycles end where they close; LimitExceeded beyond
 // 128 levels, 16 containers or 64 values met for each node of the pickle, keys of 64 KiB or 256 MiB of names.
 // `script`: the archive whose code tells the state of modules from their other attributes; null where there is none.
-[[nodiscard]] Result<std::vector<TreeLeaf>> tensorsOf(pickle::Value root, const JobContext& job, const TorchFile* script = nullptr);
+[[nodiscard]] Result<std::vector<TreeLeaf>> tensorLeavesOf(pickle::Value root, const JobContext& job, const TorchFile* script = nullptr);
 // str(key) as Python gives it for text, numbers and None.
 [[nodiscard]] std::string keyText(pickle::Value key);
 
-} // namespace shardlens::torch
+} // namespace shardlens

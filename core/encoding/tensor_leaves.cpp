@@ -1,4 +1,4 @@
-#include "core/format/torch/torch_tree.h"
+#include "core/encoding/tensor_leaves.h"
 
 #include "core/base/text.h"
 
@@ -7,7 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
-namespace shardlens::torch {
+namespace shardlens {
 namespace {
 
 using pickle::Kind;
@@ -17,9 +17,9 @@ constexpr std::size_t kMaxDepth = 128;
 constexpr std::uint64_t kMaxNameBytes = 256ull << 20; // a small file can repeat a long name without end
 constexpr std::size_t kMaxKeyBytes = 64u << 10;
 // A value is met once for every way that leads to it. Trees that people save share little; what is shared without end is refused early.
-constexpr std::uint64_t kVisitsPerNode = 16; // of containers
-constexpr std::uint64_t kStepsPerNode = 64;  // to values of any kind
-constexpr std::uint64_t kFreeVisits = 200'000;
+constexpr std::uint64_t kLeafVisitsPerNode = 16; // of containers
+constexpr std::uint64_t kLeafStepsPerNode = 64;  // to values of any kind
+constexpr std::uint64_t kFreeLeafVisits = 200'000;
 constexpr std::uint64_t kPollEvery = 65'536;         // steps
 
 bool isContainer(Value value)
@@ -43,8 +43,8 @@ public:
     Result<std::vector<TreeLeaf>> run(Value root)
     {
         const std::uint64_t nodes = root ? root.graph()->nodeCount() : 0;
-        m_maxVisits = kFreeVisits + kVisitsPerNode * nodes;
-        m_maxSteps = kFreeVisits + kStepsPerNode * nodes;
+        m_maxVisits = kFreeLeafVisits + kLeafVisitsPerNode * nodes;
+        m_maxSteps = kFreeLeafVisits + kLeafStepsPerNode * nodes;
         SHARDLENS_TRY(visit(root));
         return std::move(m_leaves);
     }
@@ -212,9 +212,9 @@ std::string keyText(Value key)
     return key.isNone() ? "None" : fmt::format("key{}", key.index());
 }
 
-Result<std::vector<TreeLeaf>> tensorsOf(Value root, const JobContext& job, const TorchFile* script)
+Result<std::vector<TreeLeaf>> tensorLeavesOf(Value root, const JobContext& job, const TorchFile* script)
 {
     return Walker(job, script).run(root);
 }
 
-} // namespace shardlens::torch
+} // namespace shardlens

@@ -1,0 +1,26 @@
+#include "core/format/dcp/dcp_format.h"
+
+#include "core/format/dcp/state_reader.h"
+
+namespace shardlens::dcp {
+
+Match probe(const Candidate& candidate)
+{
+    return matchSave(candidate);
+}
+
+Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions&, JobContext& job)
+{
+    SHARDLENS_ASSIGN(const std::vector<SaveFolder> saves, findSaves(candidate));
+    const bool isFolder = saves.size() > 1 || !saves.front().prefix.empty();
+    CheckpointBuilder builder(candidate.path, isFolder ? candidate.path : saves.front().path);
+    builder.setFormat("dcp", "PyTorch DCP");
+    builder.setTitle(candidate.name(), "");
+    StateReader reader(builder);
+    for (const SaveFolder& save : saves)
+        SHARDLENS_TRY(reader.read(save, job));
+    reader.finish();
+    return std::move(builder).finish();
+}
+
+} // namespace shardlens::dcp
