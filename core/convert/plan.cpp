@@ -35,7 +35,8 @@ Naming namingOf(OutputKind kind)
     switch (kind) {
     case OutputKind::Safetensors: return {"model", ".safetensors"};
     case OutputKind::Torch: return {"pytorch_model", ".bin"};
-    case OutputKind::Layout: break; // names its files itself
+    case OutputKind::Dcp:
+    case OutputKind::Layout: break; // name their files themselves
     }
     return {"", ""};
 }
@@ -47,8 +48,10 @@ ConvertRequest filledIn(const ConvertRequest& request, const OutputChoice& choic
     out.select = choice.select;
     if (out.threads == 0)
         out.threads = static_cast<std::uint32_t>(availableThreads());
-    if (!choice.isFile && choice.kind != OutputKind::Layout && !out.maxShardBytes)
+    if (!choice.isFile && choice.kind != OutputKind::Layout && choice.kind != OutputKind::Dcp && !out.maxShardBytes)
         out.maxShardBytes = kDefaultShardBytes;
+    if (choice.kind == OutputKind::Dcp && !out.dp)
+        out.dp = 1;
     return out;
 }
 
@@ -133,10 +136,15 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     SHARDLENS_ASSIGN(const SelectionOptions options, selectionOf(plan.request));
     SHARDLENS_TRY(checkFindings(*plan.source, selected, options));
     SHARDLENS_TRY(checkDTypes(*plan.source, selected, choice.kind));
+    const DcpKeys keys(*plan.source, selected.tensors, choice.select);
     for (const OutputTensor& tensor : selected.tensors)
-        plan.results.push_back({tensor.name, tensor.source, tensor.dtype});
+        plan.results.push_back({choice.kind == OutputKind::Dcp ? keys.nameOf(tensor) : tensor.name, tensor.source, tensor.dtype});
     plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
-    SHARDLENS_TRY(addFiles(selected, choice, plan, job));
+    if (choice.kind == OutputKind::Dcp) {
+        SHARDLENS_ASSIGN(plan.files, planDcpFiles(*plan.source, selected.tensors, keys, *plan.request.dp));
+    } else {
+        SHARDLENS_TRY(addFiles(selected, choice, plan, job));
+    }
     for (const OutputTensor& tensor : selected.tensors)
         plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
     plan.deflated = selected.deflated;

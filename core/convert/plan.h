@@ -39,7 +39,7 @@ struct PlannedBytes {
 };
 
 struct PlannedFile {
-    enum class Container : std::uint8_t { Safetensors, TorchZip, MindSporeCkpt, Text };
+    enum class Container : std::uint8_t { Safetensors, TorchZip, MindSporeCkpt, Distcp, Pickle, Text };
     std::string name; // relative to the target folder; the target's own name where the target is one file
     Container container = Container::Text;
     std::uint64_t sizeBytes = 0;

@@ -1,6 +1,7 @@
 #include "core/convert/plan_archive.h"
 
 #include "core/base/endian.h"
+#include "core/encoding/dcp_writer.h"
 #include "core/encoding/torch_zip_layout.h"
 #include "core/io/checksum.h"
 
@@ -17,32 +18,24 @@ constexpr std::uint64_t kRowNameLength = 28;
 constexpr std::uint64_t kRowExtraLength = 30;
 constexpr std::uint64_t kDescriptorCrc = 4;
 
-// The records that PyTorch writes now, in its order (formats/pytorch.md §2.1): those before the storages, the storages, those after.
-class Members {
-public:
-    void add(std::string name, std::vector<std::byte> bytes)
-    {
-        records.push_back({std::move(name), bytes.size()});
-        contents.push_back(std::move(bytes));
-    }
-    void add(std::string name, std::string_view text)
-    {
-        const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-        add(std::move(name), std::vector<std::byte>(bytes, bytes + text.size()));
-    }
-    void addStorages(const std::vector<ArchiveStorage>& storages)
-    {
-        firstStorage = records.size();
-        for (std::size_t key = 0; key < storages.size(); ++key) {
-            records.push_back({"data/" + std::to_string(key), storages[key].sizeBytes});
-            contents.emplace_back();
-        }
-    }
+std::vector<std::byte> bytesOf(std::string_view text)
+{
+    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+    return {bytes, bytes + text.size()};
+}
 
-    std::vector<TorchRecord> records;
-    std::vector<std::vector<std::byte>> contents; // of each record; empty for storages
-    std::size_t firstStorage = 0;
-};
+// What stands in the records of torchSaveRecords(); empty for storages.
+std::vector<std::vector<std::byte>> recordContents(ArchiveContent& content)
+{
+    std::vector<std::vector<std::byte>> out;
+    out.push_back(std::move(content.pickle));
+    for (const char* text : {"1", "64", content.bigEndian ? "big" : "little"})
+        out.push_back(bytesOf(text));
+    out.resize(out.size() + content.storages.size());
+    out.push_back(bytesOf("3\n"));
+    out.push_back(bytesOf(std::string(40, '0')));
+    return out;
+}
 
 std::string archiveRootOf(const std::string& fileName)
 {
@@ -92,38 +85,73 @@ void addStorage(ArchiveStorage& storage, const TorchRecord& record, std::uint64_
     }
 }
 
+// Literals that touch become one.
+std::vector<PlannedBytes> joined(std::vector<PlannedBytes> literals)
+{
+    std::vector<PlannedBytes> out;
+    for (PlannedBytes& one : literals) {
+        if (!out.empty() && out.back().offset + out.back().bytes.size() == one.offset)
+            out.back().bytes.insert(out.back().bytes.end(), one.bytes.begin(), one.bytes.end());
+        else
+            out.push_back(std::move(one));
+    }
+    return out;
+}
+
 } // namespace
 
 Result<PlannedFile> planTorchArchive(const std::string& fileName, ArchiveContent content)
 {
-    Members members;
-    members.add("data.pkl", std::move(content.pickle));
-    members.add(".format_version", "1");
-    members.add(".storage_alignment", "64");
-    members.add("byteorder", content.bigEndian ? "big" : "little");
-    members.addStorages(content.storages);
-    members.add("version", "3\n");
-    members.add(".data/serialization_id", std::string(40, '0'));
-    SHARDLENS_ASSIGN(const TorchZipLayout layout, TorchZipLayout::layOut(archiveRootOf(fileName), members.records));
+    std::vector<std::uint64_t> storageBytes;
+    for (const ArchiveStorage& storage : content.storages)
+        storageBytes.push_back(storage.sizeBytes);
+    std::vector<TorchRecord> records = torchSaveRecords(content.pickle.size(), storageBytes, content.bigEndian);
+    SHARDLENS_ASSIGN(const TorchZipLayout layout, TorchZipLayout::layOut(archiveRootOf(fileName), std::move(records)));
+    std::vector<std::vector<std::byte>> contents = recordContents(content);
     PlannedFile out;
     out.name = fileName;
     out.container = PlannedFile::Container::TorchZip;
     out.sizeBytes = layout.fileBytes();
     std::vector<std::uint32_t> crcs;
-    for (const std::vector<std::byte>& bytes : members.contents)
+    for (const std::vector<std::byte>& bytes : contents)
         crcs.push_back(crc32Of(bytes)); // of storages: 0 for now
     std::vector<BytesAt> fixed = layout.headers();
     std::vector<BytesAt> closing = layout.closing(crcs);
-    const std::vector<std::uint64_t> rows = directoryChecksums(closing.back(), members.records.size());
+    const std::vector<std::uint64_t> rows = directoryChecksums(closing.back(), contents.size());
     std::move(closing.begin(), closing.end(), std::back_inserter(fixed));
     for (BytesAt& one : fixed)
         out.literals.push_back({one.offset, std::move(one.bytes)});
-    for (std::size_t i = 0; i < members.contents.size(); ++i)
-        if (!members.contents[i].empty())
-            out.literals.push_back({layout.records()[i].dataOffset, std::move(members.contents[i])});
+    for (std::size_t i = 0; i < contents.size(); ++i)
+        if (!contents[i].empty())
+            out.literals.push_back({layout.records()[i].dataOffset, std::move(contents[i])});
     for (std::size_t key = 0; key < content.storages.size(); ++key)
-        addStorage(content.storages[key], layout.records()[members.firstStorage + key], rows[members.firstStorage + key], out);
+        addStorage(content.storages[key], layout.records()[kFirstStorageRecord + key], rows[kFirstStorageRecord + key], out);
     std::sort(out.literals.begin(), out.literals.end(), [](const PlannedBytes& a, const PlannedBytes& b) { return a.offset < b.offset; });
+    return out;
+}
+
+Result<PlannedFile> planDcpFile(const std::string& fileName, std::vector<ArchiveContent> items)
+{
+    PlannedFile out;
+    out.name = fileName;
+    out.container = PlannedFile::Container::Distcp;
+    for (ArchiveContent& item : items) {
+        SHARDLENS_ASSIGN(PlannedFile archive, planTorchArchive(std::string(kDcpItemRoot), std::move(item)));
+        const std::uint64_t begin = out.sizeBytes;
+        for (PlannedBytes& literal : joined(std::move(archive.literals)))
+            out.literals.push_back({literal.offset + begin, std::move(literal.bytes)});
+        for (PlannedTensor& tensor : archive.tensors) {
+            tensor.offset += begin;
+            out.tensors.push_back(std::move(tensor));
+        }
+        for (PlannedRecord& record : archive.records) {
+            record.offset += begin;
+            for (std::uint64_t& at : record.crcAt)
+                at += begin;
+            out.records.push_back(std::move(record));
+        }
+        out.sizeBytes += archive.sizeBytes;
+    }
     return out;
 }
 

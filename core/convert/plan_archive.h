@@ -22,5 +22,7 @@ struct ArchiveContent {
 
 // The zip that torch.save writes (formats/pytorch.md §2): headers and pickle as literals, a record with its checksum for every storage.
 [[nodiscard]] Result<PlannedFile> planTorchArchive(const std::string& fileName, ArchiveContent content);
+// A data file of a DCP directory (formats/pytorch.md §9.4): such archives one behind the other, each of one item.
+[[nodiscard]] Result<PlannedFile> planDcpFile(const std::string& fileName, std::vector<ArchiveContent> items);
 
 } // namespace shardlens

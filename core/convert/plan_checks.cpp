@@ -23,7 +23,7 @@ constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Saf
                                                 {".bin", OutputKind::Torch},
                                                 {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
-constexpr std::array<std::string_view, 4> kLaterFormats{"torch-dist", "dcp", "colossalai", "gguf"};
+constexpr std::array<std::string_view, 3> kLaterFormats{"torch-dist", "colossalai", "gguf"};
 
 constexpr std::string_view kMindSpore = "mindspore";
 
@@ -50,7 +50,7 @@ std::string_view foreignEnding(std::string_view target)
 
 std::optional<OutputKind> kindOfFormat(std::string_view id)
 {
-    for (const OutputKind kind : {OutputKind::Safetensors, OutputKind::Torch})
+    for (const OutputKind kind : {OutputKind::Safetensors, OutputKind::Torch, OutputKind::Dcp})
         if (id == formatIdOf(kind))
             return kind;
     const Format* format = formatById(id);
@@ -59,7 +59,7 @@ std::optional<OutputKind> kindOfFormat(std::string_view id)
 
 Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 {
-    constexpr const char* kAdvice = "this version writes safetensors, torch, deepspeed, universal, sdloader, megatron and mindspore: say which with --to";
+    constexpr const char* kAdvice = "this version writes safetensors, torch, dcp, deepspeed, universal, sdloader, megatron and mindspore: say which with --to";
     if (!request.to)
         return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
     if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())
@@ -117,7 +117,11 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
     if (request.outputFormat && !hasWord(format->containers, *request.outputFormat))
         return Error{ErrorCode::Refused, fmt::format("--output-format {}: {} is written as {}", *request.outputFormat, choice.formatId, wordsText(format->containers))};
     if (choice.kind != OutputKind::Layout) {
-        const char* const sized = request.dp          ? "--dp"
+        if (choice.kind == OutputKind::Dcp && choice.isFile)
+            return Error{ErrorCode::Refused, "dcp is a folder of files, and the target's name says one file"};
+        if (choice.kind == OutputKind::Dcp && request.maxShardBytes)
+            return Error{ErrorCode::Refused, "--max-shard-size means nothing for dcp: --dp says how many files there are"};
+        const char* const sized = request.dp && choice.kind != OutputKind::Dcp ? "--dp"
                                   : request.tp        ? "--tp"
                                   : request.pp        ? "--pp"
                                   : request.ep        ? "--ep"
@@ -125,7 +129,7 @@ Status checkOptions(const ConvertRequest& request, const OutputChoice& choice)
                                   : request.zeroStage ? "--zero-stage"
                                                       : nullptr;
         if (sized != nullptr)
-            return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}, which has no ranks", sized, choice.formatId)};
+            return Error{ErrorCode::Refused, fmt::format("{} means nothing for {}{}", sized, choice.formatId, choice.kind == OutputKind::Dcp ? ": --dp is the number of its writers" : ", which has no ranks")};
         return {};
     }
     if (choice.isFile && !isOneFileOf(choice.formatId, request.target))
@@ -153,6 +157,7 @@ const char* formatIdOf(OutputKind kind)
     switch (kind) {
     case OutputKind::Safetensors: return "safetensors";
     case OutputKind::Torch: return "torch";
+    case OutputKind::Dcp: return "dcp";
     case OutputKind::Layout: break;
     }
     return "";

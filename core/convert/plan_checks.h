@@ -8,8 +8,8 @@
 namespace shardlens {
 
 // What is written, once every default is filled in.
-enum class OutputKind : std::uint8_t { Safetensors, Torch, Layout }; // Layout: a family's own (Format::layOut)
-[[nodiscard]] const char* formatIdOf(OutputKind kind); // of the first two
+enum class OutputKind : std::uint8_t { Safetensors, Torch, Dcp, Layout }; // Layout: a family's own (Format::layOut)
+[[nodiscard]] const char* formatIdOf(OutputKind kind); // empty for a layout
 
 struct OutputChoice {
     OutputKind kind = OutputKind::Safetensors;

@@ -33,6 +33,8 @@ public:
 
     Status addTorch(TargetTorchFile file);
     Status addFlat(TargetFlatFile file);
+    Status addDcp(TargetDcpFile file);
+    void addBytes(TargetBytesFile file);
     void addText(TargetTextFile file);
     void finish() { m_plan.deflated.assign(m_deflated.begin(), m_deflated.end()); }
 
@@ -40,6 +42,7 @@ private:
     Status checkWhole(TensorId tensor);
     Result<PlannedTensor> planned(const TargetRun& run);
     Result<ArchiveStorage> storageOf(TargetStorage storage);
+    Result<ArchiveContent> archiveOf(std::vector<std::byte> pickle, std::vector<TargetStorage> storages);
 
     Plan& m_plan;
     JobContext& m_job;
@@ -111,18 +114,50 @@ Status TargetPlanner::addFlat(TargetFlatFile file)
     return {};
 }
 
+Result<ArchiveContent> TargetPlanner::archiveOf(std::vector<std::byte> pickle, std::vector<TargetStorage> storages)
+{
+    ArchiveContent out;
+    out.pickle = std::move(pickle);
+    for (TargetStorage& storage : storages) {
+        SHARDLENS_ASSIGN(ArchiveStorage planned, storageOf(std::move(storage)));
+        out.storages.push_back(std::move(planned));
+    }
+    return out;
+}
+
+Status TargetPlanner::addDcp(TargetDcpFile file)
+{
+    m_sources.clear();
+    std::vector<ArchiveContent> items;
+    for (TargetDcpItem& item : file.items) {
+        SHARDLENS_ASSIGN(ArchiveContent content, archiveOf(std::move(item.pickle), std::move(item.storages)));
+        items.push_back(std::move(content));
+    }
+    auto planned = planDcpFile(file.name, std::move(items));
+    if (!planned)
+        return planned.takeError().within(printable(file.name));
+    planned->tensorCount = file.tensors;
+    planned->rank = file.rank;
+    planned->sources.assign(m_sources.begin(), m_sources.end());
+    m_plan.files.push_back(planned.take());
+    return {};
+}
+
+void TargetPlanner::addBytes(TargetBytesFile file)
+{
+    PlannedFile out;
+    out.name = std::move(file.name);
+    out.container = PlannedFile::Container::Pickle;
+    out.sizeBytes = file.bytes.size();
+    out.literals.push_back({0, std::move(file.bytes)});
+    m_plan.files.push_back(std::move(out));
+}
+
 Status TargetPlanner::addTorch(TargetTorchFile file)
 {
     m_sources.clear();
-    ArchiveContent content;
-    content.pickle = std::move(file.pickle);
+    SHARDLENS_ASSIGN(ArchiveContent content, archiveOf(std::move(file.pickle), std::move(file.storages)));
     content.bigEndian = file.bigEndian;
-    for (TargetStorage& storage : file.storages) {
-        auto planned = storageOf(std::move(storage));
-        if (!planned)
-            return planned.takeError();
-        content.storages.push_back(planned.take());
-    }
     auto planned = planTorchArchive(file.name, std::move(content));
     if (!planned)
         return planned.takeError().within(printable(file.name));
@@ -185,6 +220,10 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
         SHARDLENS_TRY(planner.addTorch(std::move(file)));
     for (TargetFlatFile& file : target.flatFiles)
         SHARDLENS_TRY(planner.addFlat(std::move(file)));
+    for (TargetDcpFile& file : target.dcpFiles)
+        SHARDLENS_TRY(planner.addDcp(std::move(file)));
+    for (TargetBytesFile& file : target.bytesFiles)
+        planner.addBytes(std::move(file));
     for (TargetTextFile& file : target.textFiles)
         planner.addText(std::move(file));
     planner.finish();

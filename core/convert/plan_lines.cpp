@@ -76,8 +76,8 @@ void addTies(const OutputTensors& selected, OutputKind kind, std::vector<PlanLin
         if (kind == OutputKind::Torch)
             lines.push_back({Kind::Info, "Tied names", fmt::format("{} shares the bytes of {}, as it does in the source.", printable(tensor.name), first)});
         else
-            lines.push_back({Kind::Duplicated, "Tied names", fmt::format("{} and {} were tied; safetensors knows no ties, so the values are written twice ({}).", first,
-                                                                         printable(tensor.name), exactSizeText(tensor.sizeBytes))});
+            lines.push_back({Kind::Duplicated, "Tied names", fmt::format("{} and {} were tied; {} knows no ties, so the values are written twice ({}).", first,
+                                                                         printable(tensor.name), formatIdOf(kind), exactSizeText(tensor.sizeBytes))});
     }
 }
 

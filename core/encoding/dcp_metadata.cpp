@@ -18,7 +18,7 @@ using pickle::Value;
 
 constexpr std::size_t kMostAxes = 64;
 constexpr std::size_t kMostSteps = 128;
-constexpr std::uint64_t kPollEvery = 65'536;
+constexpr std::uint64_t kEntriesPerPoll = 65'536;
 constexpr std::size_t kRemarksSaid = 8;
 constexpr std::size_t kNodesShown = 20'000;
 
@@ -103,7 +103,7 @@ public:
 private:
     Status poll()
     {
-        return ++m_steps % kPollEvery == 0 ? m_job.poll() : Status{};
+        return ++m_steps % kEntriesPerPoll == 0 ? m_job.poll() : Status{};
     }
 
     Status readEntries(Value entries)

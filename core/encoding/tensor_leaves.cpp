@@ -13,14 +13,14 @@ namespace {
 using pickle::Kind;
 using pickle::Value;
 
-constexpr std::size_t kMaxDepth = 128;
-constexpr std::uint64_t kMaxNameBytes = 256ull << 20; // a small file can repeat a long name without end
-constexpr std::size_t kMaxKeyBytes = 64u << 10;
+constexpr std::size_t kMaxLeafDepth = 128;
+constexpr std::uint64_t kMaxLeafNameBytes = 256ull << 20; // a small file can repeat a long name without end
+constexpr std::size_t kMaxLeafKeyBytes = 64u << 10;
 // A value is met once for every way that leads to it. Trees that people save share little; what is shared without end is refused early.
 constexpr std::uint64_t kLeafVisitsPerNode = 16; // of containers
 constexpr std::uint64_t kLeafStepsPerNode = 64;  // to values of any kind
 constexpr std::uint64_t kFreeLeafVisits = 200'000;
-constexpr std::uint64_t kPollEvery = 65'536;         // steps
+constexpr std::uint64_t kLeafStepsPerPoll = 65'536;         // steps
 
 bool isContainer(Value value)
 {
@@ -60,13 +60,13 @@ private:
             return Error{ErrorCode::LimitExceeded, fmt::format("a tree in which {} containers are met, counted once for every way to them", groupedText(m_maxVisits))};
         if (TorchFile::isTensor(value)) {
             m_nameBytes += m_pathBytes + m_path.size() + (m_path.empty() ? 0 : m_path.front().size());
-            if (m_nameBytes > kMaxNameBytes)
-                return Error{ErrorCode::LimitExceeded, fmt::format("names of more than {} in all", sizeText(kMaxNameBytes))};
+            if (m_nameBytes > kMaxLeafNameBytes)
+                return Error{ErrorCode::LimitExceeded, fmt::format("names of more than {} in all", sizeText(kMaxLeafNameBytes))};
             m_leaves.push_back({joined(), m_path.empty() ? "" : m_path.front(), value, m_isAttribute});
             return {};
         }
-        if (m_path.size() >= kMaxDepth)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} levels", kMaxDepth)};
+        if (m_path.size() >= kMaxLeafDepth)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} levels", kMaxLeafDepth)};
         if (!m_open.insert(value.index()).second) {
             ++m_cycles;
             return {}; // it holds itself
@@ -156,8 +156,8 @@ private:
         SHARDLENS_TRY(step());
         if (!isContainer(value))
             return {};
-        if (const auto text = key.asText(); text && text->size() > kMaxKeyBytes)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a key of {} B, at most {} are read", groupedText(text->size()), groupedText(kMaxKeyBytes))};
+        if (const auto text = key.asText(); text && text->size() > kMaxLeafKeyBytes)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a key of {} B, at most {} are read", groupedText(text->size()), groupedText(kMaxLeafKeyBytes))};
         return under(keyText(key), value);
     }
 
@@ -176,7 +176,7 @@ private:
     {
         if (++m_steps > m_maxSteps)
             return Error{ErrorCode::LimitExceeded, fmt::format("a tree in which {} values are met, counted once for every way to them", groupedText(m_maxSteps))};
-        return m_steps % kPollEvery == 0 ? m_job.poll() : Status{};
+        return m_steps % kLeafStepsPerPoll == 0 ? m_job.poll() : Status{};
     }
 
     [[nodiscard]] std::string joined() const { return fmt::format("{}", fmt::join(m_path, ".")); }

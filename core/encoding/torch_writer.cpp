@@ -115,7 +115,28 @@ void emitTensor(Emitter& out, const StateDictEntry& entry)
     out.opcode(op::kReduce);
 }
 
+Status checkDType(const StateDictEntry& entry)
+{
+    if (info(entry.dtype).torchName.empty())
+        return Error{ErrorCode::Refused, fmt::format("{}: torch has no dtype {}", printable(entry.name), nameOf(entry.dtype))};
+    if (info(entry.dtype).valuesPerBlock > 1 && (entry.shape.empty() || entry.shape.back() % info(entry.dtype).valuesPerBlock != 0))
+        return Error{ErrorCode::Refused, fmt::format("{}: torch packs {} along the last dimension, and {} does not divide", printable(entry.name), nameOf(entry.dtype), shapeText(entry.shape))};
+    return {};
+}
+
 } // namespace
+
+Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape)
+{
+    const StateDictEntry entry{"a tensor", dtype, shape, 0};
+    SHARDLENS_TRY(checkDType(entry));
+    Emitter out;
+    out.opcode(op::kProto);
+    out.opcode(2);
+    emitTensor(out, entry);
+    out.opcode(op::kStop);
+    return out.take();
+}
 
 Result<std::vector<std::byte>> stateDictPickle(const std::vector<StateDictEntry>& entries)
 {
@@ -126,10 +147,7 @@ Result<std::vector<std::byte>> stateDictPickle(const std::vector<StateDictEntry>
     if (!entries.empty())
         out.opcode(op::kMark);
     for (const StateDictEntry& entry : entries) {
-        if (info(entry.dtype).torchName.empty())
-            return Error{ErrorCode::Refused, fmt::format("{}: torch has no dtype {}", printable(entry.name), nameOf(entry.dtype))};
-        if (info(entry.dtype).valuesPerBlock > 1 && (entry.shape.empty() || entry.shape.back() % info(entry.dtype).valuesPerBlock != 0))
-            return Error{ErrorCode::Refused, fmt::format("{}: torch packs {} along the last dimension, and {} does not divide", printable(entry.name), nameOf(entry.dtype), shapeText(entry.shape))};
+        SHARDLENS_TRY(checkDType(entry));
         if (!isUtf8(entry.name) || entry.name.size() > std::numeric_limits<std::uint32_t>::max())
             return Error{ErrorCode::Refused, fmt::format("the name {} is no UTF-8", printable(entry.name))};
         out.text(entry.name);

@@ -21,4 +21,7 @@ struct StateDictEntry {
 // _rebuild_tensor_v3. Refused: a dtype that torch has no name for, names that are no UTF-8.
 [[nodiscard]] Result<std::vector<std::byte>> stateDictPickle(const std::vector<StateDictEntry>& entries);
 
+// data.pkl of one tensor on storage 0, as an item of a DCP directory holds it (§9.4).
+[[nodiscard]] Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape);
+
 } // namespace shardlens

@@ -18,6 +18,7 @@ constexpr std::uint64_t kTrailerBytes = 56 + 20 + 22;
 constexpr std::uint16_t kFlagsWithDescriptor = 0x0808; // UTF-8 name, sizes follow the data
 constexpr std::uint16_t kFlagsEmpty = 0x0800;
 constexpr std::size_t kMaxNameBytes = 65'535;
+constexpr std::uint64_t kSerializationIdBytes = 40;
 
 // Little-endian fields, one after the other.
 class Fields {
@@ -142,6 +143,16 @@ void putRow(Fields& out, const std::string& name, const TorchRecord& record, std
 }
 
 } // namespace
+
+std::vector<TorchRecord> torchSaveRecords(std::uint64_t pickleBytes, std::span<const std::uint64_t> storageBytes, bool bigEndian)
+{
+    std::vector<TorchRecord> out{{"data.pkl", pickleBytes}, {".format_version", 1}, {".storage_alignment", 2}, {"byteorder", bigEndian ? 3u : 6u}};
+    for (std::size_t key = 0; key < storageBytes.size(); ++key)
+        out.push_back({"data/" + std::to_string(key), storageBytes[key]});
+    out.push_back({"version", 2});
+    out.push_back({".data/serialization_id", kSerializationIdBytes});
+    return out;
+}
 
 Result<TorchZipLayout> TorchZipLayout::layOut(std::string root, std::vector<TorchRecord> records)
 {

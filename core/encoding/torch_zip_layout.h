@@ -18,6 +18,10 @@ struct TorchRecord {
     std::uint64_t dataOffset = 0;   // filled in by layOut; a multiple of 64
 };
 
+// The records that PyTorch writes now, in its order (formats/pytorch.md §2.1), for a pickle and storages of these sizes.
+[[nodiscard]] std::vector<TorchRecord> torchSaveRecords(std::uint64_t pickleBytes, std::span<const std::uint64_t> storageBytes, bool bigEndian = false);
+constexpr std::size_t kFirstStorageRecord = 4; // of them
+
 // Bytes at an offset of a file.
 struct BytesAt {
     std::uint64_t offset = 0;

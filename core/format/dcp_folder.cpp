@@ -91,7 +91,7 @@ void DcpFolder::openFiles()
         row.container = "distcp";
         row.holds = plural(chunksOf[i], "chunk", "chunks");
         const FileId id = m_builder->addFile(std::move(row));
-        m_data[i] = {id, opened ? opened->source : nullptr};
+        m_data[i] = {id, opened ? opened->source : nullptr, {}};
         if (opened)
             continue;
         const bool isMissing = opened.error().code() == ErrorCode::NotFound;
@@ -231,7 +231,10 @@ Status DcpFolder::forEachPiece(const DcpEntry& entry, const std::function<Status
         const Place& place = m_places[chunk];
         const FileId file = m_data[item.file].id;
         if (place.problem != kNone) {
-            piece.placement = {m_builder->addStream({Stream::Kind::Missing, file, 0, 0, 0}), 0, anyone, {}};
+            std::optional<StreamId>& lost = m_data[item.file].lost;
+            if (!lost)
+                lost = m_builder->addStream({Stream::Kind::Missing, file, 0, 0, 0});
+            piece.placement = {*lost, 0, anyone, {}};
         } else if (place.storage != kNone) {
             piece.placement = storagePlacement(*m_builder, file, m_storages[place.storage], anyone);
             piece.placement.offset += place.offset;

@@ -49,6 +49,7 @@ private:
     struct DataFile {
         FileId id{};
         std::shared_ptr<const FileSource> source; // null: missing or unreadable
+        std::optional<StreamId> lost{};           // for its chunks that cannot be read
     };
     // Where the values of a chunk are: 24 bytes each, because there may be millions.
     struct Place {

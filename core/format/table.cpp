@@ -63,7 +63,7 @@ constexpr std::array<Format, 8> kFormats{{
     {.id = "dcp",
      .title = "PyTorch DCP",
      .reads = "directories of torch.distributed.checkpoint (.metadata and .distcp files; FSDP, HSDP, DTensor), accelerate's folders of them",
-     .writes = nullptr,
+     .writes = "a directory that torch.distributed.checkpoint.load takes, by any number of writers (--dp)",
      .probe = dcp::probe,
      .open = dcp::open},
     {.id = "safetensors",

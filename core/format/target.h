@@ -76,6 +76,27 @@ struct TargetFlatFile {
     std::optional<std::uint32_t> rank; // whose file it is, in a run
 };
 
+// An item of a DCP data file: a torch.save archive of its own.
+struct TargetDcpItem {
+    std::vector<std::byte> pickle;
+    std::vector<TargetStorage> storages;
+};
+
+// A data file of a DCP directory (formats/pytorch.md §9.4): its items one behind the other. dcpItemBytes() (core/encoding/dcp_writer.h) says how long each
+// becomes, for the metadata.
+struct TargetDcpFile {
+    std::string name;
+    std::vector<TargetDcpItem> items;
+    std::size_t tensors = 0;           // that it holds, whole or in part; for people
+    std::optional<std::uint32_t> rank; // whose file it is, in a run
+};
+
+// A file that is known in full: a pickle, say.
+struct TargetBytesFile {
+    std::string name;
+    std::vector<std::byte> bytes;
+};
+
 struct TargetTextFile {
     std::string name;
     std::string text;
@@ -109,6 +130,8 @@ struct Target {
     CheckpointPtr payload;
     std::vector<TargetTorchFile> torchFiles;
     std::vector<TargetFlatFile> flatFiles;
+    std::vector<TargetDcpFile> dcpFiles;
+    std::vector<TargetBytesFile> bytesFiles;
     std::vector<TargetTextFile> textFiles;
     std::vector<TargetResult> results;
     std::vector<TargetNote> notes;
