@@ -62,7 +62,7 @@ constexpr std::array<Format, 8> kFormats{{
      .layOut = mindspore::layOut},
     {.id = "dcp",
      .title = "PyTorch DCP",
-     .reads = "directories of torch.distributed.checkpoint (.metadata and .distcp files; FSDP, HSDP, DTensor), accelerate's folders of them",
+     .reads = "directories of torch.distributed.checkpoint (.metadata and .distcp files; FSDP, HSDP, DTensor), accelerate's folders of them, its safetensors shards, rank files with ShardedTensor or DTensor",
      .writes = "a directory that torch.distributed.checkpoint.load takes, by any number of writers (--dp)",
      .probe = dcp::probe,
      .open = dcp::open},

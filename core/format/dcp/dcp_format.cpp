@@ -1,16 +1,22 @@
 #include "core/format/dcp/dcp_format.h"
 
+#include "core/format/dcp/hf_shards.h"
+#include "core/format/dcp/rank_files.h"
 #include "core/format/dcp/state_reader.h"
+
+#include <algorithm>
 
 namespace shardlens::dcp {
 
 Match probe(const Candidate& candidate)
 {
-    return matchSave(candidate);
+    return std::max({matchSave(candidate), matchShardFiles(candidate), matchRankFiles(candidate)});
 }
 
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions&, JobContext& job)
 {
+    if (matchSave(candidate) == Match::No)
+        return matchShardFiles(candidate) != Match::No ? openShardFiles(candidate, job) : openRankFiles(candidate, job);
     SHARDLENS_ASSIGN(const std::vector<SaveFolder> saves, findSaves(candidate));
     const bool isFolder = saves.size() > 1 || !saves.front().prefix.empty();
     CheckpointBuilder builder(candidate.path, isFolder ? candidate.path : saves.front().path);

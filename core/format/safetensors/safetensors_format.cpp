@@ -2,6 +2,7 @@
 
 #include "core/base/endian.h"
 #include "core/base/text.h"
+#include "core/encoding/dcp_sharding_info.h"
 #include "core/encoding/safetensors.h"
 #include "core/format/opened_file.h"
 #include "core/format/sharded_folder.h"
@@ -64,8 +65,10 @@ public:
     {
         SHARDLENS_ASSIGN(OpenedFile opened, openFile(path, name));
         SHARDLENS_ASSIGN(const SafetensorsHeader header, readSafetensorsHeader(*opened.source));
-        if (std::any_of(header.metadata.begin(), header.metadata.end(), [](const auto& entry) { return entry.first == "DCP_SHARDING_INFO"; }))
-            return Error{ErrorCode::Unsupported, "a shard of a distributed checkpoint (DCP_SHARDING_INFO): recognised, and reading it follows in a later version"};
+        SHARDLENS_ASSIGN(const auto offsets, dcpShardingInfo(header)); // torch writes it into files of whole tensors too: all offsets are 0 there
+        if (offsets && std::any_of(offsets->begin(), offsets->end(), [](const auto& one) { return std::any_of(one.second.begin(), one.second.end(), [](std::uint64_t at) { return at != 0; }); }))
+            return Error{ErrorCode::Unsupported, "a rank's part of a distributed checkpoint (DCP_SHARDING_INFO) under another name than torch gives it; such files are called "
+                                                 "shard-00001-model-00001-of-00001.safetensors"};
         opened.row.container = "safetensors";
         opened.row.holds = plural(header.entries.size(), "tensor", "tensors");
         const FileId file = m_builder.addFile(opened.row);
