@@ -19,7 +19,6 @@ constexpr std::uint64_t kLargestGuessedMember = 1ull << 30;
 constexpr std::uint16_t kEncryptionFlags = 0x0001 | 0x0020 | 0x0040;
 constexpr std::uint16_t kSizesFollow = 0x0008;
 constexpr std::uint32_t kNoSize = 0xFFFFFFFF;
-constexpr std::size_t kMostItems = 1'000'000;
 
 std::string lowered(std::string_view text)
 {
@@ -45,23 +44,6 @@ void addStorageNames(std::unordered_set<std::string>& out, std::string_view pick
     }
 }
 
-// Where archives stand one behind another from the start on: where each begins, the last first. Empty where that is not so.
-std::vector<std::uint64_t> itemBegins(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
-{
-    std::vector<std::uint64_t> out;
-    for (std::uint64_t end = source->size(); end > 0;) {
-        const SliceSource front(source, 0, end);
-        const auto archive = ZipArchive::open(front, &job);
-        const bool isWhole = archive && !archive->members().empty() &&
-                             std::ranges::none_of(archive->notes(), [](const ZipNote& note) { return note.code == "trailing-bytes"; });
-        if (!isWhole || archive->leadingBytes() >= end || out.size() >= kMostItems)
-            return {};
-        end = archive->leadingBytes();
-        out.push_back(end);
-    }
-    return out;
-}
-
 } // namespace
 
 void FileScanner::unread(const Place& place, const char* code, std::uint64_t offset, std::string what)
@@ -80,7 +62,7 @@ Status FileScanner::scanZip(const Source& source, const Place& place)
     }
     if (archive->leadingBytes() == 0)
         return scanArchive(source, *archive, place);
-    if (auto begins = itemBegins(source, m_job); !begins.empty())
+    if (auto begins = archivesInARow(source, m_job); !begins.empty())
         return scanItems(source, std::move(begins), place);
     SHARDLENS_TRY(m_job.poll());
     add(place, 4, "A8", archive->leadingBytes(), "an archive behind another one: two programs see two different files");
@@ -96,15 +78,11 @@ Status FileScanner::scanZip(const Source& source, const Place& place)
 // A DCP data file: whole archives one behind another.
 Status FileScanner::scanItems(const Source& source, std::vector<std::uint64_t> begins, const Place& place)
 {
-    std::uint64_t end = source->size();
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-    for (const std::uint64_t begin : begins) {
-        ranges.emplace_back(begin, end);
-        end = begin;
-    }
-    std::ranges::reverse(ranges);
-    for (const auto& [from, to] : ranges) {
+    begins.push_back(source->size());
+    for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
         SHARDLENS_TRY(m_job.poll());
+        const std::uint64_t from = begins[i];
+        const std::uint64_t to = begins[i + 1];
         const auto item = std::make_shared<SliceSource>(source, from, to - from);
         SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*item, &m_job));
         Place inner = place;

@@ -68,23 +68,39 @@ std::string withoutRoot(const std::string& name)
     return name.substr(name.find('/') + 1); // all of it where there is none
 }
 
+// Members of one archive, which begins at `begin` of the file.
+void addMembers(const ZipArchive& zip, std::uint64_t begin, const std::string& place, CheckedArchive& out)
+{
+    for (const ZipMember& member : zip.members()) {
+        const auto offset = zip.dataOffset(member);
+        if (!offset || member.encrypted || (member.method != 0 && member.method != 8) || member.sizeBytes == 0)
+            continue;
+        out.hasChecksums = out.hasChecksums || member.crc32 != 0;
+        out.members.push_back({place + withoutRoot(member.name), begin + *offset, member.storedBytes, member.sizeBytes, member.crc32, member.method == 8});
+    }
+}
+
 // Nothing where a header cannot be read: opening the checkpoint or reading its tensors says that.
 std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const JobContext& job)
 {
     const auto source = FileSource::open(path);
     if (!source || !startsAsZip(**source))
         return std::nullopt;
+    CheckedArchive out{file, path, false, {}};
+    std::vector<std::uint64_t> begins = archivesInARow(*source, job); // a DCP data file is many archives
+    if (begins.size() > 1) {
+        begins.push_back((*source)->size());
+        for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
+            const SliceSource item(*source, begins[i], begins[i + 1] - begins[i]);
+            if (const auto zip = ZipArchive::open(item, &job))
+                addMembers(*zip, begins[i], fmt::format("item at {}: ", groupedText(begins[i])), out);
+        }
+        return out;
+    }
     const auto zip = ZipArchive::open(**source, &job);
     if (!zip)
         return std::nullopt;
-    CheckedArchive out{file, path, false, {}};
-    for (const ZipMember& member : zip->members()) {
-        const auto offset = zip->dataOffset(member);
-        if (!offset || member.encrypted || (member.method != 0 && member.method != 8) || member.sizeBytes == 0)
-            continue;
-        out.hasChecksums = out.hasChecksums || member.crc32 != 0;
-        out.members.push_back({withoutRoot(member.name), *offset, member.storedBytes, member.sizeBytes, member.crc32, member.method == 8});
-    }
+    addMembers(*zip, 0, "", out);
     return out;
 }
 

@@ -10,6 +10,7 @@
 #include "core/convert/plan_tensors.h"
 #include "core/encoding/replica_compare.h"
 #include "core/format/format.h"
+#include "core/format/tree_items.h"
 #include "core/io/staged_output.h"
 #include "core/job/executor.h"
 
@@ -98,11 +99,11 @@ void addReplaced(Plan& plan)
 // A tree is one file, and is kept as it is.
 Status checkTreeRequest(const OutputChoice& choice, const ConvertRequest& request)
 {
-    if (!choice.isFile)
+    if (!choice.isFile && choice.kind == OutputKind::Torch)
         return Error{ErrorCode::Refused, "--select all to torch keeps the source's tree, which is one file: end the target's name in .pt, or choose weights, module or optimizer"};
     if (request.dtype || !request.include.empty() || !request.exclude.empty())
-        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --select all to torch, which keeps the source's tree as it is; choose weights, module or optimizer",
-                                                     request.dtype ? "--dtype" : "--include and --exclude")};
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with --select all to {}, which keeps the source's tree as it is; choose weights, module or optimizer",
+                                                     request.dtype ? "--dtype" : "--include and --exclude", choice.formatId)};
     return {};
 }
 
@@ -119,13 +120,18 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
         return true;
     }
     const Format* own = formatById(plan.source->formatId());
-    if (choice.kind != OutputKind::Torch || choice.select != Select::All || own == nullptr || own->keepTree == nullptr)
+    const bool isTree = choice.kind == OutputKind::Torch || choice.kind == OutputKind::Dcp;
+    if (!isTree || choice.select != Select::All || own == nullptr || own->keepTree == nullptr)
         return false;
     SHARDLENS_ASSIGN(auto tree, own->keepTree(plan.source, options, job));
     if (!tree)
         return false;
     SHARDLENS_TRY(checkTreeRequest(choice, plan.request));
-    tree->torchFiles.front().name = TargetPath(plan.request.target).name;
+    if (choice.kind == OutputKind::Dcp) {
+        SHARDLENS_ASSIGN(tree, treeAsItems(std::move(*tree), plan.request.dp.value_or(1), job));
+    } else {
+        tree->torchFiles.front().name = TargetPath(plan.request.target).name;
+    }
     SHARDLENS_TRY(planTarget(std::move(*tree), plan, job));
     return true;
 }

@@ -1,26 +1,14 @@
 #include "core/convert/plan_files.h"
 
-#include "core/base/checked.h"
 #include "core/convert/plan_archive.h"
 #include "core/encoding/dcp_writer.h"
 #include "core/encoding/torch_writer.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
 
 namespace shardlens {
 namespace {
-
-// Rows of a tensor that one writer stores.
-struct Rows {
-    std::size_t tensor = 0; // position in the list of output tensors
-    std::uint32_t writer = 0;
-    std::uint64_t begin = 0;
-    std::uint64_t end = 0;
-    DcpItem item{};
-};
 
 // Bytes of the cells below one index of dimension 0; all of them of a tensor without dimensions.
 std::uint64_t rowBytes(const Shape& units, DType dtype)
@@ -31,35 +19,17 @@ std::uint64_t rowBytes(const Shape& units, DType dtype)
     return bytes;
 }
 
-// Dimension 0 in pieces of ceil(rows / writers), as FSDP cuts (formats/pytorch.md §9.7); what is not cut goes to the writer with the fewest bytes so far (§9.5).
-std::vector<Rows> rowsOf(const Checkpoint& source, const std::vector<OutputTensor>& tensors, std::uint32_t writers)
+std::vector<DcpRows> rowsOf(const Checkpoint& source, const std::vector<OutputTensor>& tensors, std::uint32_t writers)
 {
-    std::vector<Rows> out;
-    std::vector<std::uint64_t> bytesOf(writers, 0);
-    std::vector<std::size_t> uncut;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-        const Shape units = unitShape(source.tensor(tensors[i].source).shape, tensors[i].dtype);
-        if (units.empty() || writers == 1 || tensors[i].sizeBytes == 0) {
-            uncut.push_back(i);
-            continue;
-        }
-        const std::uint64_t step = ceilDiv(units[0], writers);
-        for (std::uint32_t writer = 0; writer * step < units[0]; ++writer) {
-            out.push_back({i, writer, writer * step, std::min((writer + 1) * step, units[0])});
-            bytesOf[writer] += (out.back().end - out.back().begin) * rowBytes(units, tensors[i].dtype);
-        }
+    std::vector<DcpRowCount> counts;
+    for (const OutputTensor& tensor : tensors) {
+        const Shape units = unitShape(source.tensor(tensor.source).shape, tensor.dtype);
+        counts.push_back({units.empty() ? 1 : units[0], rowBytes(units, tensor.dtype), !units.empty() && tensor.sizeBytes > 0});
     }
-    for (const std::size_t i : uncut) {
-        const auto writer = static_cast<std::uint32_t>(std::min_element(bytesOf.begin(), bytesOf.end()) - bytesOf.begin());
-        const Shape units = unitShape(source.tensor(tensors[i].source).shape, tensors[i].dtype);
-        out.push_back({i, writer, 0, units.empty() ? 1 : units[0]});
-        bytesOf[writer] += tensors[i].sizeBytes;
-    }
-    std::stable_sort(out.begin(), out.end(), [](const Rows& a, const Rows& b) { return a.tensor < b.tensor; });
-    return out;
+    return dealRows(counts, writers);
 }
 
-Shape extentOf(const Rows& rows, Shape shape)
+Shape extentOf(const DcpRows& rows, Shape shape)
 {
     if (!shape.empty())
         shape[0] = rows.end - rows.begin;
@@ -67,14 +37,14 @@ Shape extentOf(const Rows& rows, Shape shape)
 }
 
 // Shapes count values, and torch counts blocks of two 4-bit values: rows are cut in torch's units.
-Shape valueShape(const Rows& rows, const Tensor& tensor, DType dtype)
+Shape valueShape(const DcpRows& rows, const Tensor& tensor, DType dtype)
 {
     if (tensor.shape.size() == 1)
         return {(rows.end - rows.begin) * info(dtype).valuesPerBlock};
     return extentOf(rows, tensor.shape);
 }
 
-Result<ArchiveContent> itemOf(const Checkpoint& source, const OutputTensor& tensor, const Rows& rows)
+Result<ArchiveContent> itemOf(const Checkpoint& source, const OutputTensor& tensor, const DcpRows& rows)
 {
     const Tensor& of = source.tensor(tensor.source);
     const std::uint64_t row = rowBytes(unitShape(of.shape, tensor.dtype), tensor.dtype);
@@ -118,13 +88,14 @@ std::string DcpKeys::nameOf(const OutputTensor& tensor) const
 
 Result<std::vector<PlannedFile>> planDcpFiles(const Checkpoint& source, const std::vector<OutputTensor>& tensors, const DcpKeys& keys, std::uint32_t writers)
 {
-    std::vector<Rows> rows = rowsOf(source, tensors, writers);
+    const std::vector<DcpRows> rows = rowsOf(source, tensors, writers);
     std::vector<std::vector<ArchiveContent>> items(writers);
     std::vector<std::uint64_t> ends(writers, 0);
-    for (Rows& one : rows) {
+    std::vector<DcpItem> places;
+    for (const DcpRows& one : rows) {
         SHARDLENS_ASSIGN(ArchiveContent item, itemOf(source, tensors[one.tensor], one));
         SHARDLENS_ASSIGN(const std::uint64_t length, dcpItemBytes(item.pickle.size(), std::span(&item.storages.front().sizeBytes, 1)));
-        one.item = {one.writer, 0, ends[one.writer], length};
+        places.push_back({one.writer, 0, ends[one.writer], length});
         ends[one.writer] += length;
         items[one.writer].push_back(std::move(item));
     }
@@ -146,7 +117,7 @@ Result<std::vector<PlannedFile>> planDcpFiles(const Checkpoint& source, const st
         Shape offset(units.size(), 0);
         if (!offset.empty())
             offset[0] = rows[i].begin;
-        metadata.addChunk(offset, extentOf(rows[i], units), rows[i].item);
+        metadata.addChunk(offset, extentOf(rows[i], units), places[i]);
     }
     SHARDLENS_ASSIGN(std::vector<std::byte> bytes, std::move(metadata).finish());
     PlannedFile index;

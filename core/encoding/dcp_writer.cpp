@@ -1,9 +1,12 @@
 #include "core/encoding/dcp_writer.h"
 
+#include "core/base/checked.h"
 #include "core/encoding/pickle/emitter.h"
 #include "core/encoding/torch_zip_layout.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace shardlens {
 namespace {
@@ -27,6 +30,29 @@ Result<std::uint64_t> dcpItemBytes(std::uint64_t pickleBytes, std::span<const st
 {
     SHARDLENS_ASSIGN(const TorchZipLayout layout, TorchZipLayout::layOut(std::string(kDcpItemRoot), torchSaveRecords(pickleBytes, storageBytes)));
     return layout.fileBytes();
+}
+
+std::vector<DcpRows> dealRows(std::span<const DcpRowCount> tensors, std::uint32_t writers)
+{
+    std::vector<DcpRows> out;
+    std::vector<std::uint64_t> bytesOf(writers, 0);
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+        const auto& [rows, rowBytes, isCut] = tensors[i];
+        const std::uint64_t step = std::max<std::uint64_t>(ceilDiv(rows, writers), 1);
+        for (std::uint32_t writer = 0; isCut && writers > 1 && writer < writers && writer * step < rows; ++writer) {
+            out.push_back({i, writer, writer * step, std::min((writer + 1) * step, rows)});
+            bytesOf[writer] += (out.back().end - out.back().begin) * rowBytes;
+        }
+    }
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+        if (tensors[i].isCut && writers > 1 && tensors[i].rows > 0)
+            continue;
+        const auto writer = static_cast<std::uint32_t>(std::min_element(bytesOf.begin(), bytesOf.end()) - bytesOf.begin());
+        out.push_back({i, writer, 0, tensors[i].rows});
+        bytesOf[writer] += tensors[i].rows * tensors[i].rowBytes;
+    }
+    std::stable_sort(out.begin(), out.end(), [](const DcpRows& a, const DcpRows& b) { return a.tensor < b.tensor; });
+    return out;
 }
 
 DcpMetadataWriter::DcpMetadataWriter(std::vector<std::string> files)

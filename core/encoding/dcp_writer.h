@@ -14,6 +14,22 @@ constexpr std::string_view kDcpItemRoot = "archive"; // what torch.save calls an
 // Bytes of an item: the archive that torch.save writes for a pickle of that size and storages of these sizes.
 [[nodiscard]] Result<std::uint64_t> dcpItemBytes(std::uint64_t pickleBytes, std::span<const std::uint64_t> storageBytes);
 
+// Rows of dimension 0 of a tensor that one writer stores.
+struct DcpRows {
+    std::size_t tensor = 0;
+    std::uint32_t writer = 0;
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+};
+struct DcpRowCount {
+    std::uint64_t rows = 1;     // 1 of a tensor without dimensions, and of an object
+    std::uint64_t rowBytes = 0;
+    bool isCut = false;         // whether writers share it
+};
+// Dimension 0 in pieces of ceil(rows / writers), as FSDP cuts (formats/pytorch.md §9.7); what is not cut goes to the writer with the fewest bytes so far (§9.5).
+// In the order of the tensors.
+[[nodiscard]] std::vector<DcpRows> dealRows(std::span<const DcpRowCount> tensors, std::uint32_t writers);
+
 // Makes the `.metadata` of a DCP directory that is to be written (formats/pytorch.md §9.10): classes of the current release, which torch 2.3 and later load.
 class DcpMetadataWriter {
 public:

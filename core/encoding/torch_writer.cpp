@@ -83,10 +83,10 @@ Shape torchShape(const StateDictEntry& entry)
     return unitShape(entry.shape, entry.dtype);
 }
 
-void emitTensor(Emitter& out, const StateDictEntry& entry)
+// Strides in elements.
+void emitView(Emitter& out, const StateDictEntry& entry, ShapeView strides, std::uint64_t count)
 {
     const Shape shape = torchShape(entry);
-    const std::uint64_t count = elementCount(shape).value_or(0);
     const std::string_view storageClass = storageClassOf(entry.dtype);
     const bool typed = !storageClass.empty();
     out.global("torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3");
@@ -101,9 +101,6 @@ void emitTensor(Emitter& out, const StateDictEntry& entry)
     out.opcode(op::kBinPersId);
     out.integer(0);
     out.tuple(shape);
-    Shape strides = rowMajorStrides(shape);
-    for (std::size_t axis = shape.size(); axis-- > 0;) // torch never writes a stride of 0 for an empty tensor
-        strides[axis] = axis + 1 == shape.size() ? 1 : strides[axis + 1] * std::max<std::uint64_t>(shape[axis + 1], 1);
     out.tuple(strides);
     out.opcode(op::kNewFalse);
     out.global("collections", "OrderedDict");
@@ -113,6 +110,15 @@ void emitTensor(Emitter& out, const StateDictEntry& entry)
         out.global("torch", info(entry.dtype).torchName);
     out.opcode(op::kTuple);
     out.opcode(op::kReduce);
+}
+
+void emitTensor(Emitter& out, const StateDictEntry& entry)
+{
+    const Shape shape = torchShape(entry);
+    Shape strides = rowMajorStrides(shape);
+    for (std::size_t axis = shape.size(); axis-- > 0;) // torch never writes a stride of 0 for an empty tensor
+        strides[axis] = axis + 1 == shape.size() ? 1 : strides[axis + 1] * std::max<std::uint64_t>(shape[axis + 1], 1);
+    emitView(out, entry, strides, elementCount(shape).value_or(0));
 }
 
 Status checkDType(const StateDictEntry& entry)
@@ -134,6 +140,21 @@ Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape)
     out.opcode(op::kProto);
     out.opcode(2);
     emitTensor(out, entry);
+    out.opcode(op::kStop);
+    return out.take();
+}
+
+Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape, std::span<const std::int64_t> strides, std::uint64_t storageBytes)
+{
+    const StateDictEntry entry{"a tensor", dtype, shape, 0};
+    SHARDLENS_TRY(checkDType(entry));
+    Shape elements;
+    for (const std::int64_t stride : strides)
+        elements.push_back(static_cast<std::uint64_t>(stride) / info(dtype).bytesPerBlock);
+    Emitter out;
+    out.opcode(op::kProto);
+    out.opcode(2);
+    emitView(out, entry, elements, storageBytes / info(dtype).bytesPerBlock);
     out.opcode(op::kStop);
     return out.take();
 }

@@ -4,6 +4,8 @@
 #include "core/model/shape.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,5 +25,7 @@ struct StateDictEntry {
 
 // data.pkl of one tensor on storage 0, as an item of a DCP directory holds it (§9.4).
 [[nodiscard]] Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape);
+// The same of a view that is not dense: strides in bytes, on a storage of `storageBytes`.
+[[nodiscard]] Result<std::vector<std::byte>> tensorPickle(DType dtype, const Shape& shape, std::span<const std::int64_t> strides, std::uint64_t storageBytes);
 
 } // namespace shardlens

@@ -27,6 +27,7 @@ struct ZipArchive::Directory {
 
 namespace {
 
+constexpr std::size_t kMostArchivesInARow = 1'000'000;
 constexpr std::uint32_t kLocalSignature = 0x04034B50;
 constexpr std::uint32_t kRowSignature = 0x02014B50;
 constexpr std::uint32_t kEndSignature = 0x06054B50;
@@ -278,6 +279,23 @@ Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint
         out.insert(out.end(), bytes.begin(), bytes.end());
         return {};
     }));
+    return out;
+}
+
+std::vector<std::uint64_t> archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
+{
+    std::vector<std::uint64_t> out;
+    for (std::uint64_t end = source->size(); end > 0;) { // from the last one: only its end says where an archive is
+        const SliceSource front(source, 0, end);
+        const auto archive = ZipArchive::open(front, &job);
+        const bool isWhole = archive && !archive->members().empty() &&
+                             std::ranges::none_of(archive->notes(), [](const ZipNote& note) { return note.code == "trailing-bytes"; });
+        if (!isWhole || archive->leadingBytes() >= end || out.size() >= kMostArchivesInARow)
+            return {};
+        end = archive->leadingBytes();
+        out.push_back(end);
+    }
+    std::ranges::reverse(out);
     return out;
 }
 

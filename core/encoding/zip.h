@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -79,5 +80,8 @@ private:
     std::vector<ZipNote> m_notes;
     std::uint64_t m_shift = 0; // bytes before the archive
 };
+
+// Archives that stand one behind another and fill a file (a DCP data file): where each begins, ascending. Empty where that is not so.
+[[nodiscard]] std::vector<std::uint64_t> archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job);
 
 } // namespace shardlens

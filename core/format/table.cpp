@@ -1,4 +1,5 @@
 #include "core/format/dcp/dcp_format.h"
+#include "core/format/dcp/keep_tree.h"
 #include "core/format/deepspeed/deepspeed_format.h"
 #include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
@@ -65,7 +66,8 @@ constexpr std::array<Format, 8> kFormats{{
      .reads = "directories of torch.distributed.checkpoint (.metadata and .distcp files; FSDP, HSDP, DTensor), accelerate's folders of them, its safetensors shards, rank files with ShardedTensor or DTensor",
      .writes = "a directory that torch.distributed.checkpoint.load takes, by any number of writers (--dp)",
      .probe = dcp::probe,
-     .open = dcp::open},
+     .open = dcp::open,
+     .keepTree = dcp::keepTree},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",
