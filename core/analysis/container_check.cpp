@@ -1,6 +1,7 @@
 #include "core/analysis/container_check.h"
 
 #include "core/base/text.h"
+#include "core/encoding/dcp_metadata.h"
 #include "core/encoding/mindspore_checksum.h"
 #include "core/encoding/mindspore_ckpt.h"
 #include "core/encoding/zip.h"
@@ -17,6 +18,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 namespace shardlens {
@@ -53,6 +55,7 @@ struct CheckedPart {
 namespace {
 
 constexpr std::size_t kReadBytes = 1u << 20;
+constexpr std::uint64_t kLargestIndex = 4ull << 30;
 constexpr std::size_t kTensorsNamed = 4;
 constexpr std::uint64_t kMembersSaid = 8;       // of one file
 constexpr std::uint64_t kMembersSaidInAll = 64; // each is looked for among all pieces
@@ -80,8 +83,51 @@ void addMembers(const ZipArchive& zip, std::uint64_t begin, const std::string& p
     }
 }
 
+// Keys of the items of DCP data files, by the file's path and the item's offset, as the metadata beside them have them.
+class ItemKeys {
+public:
+    ItemKeys(const Checkpoint& checkpoint, JobContext& job)
+    {
+        for (const File& file : checkpoint.files()) {
+            const std::size_t name = file.path.find_last_of('/') + 1;
+            if (file.state != File::State::Read || !file.path.ends_with(".metadata"))
+                continue;
+            const auto source = FileSource::open(file.path);
+            auto bytes = source ? readBytes(**source, 0, (*source)->size(), kLargestIndex) : Result<std::vector<std::byte>>(source.error());
+            const auto metadata = bytes ? DcpMetadata::parse(std::make_shared<const std::vector<std::byte>>(bytes.take()), job) : Result<DcpMetadata>(bytes.takeError());
+            if (metadata)
+                add(*metadata, file.path.substr(0, name));
+        }
+    }
+
+    // "item of model.w at 1,577: "
+    [[nodiscard]] std::string placeText(const std::string& path, std::uint64_t offset) const
+    {
+        const auto file = m_keys.find(path);
+        const auto key = file == m_keys.end() ? std::map<std::uint64_t, std::string>::const_iterator() : file->second.find(offset);
+        const bool isKnown = file != m_keys.end() && key != file->second.end();
+        return isKnown ? fmt::format("item of {} at {}: ", printable(key->second), groupedText(offset)) : fmt::format("item at {}: ", groupedText(offset));
+    }
+
+private:
+    void add(const DcpMetadata& metadata, const std::string& folder)
+    {
+        const auto note = [&](const DcpItem& item, const std::string& key) {
+            if (item.file != DcpItem::kNoFile)
+                m_keys[folder + metadata.files[item.file]].emplace(item.offset, key);
+        };
+        for (const DcpEntry& entry : metadata.entries) {
+            note(entry.item, entry.key);
+            for (std::size_t chunk = entry.firstChunk; chunk < entry.firstChunk + entry.chunkCount; ++chunk)
+                note(metadata.chunks.item(chunk), entry.key);
+        }
+    }
+
+    std::unordered_map<std::string, std::map<std::uint64_t, std::string>> m_keys;
+};
+
 // Nothing where a header cannot be read: opening the checkpoint or reading its tensors says that.
-std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const JobContext& job)
+std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const ItemKeys& keys, const JobContext& job)
 {
     const auto source = FileSource::open(path);
     if (!source || !startsAsZip(**source))
@@ -93,7 +139,7 @@ std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, co
         for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
             const SliceSource item(*source, begins[i], begins[i + 1] - begins[i]);
             if (const auto zip = ZipArchive::open(item, &job))
-                addMembers(*zip, begins[i], fmt::format("item at {}: ", groupedText(begins[i])), out);
+                addMembers(*zip, begins[i], keys.placeText(path, begins[i]), out);
         }
         return out;
     }
@@ -285,10 +331,11 @@ std::uint64_t ContainerCheck::totalBytes() const
 Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, JobContext& job, std::uint64_t partBytes)
 {
     auto impl = std::make_unique<Impl>();
+    const ItemKeys keys(checkpoint, job);
     for (std::size_t i = 0; i < checkpoint.files().size(); ++i) {
         SHARDLENS_TRY(job.poll());
         const File& file = checkpoint.files()[i];
-        auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, job) : std::nullopt;
+        auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, keys, job) : std::nullopt;
         if (!archive && file.state == File::State::Read)
             archive = file.container == "safetensors" ? safetensorsOf(idAt<FileId>(i), file.path) : ckptOf(idAt<FileId>(i), file.path, job);
         if (!archive)

@@ -126,13 +126,13 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
     SHARDLENS_ASSIGN(auto tree, own->keepTree(plan.source, options, job));
     if (!tree)
         return false;
-    SHARDLENS_TRY(checkTreeRequest(choice, plan.request));
     if (choice.kind == OutputKind::Dcp) {
         SHARDLENS_ASSIGN(tree, treeAsItems(std::move(*tree), plan.request.dp.value_or(1), job));
     } else {
         tree->torchFiles.front().name = TargetPath(plan.request.target).name;
     }
-    SHARDLENS_TRY(planTarget(std::move(*tree), plan, job));
+    SHARDLENS_TRY(planTarget(std::move(*tree), plan, job)); // what the source lacks is said before what the request should be
+    SHARDLENS_TRY(checkTreeRequest(choice, plan.request));
     return true;
 }
 

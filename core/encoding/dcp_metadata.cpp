@@ -45,20 +45,68 @@ bool isKind(Value value, std::initializer_list<Kind> kinds)
     return std::find(kinds.begin(), kinds.end(), value.kind()) != kinds.end();
 }
 
-// A torch.Size, tuple or list of counts.
-Status readSizes(Value value, std::vector<std::uint64_t>& out)
-{
-    out.clear();
-    if (!value.isSequence() || value.size() > kMostAxes)
-        return Error{ErrorCode::Corrupt, "it is no list of sizes"};
-    for (std::size_t i = 0; i < value.size(); ++i) {
-        const auto number = value.at(i).asInt();
-        if (!number || *number < 0)
-            return Error{ErrorCode::Corrupt, number ? fmt::format("a size of {}", *number) : "a size that is no number"};
-        out.push_back(static_cast<std::uint64_t>(*number));
+// An attribute of objects of which there may be millions: its name is one text of the pickle, compared by its place once it is known.
+class AttributeName {
+public:
+    explicit AttributeName(std::string_view name) : m_name(name) {}
+
+    Value of(Value object)
+    {
+        const Value state = object.state();
+        if (state.kind() != Kind::Dict)
+            return object.attribute(m_name);
+        const auto items = state.rawItems(); // keys and values in turn; the last of a key counts
+        for (std::size_t i = items.size() / 2 * 2; i >= 2; i -= 2)
+            if (items[i - 2] == m_index)
+                return {object.graph(), items[i - 1]};
+        for (std::size_t i = items.size() / 2 * 2; i >= 2; i -= 2)
+            if (Value(object.graph(), items[i - 2]).asText() == m_name) {
+                m_index = items[i - 2];
+                return {object.graph(), items[i - 1]};
+            }
+        return {};
     }
-    return {};
-}
+
+private:
+    std::string_view m_name;
+    std::uint32_t m_index = 0xFFFFFFFF;
+};
+
+// torch.Size objects, tuples and lists of counts.
+class SizesReader {
+public:
+    Status read(Value value, std::vector<std::uint64_t>& out)
+    {
+        out.clear();
+        if (value.kind() == Kind::Reduce && isSizeClass(value.callable()) && value.args().size() == 1)
+            value = value.args().at(0);
+        if (value.kind() != Kind::Tuple && value.kind() != Kind::List)
+            return Error{ErrorCode::Corrupt, "it is no list of sizes"};
+        const auto items = value.rawItems();
+        if (items.size() > kMostAxes)
+            return Error{ErrorCode::Corrupt, fmt::format("{} sizes, at most {} are read", items.size(), kMostAxes)};
+        for (const std::uint32_t item : items) {
+            const auto number = Value(value.graph(), item).asInt();
+            if (!number || *number < 0)
+                return Error{ErrorCode::Corrupt, number ? fmt::format("a size of {}", *number) : "a size that is no number"};
+            out.push_back(static_cast<std::uint64_t>(*number));
+        }
+        return {};
+    }
+
+private:
+    bool isSizeClass(Value callable)
+    {
+        if (callable.index() == m_class)
+            return true;
+        if (!callable.isGlobal("torch", "Size"))
+            return false;
+        m_class = callable.index();
+        return true;
+    }
+
+    std::uint32_t m_class = 0xFFFFFFFF;
+};
 
 // The path leaves the folder, or names no file in it.
 bool isOutside(std::string_view path)
@@ -150,7 +198,7 @@ private:
         if (!known)
             return Error{ErrorCode::Unsupported, dtype.kind() == Kind::Global ? fmt::format("the dtype {} is not known", printable(dtype.globalName())) : "it names no dtype"};
         entry.dtype = *known;
-        SHARDLENS_TRY(readSizes(value.attribute("size"), entry.shape));
+        SHARDLENS_TRY(m_sizes.read(value.attribute("size"), entry.shape));
         if (info(entry.dtype).valuesPerBlock > 1) // the file counts bytes, we count values
             return Error{ErrorCode::Unsupported, fmt::format("chunks of {} are not read", info(entry.dtype).torchName)};
         const Value chunks = value.attribute("chunks");
@@ -159,9 +207,9 @@ private:
         for (std::size_t i = 0; i < chunks.size(); ++i) {
             SHARDLENS_TRY(poll());
             const Value chunk = chunks.at(i);
-            if (Status status = readSizes(chunk.attribute("offsets"), m_offset); !status)
+            if (Status status = m_sizes.read(m_offsetsName.of(chunk), m_offset); !status)
                 return status.takeError().within(fmt::format("chunk {}", i));
-            if (Status status = readSizes(chunk.attribute("sizes"), m_extent); !status)
+            if (Status status = m_sizes.read(m_sizesName.of(chunk), m_extent); !status)
                 return status.takeError().within(fmt::format("chunk {}", i));
             if (m_offset.size() != entry.shape.size() || m_extent.size() != entry.shape.size())
                 return Error{ErrorCode::Corrupt, fmt::format("chunk {} has {} offsets and {} sizes, and the tensor {}", i, m_offset.size(), m_extent.size(),
@@ -200,7 +248,7 @@ private:
             SHARDLENS_TRY(poll());
             const Value index = storage.keyAt(i);
             const Value place = storage.valueAt(i);
-            const auto fqn = index.attribute("fqn").asText();
+            const auto fqn = m_fqnName.of(index).asText();
             if (!fqn) {
                 remark("foreign-storage", fmt::format("Entry {} of storage_data has a key without name ({}); it is passed over.", i, classText(index)));
                 continue;
@@ -228,9 +276,9 @@ private:
 
     Result<DcpItem> itemOf(Value place, std::string_view name)
     {
-        const auto path = place.attribute("relative_path").asText();
-        const auto offset = place.attribute("offset").asInt();
-        const auto length = place.attribute("length").asInt();
+        const auto path = m_pathName.of(place).asText();
+        const auto offset = m_offsetName.of(place).asInt();
+        const auto length = m_lengthName.of(place).asInt();
         if (!path || !offset || !length || *offset < 0 || *length < 0)
             return Error{ErrorCode::Corrupt, fmt::format("the place of {} in storage_data lacks a file, an offset or a length, or has a negative one", printable(name))};
         if (isOutside(*path))
@@ -239,7 +287,7 @@ private:
         out.file = fileOf(*path);
         out.offset = static_cast<std::uint64_t>(*offset);
         out.length = static_cast<std::uint64_t>(*length);
-        const Value transforms = place.attribute("transform_descriptors");
+        const Value transforms = m_transformsName.of(place);
         if (transforms.isSequence() && transforms.size() > 0)
             out.transforms = transformsOf(transforms);
         return out;
@@ -275,11 +323,11 @@ private:
             return;
         DcpItem* place = &entry.item;
         if (entry.kind == DcpEntry::Kind::Tensor) {
-            if (!readSizes(index.attribute("offset"), m_offset)) {
+            if (!m_sizes.read(m_offsetName.of(index), m_offset)) {
                 remark("foreign-storage", fmt::format("storage_data names {} without the offset of a chunk; it is passed over.", printable(entry.key)));
                 return;
             }
-            const auto chunk = chunkAt(entry, index.attribute("index").asInt());
+            const auto chunk = chunkAt(entry, m_indexName.of(index).asInt());
             if (!chunk) {
                 remark("foreign-storage", fmt::format("storage_data names a chunk of {} at {}, and the tensor has none there; it is passed over.", printable(entry.key), shapeText(m_offset)));
                 return;
@@ -315,7 +363,7 @@ private:
             Shape shape;
             const Value of = all.valueAt(i);
             const Value sizes = of.isMapping() ? of.find("nd_reformulated_orig_global_shape") : of.attribute("nd_reformulated_orig_global_shape");
-            if (readSizes(sizes, shape))
+            if (m_sizes.read(sizes, shape))
                 m_out.flattenedShapes.emplace(keyText(all.keyAt(i)), std::move(shape));
         }
     }
@@ -334,6 +382,15 @@ private:
 
     DcpMetadata& m_out;
     JobContext& m_job;
+    SizesReader m_sizes;
+    AttributeName m_offsetsName{"offsets"};
+    AttributeName m_sizesName{"sizes"};
+    AttributeName m_fqnName{"fqn"};
+    AttributeName m_indexName{"index"};
+    AttributeName m_offsetName{"offset"};
+    AttributeName m_pathName{"relative_path"};
+    AttributeName m_lengthName{"length"};
+    AttributeName m_transformsName{"transform_descriptors"};
     std::unordered_map<std::string, std::size_t> m_byKey;
     std::unordered_map<std::string, std::uint32_t> m_files;
     std::vector<std::uint64_t> m_offset;

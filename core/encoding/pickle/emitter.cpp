@@ -89,7 +89,7 @@ void Emitter::remember(Index index)
 {
     const Node& node = m_graph.m_nodes[index];
     const bool canChange = node.kind == Kind::List || node.kind == Kind::Dict || node.kind == Kind::Set ||
-                           ((node.kind == Kind::Reduce || node.kind == Kind::NewObject) && node.extra != 0);
+                           ((node.kind == Kind::Reduce || node.kind == Kind::NewObject) && node.call.extra != 0);
     if (m_uses[index] < 2 && !canChange)
         return;
     opcode(m_slots <= 0xFF ? op::kBinPut : op::kLongBinPut);
@@ -110,7 +110,7 @@ void Emitter::needProtocol(const Node& node)
         m_protocol = 5;
     const bool plainBytes = node.kind == Kind::Bytes && static_cast<BytesOrigin>(node.b) == BytesOrigin::Bytes;
     const bool newer = plainBytes || node.kind == Kind::Set || node.kind == Kind::FrozenSet;
-    const bool withKwargs = (node.kind == Kind::Reduce || node.kind == Kind::NewObject) && node.extra != 0 && m_graph.m_extras[node.extra - 1].kwargs != 0;
+    const bool withKwargs = (node.kind == Kind::Reduce || node.kind == Kind::NewObject) && node.call.extra != 0 && m_graph.m_extras[node.call.extra - 1].kwargs != 0;
     // A dotted name is followed attribute by attribute from protocol 4 on.
     const bool dotted = node.kind == Kind::Global && node.integer % 2 == 0 && Value(&m_graph, node.b).asText().value_or("").find('.') != std::string_view::npos;
     // Below protocol 3 Python maps the names of Python 2: one that was meant as it stands must not become another.
@@ -152,11 +152,11 @@ void Emitter::survey(Index root)
         case Kind::NewObject:
             reach(node.a);
             reach(node.b);
-            if (node.extra != 0) {
-                const Extra& extra = m_graph.m_extras[node.extra - 1];
+            reachAll(m_graph.statesOf(node));
+            if (node.call.extra != 0) {
+                const Extra& extra = m_graph.m_extras[node.call.extra - 1];
                 reachAll(extra.list);
                 reachAll(extra.dict);
-                reachAll(extra.states);
                 if (extra.kwargs != 0)
                     reach(extra.kwargs);
             }
@@ -371,7 +371,7 @@ Status Emitter::persistent(const Node& node)
 Status Emitter::object(const Node& node)
 {
     static const Extra kNoExtra;
-    const Extra& extra = node.extra == 0 ? kNoExtra : m_graph.m_extras[node.extra - 1];
+    const Extra& extra = node.call.extra == 0 ? kNoExtra : m_graph.m_extras[node.call.extra - 1];
     Frame& frame = m_frames.back();
     switch (frame.stage) {
     case 0: frame.stage = 1; return visit(node.a);
@@ -405,8 +405,9 @@ Status Emitter::object(const Node& node)
     }
     if (frame.at > 0)
         opcode(op::kBuild);
-    if (frame.at < extra.states.size())
-        return visit(extra.states[frame.at++]);
+    const auto states = m_graph.statesOf(node);
+    if (frame.at < states.size())
+        return visit(states[frame.at++]);
     m_frames.pop_back();
     return {};
 }

@@ -126,7 +126,7 @@ bool Value::isMapping() const
         return true;
     if (!isCall(kind()))
         return false;
-    return isMappingClass(callable()) || (node().extra != 0 && !m_graph->m_extras[node().extra - 1].dict.empty());
+    return isMappingClass(callable()) || (node().call.extra != 0 && !m_graph->m_extras[node().call.extra - 1].dict.empty());
 }
 
 std::size_t Value::size() const
@@ -146,8 +146,8 @@ std::size_t Value::size() const
     const Value initial = initialItems();
     if (initial.kind() == Kind::Tuple || isContainer(initial.kind()))
         count += initial.size();
-    if (self.extra != 0) {
-        const Extra& extra = m_graph->m_extras[self.extra - 1];
+    if (self.call.extra != 0) {
+        const Extra& extra = m_graph->m_extras[self.call.extra - 1];
         count += mapping ? extra.dict.size() / 2 : extra.list.size();
     }
     return count;
@@ -168,10 +168,18 @@ Value Value::at(std::size_t i) const
     const std::size_t before = initial.kind() == Kind::Tuple || isContainer(initial.kind()) ? initial.size() : 0;
     if (i < before)
         return initial.at(i);
-    if (self.extra == 0)
+    if (self.call.extra == 0)
         return {};
-    const auto& items = m_graph->m_extras[self.extra - 1].list;
+    const auto& items = m_graph->m_extras[self.call.extra - 1].list;
     return i - before < items.size() ? Value{m_graph, items[i - before]} : Value{};
+}
+
+std::span<const std::uint32_t> Value::rawItems() const
+{
+    const Node& self = node();
+    if (self.kind == Kind::Tuple)
+        return std::span(m_graph->m_tuples).subspan(self.a, self.b);
+    return self.kind == Kind::List || self.kind == Kind::Dict ? std::span<const std::uint32_t>(m_graph->m_containers[self.a]) : std::span<const std::uint32_t>();
 }
 
 namespace {
@@ -199,9 +207,9 @@ Value Value::keyAt(std::size_t i) const
     const std::size_t before = initial.kind() == Kind::Tuple || isContainer(initial.kind()) ? initial.size() : 0;
     if (i < before)
         return initialPart(initial, i, 0);
-    if (self.extra == 0)
+    if (self.call.extra == 0)
         return {};
-    const auto& items = m_graph->m_extras[self.extra - 1].dict;
+    const auto& items = m_graph->m_extras[self.call.extra - 1].dict;
     return 2 * (i - before) + 1 < items.size() ? Value{m_graph, items[2 * (i - before)]} : Value{};
 }
 
@@ -218,9 +226,9 @@ Value Value::valueAt(std::size_t i) const
     const std::size_t before = initial.kind() == Kind::Tuple || isContainer(initial.kind()) ? initial.size() : 0;
     if (i < before)
         return initialPart(initial, i, 1);
-    if (self.extra == 0)
+    if (self.call.extra == 0)
         return {};
-    const auto& items = m_graph->m_extras[self.extra - 1].dict;
+    const auto& items = m_graph->m_extras[self.call.extra - 1].dict;
     return 2 * (i - before) + 1 < items.size() ? Value{m_graph, items[2 * (i - before) + 1]} : Value{};
 }
 
@@ -273,16 +281,17 @@ Value Value::args() const
 
 Value Value::kwargs() const
 {
-    if (!isCall(kind()) || node().extra == 0 || m_graph->m_extras[node().extra - 1].kwargs == 0)
+    if (!isCall(kind()) || node().call.extra == 0 || m_graph->m_extras[node().call.extra - 1].kwargs == 0)
         return {};
-    return {m_graph, m_graph->m_extras[node().extra - 1].kwargs};
+    return {m_graph, m_graph->m_extras[node().call.extra - 1].kwargs};
 }
 
 Value Value::state() const
 {
-    if (!isCall(kind()) || node().extra == 0 || m_graph->m_extras[node().extra - 1].states.empty())
+    if (!isCall(kind()))
         return {};
-    return {m_graph, m_graph->m_extras[node().extra - 1].states.back()};
+    const auto states = m_graph->statesOf(node());
+    return states.empty() ? Value{} : Value{m_graph, states.back()};
 }
 
 Value Value::attribute(std::string_view name) const
@@ -304,6 +313,30 @@ bool Value::isCallOf(std::string_view module, std::string_view name) const
 Value Value::persistentId() const
 {
     return kind() == Kind::PersistentId ? Value{m_graph, node().a} : Value{};
+}
+
+std::span<const std::uint32_t> Graph::statesOf(const Node& node) const
+{
+    if (node.call.state != 0)
+        return {&node.call.state, 1};
+    return node.call.extra == 0 ? std::span<const std::uint32_t>() : std::span<const std::uint32_t>(m_extras[node.call.extra - 1].states);
+}
+
+void Graph::addState(std::uint32_t index, std::uint32_t state)
+{
+    Node& node = m_nodes[index];
+    if (state != 0 && statesOf(node).empty()) { // 0 is None itself
+        node.call.state = state;
+        return;
+    }
+    if (node.call.extra == 0) {
+        m_extras.emplace_back();
+        node.call.extra = static_cast<std::uint32_t>(m_extras.size());
+    }
+    Extra& extra = m_extras[node.call.extra - 1];
+    if (node.call.state != 0)
+        extra.states.push_back(std::exchange(node.call.state, 0));
+    extra.states.push_back(state);
 }
 
 std::optional<std::size_t> Graph::offsetOf(Value bytes) const

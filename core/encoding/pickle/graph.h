@@ -55,6 +55,8 @@ public:
     [[nodiscard]] bool isSequence() const;
     [[nodiscard]] std::size_t size() const; // of sequences and mappings; 0 otherwise
     [[nodiscard]] Value at(std::size_t i) const;
+    // The node indices of a plain Tuple or List, or of a plain Dict's keys and values in turn; empty for others. For who reads millions.
+    [[nodiscard]] std::span<const std::uint32_t> rawItems() const;
 
     // Mappings: Dict, also OrderedDict, defaultdict, Counter (REDUCE + SETITEMS). Items in insertion order; later duplicates of a key win in find().
     [[nodiscard]] bool isMapping() const;
@@ -102,7 +104,10 @@ struct Node {
         std::int64_t integer; // Int, Bool, Extension; Global: twice the offset of its opcode, odd where the protocol is below 3
         double number;        // Float
         const char* bytes;    // Text, Bytes, BigInt (little-endian two's complement)
-        std::uint32_t extra;  // Reduce, NewObject: 1 + number of its Extra; 0 without
+        struct {
+            std::uint32_t extra; // 1 + number of its Extra; 0 without
+            std::uint32_t state; // what its only BUILD gave; 0: none, or they are in the Extra
+        } call; // Reduce, NewObject
     };
     Node() : integer(0) {}
 };
@@ -139,6 +144,10 @@ private:
     friend class Value;
     friend class GraphBuilder;
     friend class Emitter;
+
+    // What BUILD gave an object, in order. Nearly all have one, and there may be millions: it stands in the node.
+    [[nodiscard]] std::span<const std::uint32_t> statesOf(const Node& node) const;
+    void addState(std::uint32_t index, std::uint32_t state);
 
     std::shared_ptr<const std::vector<std::byte>> m_input;
     std::vector<Node> m_nodes;

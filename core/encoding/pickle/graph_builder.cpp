@@ -103,7 +103,7 @@ Value GraphBuilder::call(Value callable, Value arguments)
     node.kind = Kind::Reduce;
     node.a = callable.index();
     node.b = arguments.index();
-    node.extra = 0;
+    node.call.extra = 0;
     return add(node);
 }
 
@@ -130,11 +130,11 @@ Value GraphBuilder::orderedDict()
 Extra& GraphBuilder::extraOf(Index index)
 {
     Node& node = m_graph->m_nodes[index];
-    if (node.extra == 0) {
+    if (node.call.extra == 0) {
         m_graph->m_extras.emplace_back();
-        node.extra = static_cast<Index>(m_graph->m_extras.size());
+        node.call.extra = static_cast<Index>(m_graph->m_extras.size());
     }
-    return m_graph->m_extras[node.extra - 1];
+    return m_graph->m_extras[node.call.extra - 1];
 }
 
 void GraphBuilder::append(Value sequence, Value item)
@@ -154,7 +154,7 @@ void GraphBuilder::set(Value mapping, Value key, Value value)
 
 void GraphBuilder::build(Value object, Value state)
 {
-    extraOf(object.index()).states.push_back(state.index());
+    m_graph->addState(object.index(), state.index());
 }
 
 // Our index for a value of the graph that is imported: its own place, made and put on the list of those to fill, or what was decided.
@@ -233,16 +233,17 @@ void GraphBuilder::fill(Index index, Value from, const Decide& decide)
     case Kind::NewObject: {
         made.a = child(source.a);
         made.b = child(source.b);
-        if (source.extra == 0)
+        made.call.state = source.call.state == 0 ? 0 : child(source.call.state);
+        if (source.call.extra == 0)
             break;
-        const Extra& held = graph.m_extras[source.extra - 1];
+        const Extra& held = graph.m_extras[source.call.extra - 1];
         Extra extra;
         extra.list = children(held.list);
         fillPairs(held.dict, graph, decide, extra.dict);
         extra.states = children(held.states);
         extra.kwargs = held.kwargs == 0 ? 0 : child(held.kwargs);
         m_graph->m_extras.push_back(std::move(extra));
-        made.extra = static_cast<Index>(m_graph->m_extras.size());
+        made.call.extra = static_cast<Index>(m_graph->m_extras.size());
         break;
     }
     default: break; // leaves

@@ -144,6 +144,11 @@ Status Machine::pushNode(Node node)
 
 Status Machine::pushInt(std::int64_t value)
 {
+    const bool isSmall = value >= 0 && value < static_cast<std::int64_t>(m_small.size()); // one node for all of a value: sizes and offsets repeat
+    if (isSmall && m_small[static_cast<std::size_t>(value)] != 0)
+        return push(m_small[static_cast<std::size_t>(value)]);
+    if (isSmall)
+        m_small[static_cast<std::size_t>(value)] = static_cast<Index>(m_graph.m_nodes.size());
     Node node;
     node.kind = Kind::Int;
     node.integer = value;
@@ -208,7 +213,7 @@ Status Machine::pushCall(Kind kind, Index callable, Index arguments, Index kwarg
     node.kind = kind;
     node.a = callable;
     node.b = arguments;
-    node.extra = 0;
+    node.call.extra = 0;
     SHARDLENS_TRY(pushNode(node));
     if (kwargs != 0) {
         SHARDLENS_ASSIGN(Extra* const extra, extraOf(m_stack.back()));
@@ -253,26 +258,26 @@ Result<Machine::Index> Machine::pop()
     return top;
 }
 
-Result<std::vector<Machine::Index>> Machine::popToMark()
+Result<std::span<const Machine::Index>> Machine::popToMark()
 {
     if (m_marks.empty())
         return corrupt("no mark on the stack");
     const auto begin = m_stack.begin() + static_cast<std::ptrdiff_t>(m_marks.back());
-    std::vector<Index> items(begin, m_stack.end());
+    m_popped.assign(begin, m_stack.end());
     m_stack.erase(begin, m_stack.end());
     m_marks.pop_back();
-    return items;
+    return std::span<const Index>(m_popped);
 }
 
 Result<Extra*> Machine::extraOf(Index index)
 {
     Node& node = m_graph.m_nodes[index];
-    if (node.extra == 0) {
+    if (node.call.extra == 0) {
         SHARDLENS_TRY(charge(sizeof(Extra)));
         m_graph.m_extras.emplace_back();
-        node.extra = static_cast<std::uint32_t>(m_graph.m_extras.size());
+        node.call.extra = static_cast<std::uint32_t>(m_graph.m_extras.size());
     }
-    return &m_graph.m_extras[node.extra - 1];
+    return &m_graph.m_extras[node.call.extra - 1];
 }
 
 Status Machine::addItems(Index target, std::span<const Index> items)
@@ -441,17 +446,17 @@ Status Machine::containerOpcode(std::uint8_t opcode)
     }
     case op::kSetItem: {
         SHARDLENS_TRY(need(3));
-        const std::vector<Index> pair(m_stack.end() - 2, m_stack.end());
+        const std::array<Index, 2> pair{m_stack[m_stack.size() - 2], m_stack.back()};
         m_stack.resize(m_stack.size() - 2);
         return setItems(m_stack.back(), pair);
     }
     default: break;
     }
-    SHARDLENS_ASSIGN(auto items, popToMark());
+    SHARDLENS_ASSIGN(const auto items, popToMark());
     switch (opcode) {
     case op::kTuple: return pushTuple(items);
-    case op::kList: return pushContainer(Kind::List, std::move(items));
-    case op::kFrozenSet: return pushContainer(Kind::FrozenSet, std::move(items));
+    case op::kList: return pushContainer(Kind::List, {items.begin(), items.end()});
+    case op::kFrozenSet: return pushContainer(Kind::FrozenSet, {items.begin(), items.end()});
     case op::kDict: {
         SHARDLENS_TRY(pushContainer(Kind::Dict, {}));
         return setItems(m_stack.back(), items);
@@ -507,9 +512,10 @@ Status Machine::objectOpcode(std::uint8_t opcode)
         SHARDLENS_ASSIGN(const auto items, popToMark());
         if (items.empty())
             return corrupt("OBJ without a class");
-        SHARDLENS_TRY(pushTuple(std::span(items).subspan(1)));
+        const Index callable = items.front();
+        SHARDLENS_TRY(pushTuple(items.subspan(1)));
         SHARDLENS_ASSIGN(const Index arguments, pop());
-        return pushCall(Kind::Reduce, items[0], arguments);
+        return pushCall(Kind::Reduce, callable, arguments);
     }
     case op::kBuild: {
         SHARDLENS_TRY(need(2));
@@ -517,9 +523,9 @@ Status Machine::objectOpcode(std::uint8_t opcode)
         const Kind kind = m_graph.m_nodes[m_stack.back()].kind;
         if (kind != Kind::Reduce && kind != Kind::NewObject)
             return m_graph.m_nodes[state].kind == Kind::None ? Status{} : corrupt("BUILD on what is no object");
-        SHARDLENS_ASSIGN(Extra* const extra, extraOf(m_stack.back()));
-        SHARDLENS_TRY(charge(2 * sizeof(Index)));
-        extra->states.push_back(state);
+        if (state == 0 || !m_graph.statesOf(m_graph.m_nodes[m_stack.back()]).empty())
+            SHARDLENS_TRY(charge(sizeof(Extra) + 2 * sizeof(Index)));
+        m_graph.addState(m_stack.back(), state);
         return {};
     }
     default: break;

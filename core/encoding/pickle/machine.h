@@ -2,6 +2,7 @@
 
 #include "core/encoding/pickle/graph.h"
 
+#include <array>
 #include <unordered_map>
 
 namespace shardlens::pickle {
@@ -48,7 +49,7 @@ private:
     [[nodiscard]] std::size_t floor() const { return m_marks.empty() ? 0 : m_marks.back(); }
     Result<Index> pop();
     Status need(std::size_t count) const;
-    Result<std::vector<Index>> popToMark();
+    Result<std::span<const Index>> popToMark(); // valid until the next one
     Result<Extra*> extraOf(Index index);
     Status addItems(Index target, std::span<const Index> items);
     Status setItems(Index target, std::span<const Index> items);
@@ -61,6 +62,8 @@ private:
     std::size_t m_at;
     std::size_t m_opcodeAt = 0;
     std::vector<Index> m_stack;
+    std::vector<Index> m_popped;
+    std::array<Index, 1024> m_small{}; // nodes of small numbers; 0: none yet
     std::vector<std::size_t> m_marks;
     std::vector<Index> m_memo;                         // dense slots; kUnset where empty
     std::unordered_map<std::uint64_t, Index> m_sparse; // slots far away
