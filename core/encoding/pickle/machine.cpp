@@ -20,6 +20,8 @@ constexpr std::uint64_t kBudgetFactor = 12; // of the input: honest files need a
 constexpr std::uint32_t kUnset = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t kMaxStack = 1u << 26; // values at once: an opcode of one byte puts one there that takes no node
 constexpr std::uint64_t kPollEvery = 65'536; // opcodes
+constexpr std::size_t kWorthReserving = 1u << 20;
+constexpr std::size_t kBytesPerNode = 6; // of a pickle of many small objects
 constexpr std::size_t kMaxNodes = kUnset - 1;
 
 Error corrupt(std::string text)
@@ -33,6 +35,8 @@ Machine::Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> inp
     : m_graph(graph), m_bytes(*input), m_at(offset), m_budget(std::min(kBudgetMost, kBudgetBase + kBudgetFactor * (input->size() - offset)))
 {
     m_graph.m_input = std::move(input);
+    if (m_bytes.size() - m_at > kWorthReserving) // what is not touched takes no memory; growing would copy it all
+        m_graph.m_nodes.reserve((m_bytes.size() - m_at) / kBytesPerNode);
     m_graph.m_nodes.emplace_back(); // index 0: None, so that 0 can mean "nothing" in Extra
     Node tuple;
     tuple.kind = Kind::Tuple;
