@@ -60,14 +60,14 @@ Status TargetPlanner::checkWhole(TensorId tensor)
         SHARDLENS_TRY(m_job.poll());
         SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
         std::set<FileId> files;
-        for (const TensorReader::Segment& segment : reader.segments()) {
-            const StreamId id = m_plan.payload->pieces().at(segment.piece).source.stream;
+        reader.forEachPiece([&](PieceId piece, std::uint64_t) {
+            const StreamId id = m_plan.payload->pieces().at(piece).source.stream;
             const Stream& stream = m_plan.payload->stream(id);
             if (stream.kind == Stream::Kind::Deflated)
                 m_deflated.insert(id);
             if (stream.file != kNoFile)
                 files.insert(stream.file);
-        }
+        });
         known->second.assign(files.begin(), files.end());
     }
     m_sources.insert(known->second.begin(), known->second.end());

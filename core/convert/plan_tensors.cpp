@@ -103,12 +103,12 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
         SHARDLENS_ASSIGN(const DType dtype, outputDType(*source, selected, request.dtype));
         SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(streams, selected.tensor)); // refuses a hole
         std::uint64_t readBytes = 0;
-        for (const TensorReader::Segment& segment : reader.segments()) {
-            const Piece piece = source->pieces().at(segment.piece);
+        reader.forEachPiece([&](PieceId id, std::uint64_t cells) {
+            const Piece piece = source->pieces().at(id);
             if (source->stream(piece.source.stream).kind == Stream::Kind::Deflated)
                 deflated.insert(piece.source.stream);
-            readBytes += bytesRead(piece, segment.cells.size(), reader.cellBytes());
-        }
+            readBytes += bytesRead(piece, cells, reader.cellBytes());
+        });
         const std::uint64_t sizeBytes = reader.sizeBytes() / reader.cellBytes() * info(dtype).bytesPerBlock;
         out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.repeats});
     }

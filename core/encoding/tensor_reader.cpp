@@ -13,32 +13,8 @@
 namespace shardlens {
 namespace {
 
-struct Run {
-    FlatRange cells;
-    PieceId piece;
-};
-
-constexpr std::ptrdiff_t kManySegments = 8;
+constexpr std::size_t kManySegments = 8;
 constexpr std::uint64_t kMeanValues = 1u << 14; // at a time: three buffers of a thread stay in its cache
-
-std::vector<Run> presentRuns(const Checkpoint& checkpoint, std::span<const PieceId> ids, ShapeView units)
-{
-    std::vector<Run> runs;
-    runs.reserve(ids.size());
-    for (const PieceId id : ids) {
-        const Piece piece = checkpoint.pieces().at(id);
-        if (checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing)
-            continue;
-        if (const auto* flat = std::get_if<FlatRange>(&piece.region)) {
-            if (!flat->empty())
-                runs.push_back({*flat, piece.id});
-        } else {
-            forEachRun(std::get<BoxView>(piece.region), units, [&](FlatRange cells) { runs.push_back({cells, piece.id}); });
-        }
-    }
-    std::stable_sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.cells.begin < b.cells.begin; });
-    return runs;
-}
 
 // sum += values, both of Number.
 template <typename Number>
@@ -124,44 +100,23 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
     TensorReader reader(streams, tensor);
     reader.m_cellBytes = info(owner.dtype).bytesPerBlock;
     reader.m_sizeBytes = checkpoint.bytesOf(tensor);
-    reader.m_units = unitShape(owner.shape, owner.dtype);
-    for (const std::vector<PieceId>& pieces : summandsOf(checkpoint, tensor))
-        SHARDLENS_TRY(reader.addSegments(pieces));
-    if (reader.m_ends.size() > 1 && !canCast(owner.dtype, DType::F64))
+    const Shape units = unitShape(owner.shape, owner.dtype);
+    for (const std::vector<PieceId>& pieces : summandsOf(checkpoint, tensor)) {
+        reader.m_summands.push_back(bandsOf(checkpoint, pieces, units));
+        if (!reader.m_summands.back().complete)
+            return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverageOf(checkpoint, tensor, 1).holes.front())};
+    }
+    if (reader.m_summands.size() > 1 && !canCast(owner.dtype, DType::F64))
         return Error{ErrorCode::Unsupported, fmt::format("{}: no mean is made of {} values", printable(checkpoint.fullName(tensor)), nameOf(owner.dtype))};
     return reader;
 }
 
-Status TensorReader::addSegments(std::span<const PieceId> pieces)
+void TensorReader::forEachPiece(const std::function<void(PieceId piece, std::uint64_t cells)>& visit) const
 {
-    const Checkpoint& checkpoint = m_streams->checkpoint();
-    const std::size_t first = m_segments.size();
-    std::uint64_t covered = 0;
-    std::uint64_t held = 0;
-    for (const Run& run : presentRuns(checkpoint, pieces, m_units)) {
-        held += run.cells.size();
-        if (run.cells.begin > covered)
-            break;
-        if (run.cells.end <= covered)
-            continue;
-        const bool continues = m_segments.size() > first && m_segments.back().piece == run.piece;
-        if (continues)
-            m_segments.back().cells.end = run.cells.end;
-        else
-            m_segments.push_back({{covered, run.cells.end}, run.piece});
-        covered = run.cells.end;
-    }
-    m_ends.push_back(m_segments.size());
-    m_overlaps = m_overlaps || held != covered;
-    if (covered >= m_sizeBytes / m_cellBytes)
-        return {};
-    return Error{ErrorCode::Refused, holeText(checkpoint, m_tensor, coverageOf(checkpoint, m_tensor, 1).holes.front())};
-}
-
-std::span<const TensorReader::Segment> TensorReader::summand(std::size_t index) const
-{
-    const std::size_t first = index == 0 ? 0 : m_ends[index - 1];
-    return std::span(m_segments).subspan(first, m_ends[index] - first);
+    for (const PieceBands& bands : m_summands)
+        for (const PieceBands::Band& band : bands.bands)
+            for (const PieceBands::Segment& segment : bands.of(band))
+                visit(segment.piece, segment.cells.size() * band.rows.size());
 }
 
 Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) const
@@ -169,34 +124,43 @@ Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) cons
     if (offset % m_cellBytes != 0 || out.size() % m_cellBytes != 0 || offset > m_sizeBytes || out.size() > m_sizeBytes - offset)
         return Error{ErrorCode::Refused, fmt::format("bytes {} to {} of {}, in steps of {}", offset, offset + out.size(), m_sizeBytes, m_cellBytes)};
     const FlatRange wanted{offset / m_cellBytes, (offset + out.size()) / m_cellBytes};
-    return m_ends.size() == 1 ? readSummand(0, wanted, out) : readMean(wanted, out);
+    return m_summands.size() == 1 ? readSummand(m_summands.front(), wanted, out) : readMean(wanted, out);
 }
 
-Status TensorReader::readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const
+Status TensorReader::readSummand(const PieceBands& bands, FlatRange wanted, std::span<std::byte> out) const
 {
-    const std::span<const Segment> segments = summand(index);
-    const auto first = std::upper_bound(segments.begin(), segments.end(), wanted.begin, [](std::uint64_t cell, const Segment& one) { return cell < one.cells.end; });
-    const auto last = std::lower_bound(first, segments.end(), wanted.end, [](const Segment& one, std::uint64_t cell) { return one.cells.begin < cell; });
-    if (!m_overlaps && last - first >= kManySegments)
-        return readPieces({first, last}, wanted, out);
-    for (auto segment = first; segment != last; ++segment) {
-        const FlatRange part = intersect(segment->cells, wanted);
-        const std::span<std::byte> target = out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
-        SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment->piece, part, target));
+    const auto endOf = [&](const PieceBands::Band& band) { return band.rows.end * bands.rowCells; };
+    auto band = std::upper_bound(bands.bands.begin(), bands.bands.end(), wanted.begin, [&](std::uint64_t cell, const PieceBands::Band& one) { return cell < endOf(one); });
+    for (; band != bands.bands.end() && band->rows.begin * bands.rowCells < wanted.end; ++band) {
+        const FlatRange part = intersect({band->rows.begin * bands.rowCells, endOf(*band)}, wanted);
+        SHARDLENS_TRY(readBand(bands, *band, part, out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes)));
     }
     return {};
 }
 
-// Pieces that take turns (columns side by side): each is read once, instead of a row at a time.
-Status TensorReader::readPieces(std::span<const Segment> segments, FlatRange wanted, std::span<std::byte> out) const
+// Pieces that take turns (columns side by side) are read once each, not a row at a time, unless which of two counts must be minded.
+Status TensorReader::readBand(const PieceBands& bands, const PieceBands::Band& band, FlatRange part, std::span<std::byte> out) const
 {
-    std::vector<PieceId> pieces;
-    for (const Segment& segment : segments)
-        pieces.push_back(segment.piece);
-    std::sort(pieces.begin(), pieces.end());
-    pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
-    for (const PieceId piece : pieces)
-        SHARDLENS_TRY(readPiece(*m_streams, m_tensor, piece, wanted, out));
+    const std::span<const PieceBands::Segment> segments = bands.of(band);
+    if (segments.size() == 1)
+        return readPiece(*m_streams, m_tensor, segments.front().piece, part, out);
+    const bool isOneRow = part.begin / bands.rowCells == (part.end - 1) / bands.rowCells;
+    if (!bands.overlaps && (!isOneRow || segments.size() >= kManySegments)) {
+        std::vector<PieceId> pieces;
+        for (const PieceBands::Segment& segment : segments)
+            pieces.push_back(segment.piece);
+        std::sort(pieces.begin(), pieces.end());
+        pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
+        for (const PieceId piece : pieces)
+            SHARDLENS_TRY(readPiece(*m_streams, m_tensor, piece, part, out));
+        return {};
+    }
+    for (std::uint64_t row = part.begin / bands.rowCells; row * bands.rowCells < part.end; ++row)
+        for (const PieceBands::Segment& segment : segments) {
+            const FlatRange cells = intersect({row * bands.rowCells + segment.cells.begin, row * bands.rowCells + segment.cells.end}, part);
+            if (!cells.empty())
+                SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment.piece, cells, out.subspan((cells.begin - part.begin) * m_cellBytes, cells.size() * m_cellBytes)));
+        }
     return {};
 }
 
@@ -206,9 +170,9 @@ Status TensorReader::readMean(FlatRange wanted, std::span<std::byte> out) const
     for (std::uint64_t at = wanted.begin; at < wanted.end; at += kMeanValues) {
         const FlatRange part{at, std::min(wanted.end, at + kMeanValues)};
         const std::span<std::byte> target = out.subspan((at - wanted.begin) * m_cellBytes, part.size() * m_cellBytes);
-        const auto read = [&](std::size_t index, std::span<std::byte> into) { return readSummand(index, part, into); };
-        SHARDLENS_TRY(dtype == DType::F64 ? meanOf<double>(dtype, DType::F64, m_ends.size(), target, read)
-                                          : meanOf<float>(dtype, DType::F32, m_ends.size(), target, read));
+        const auto read = [&](std::size_t index, std::span<std::byte> into) { return readSummand(m_summands[index], part, into); };
+        SHARDLENS_TRY(dtype == DType::F64 ? meanOf<double>(dtype, DType::F64, m_summands.size(), target, read)
+                                          : meanOf<float>(dtype, DType::F32, m_summands.size(), target, read));
     }
     return {};
 }

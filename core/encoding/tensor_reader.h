@@ -5,8 +5,10 @@
 #include "core/io/byte_source.h"
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
+#include "core/model/piece_bands.h"
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -48,7 +50,7 @@ private:
 // Safe from several threads. The StreamSet must outlive it.
 class TensorReader {
 public:
-    // Finds for every cell the piece it is read from; O(r log r) in the runs of the tensor. Fails with a hole.
+    // Finds for every cell the piece it is read from (core/model/piece_bands.h). Fails with a hole.
     [[nodiscard]] static Result<TensorReader> open(const StreamSet& streams, TensorId tensor);
 
     [[nodiscard]] TensorId tensor() const { return m_tensor; }
@@ -57,31 +59,21 @@ public:
     Status readAt(std::uint64_t offset, std::span<std::byte> out) const;
     [[nodiscard]] std::uint64_t cellBytes() const { return m_cellBytes; }
 
-    // One stretch of row-major order that comes from one piece.
-    struct Segment {
-        FlatRange cells;
-        PieceId piece;
-    };
-    // Ascending, without gaps; of a mean one such row for each rank, one behind another.
-    [[nodiscard]] std::span<const Segment> segments() const { return m_segments; }
+    // Calls visit with each piece that values are taken from and how many, some pieces more than once; of a mean those of every rank.
+    void forEachPiece(const std::function<void(PieceId piece, std::uint64_t cells)>& visit) const;
 
 private:
     explicit TensorReader(const StreamSet& streams, TensorId tensor) : m_streams(&streams), m_tensor(tensor) {}
 
-    Status addSegments(std::span<const PieceId> pieces);
-    [[nodiscard]] std::span<const Segment> summand(std::size_t index) const;
-    Status readPieces(std::span<const Segment> segments, FlatRange wanted, std::span<std::byte> out) const;
-    Status readSummand(std::size_t index, FlatRange wanted, std::span<std::byte> out) const;
+    Status readSummand(const PieceBands& bands, FlatRange wanted, std::span<std::byte> out) const;
+    Status readBand(const PieceBands& bands, const PieceBands::Band& band, FlatRange part, std::span<std::byte> out) const;
     Status readMean(FlatRange wanted, std::span<std::byte> out) const;
 
     const StreamSet* m_streams;
     TensorId m_tensor;
     std::uint64_t m_sizeBytes = 0;
     std::uint64_t m_cellBytes = 1;
-    Shape m_units;
-    std::vector<Segment> m_segments;
-    std::vector<std::size_t> m_ends; // of the segments of each summand; one where it is no mean
-    bool m_overlaps = false;         // some cell is held twice, so that which piece counts matters
+    std::vector<PieceBands> m_summands; // one where it is no mean
 };
 
 } // namespace shardlens

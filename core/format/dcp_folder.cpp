@@ -22,6 +22,7 @@ constexpr std::size_t kBatch = 4096;           // items that one thread reads in
 constexpr std::size_t kItemThreads = 8;        // reading the beginnings waits for the disk, not for the processor
 constexpr std::size_t kFewItems = 256;         // read in one thread
 constexpr std::size_t kProblemsSaid = 8;
+constexpr std::size_t kLostFilesSaid = 16;
 constexpr std::uint64_t kMostPairsCompared = 50'000'000;
 
 // "__3_1.distcp" → 3: the writer, normally the rank.
@@ -80,6 +81,7 @@ void DcpFolder::openFiles()
     std::iota(order.begin(), order.end(), 0u);
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return naturalLess(m_metadata.files[a], m_metadata.files[b]); });
     m_data.resize(order.size());
+    std::size_t lost = 0;
     for (const std::size_t i : order) {
         const std::string name = m_prefix + m_metadata.files[i];
         const std::string path = m_folder + "/" + m_metadata.files[i];
@@ -95,11 +97,15 @@ void DcpFolder::openFiles()
         if (opened)
             continue;
         const bool isMissing = opened.error().code() == ErrorCode::NotFound;
+        if (++lost > kLostFilesSaid)
+            continue;
         m_builder->addFinding({Severity::Warning, isMissing ? "missing-file" : "unreadable-file",
                                fmt::format("{} {}; {} of tensors {} in it.", printable(name), isMissing ? "is not in the folder" : "cannot be read: " + opened.error().text(),
                                            plural(chunksOf[i], "chunk", "chunks"), chunksOf[i] == 1 ? "lies" : "lie"),
                                kNoTensor, id, writerOf(name)});
     }
+    if (lost > kLostFilesSaid)
+        m_builder->addFinding({Severity::Warning, "missing-file", fmt::format("{} more data files are missing or cannot be read.", groupedText(lost - kLostFilesSaid)), kNoTensor, kNoFile, std::nullopt});
 }
 
 // Reads the beginnings of items, from several threads.

@@ -1,5 +1,7 @@
 #include "core/model/coverage.h"
 
+#include "core/model/piece_bands.h"
+
 #include <algorithm>
 #include <iterator>
 #include <map>
@@ -134,8 +136,11 @@ Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t l
     const Shape units = unitShape(owner.shape, owner.dtype);
     const std::uint64_t cells = elementCount(units).value_or(0);
     Coverage out;
-    for (const std::vector<PieceId>& ids : summandsOf(checkpoint, tensor))
+    for (const std::vector<PieceId>& ids : summandsOf(checkpoint, tensor)) {
+        if (const PieceBands bands = bandsOf(checkpoint, ids, units); bands.complete && !bands.overlaps)
+            continue;
         sweep(sortedRuns(checkpoint, ids, units), cells, limit, out);
+    }
     return out;
 }
 

@@ -29,5 +29,6 @@ struct Options {
 [[nodiscard]] bool reportTensorParallel(const Options& options); // "tensor-parallel"
 [[nodiscard]] bool reportPipeline(const Options& options);      // "pipeline"
 [[nodiscard]] bool reportMindSpore(const Options& options);     // "mindspore"
+[[nodiscard]] bool reportDcp(const Options& options);           // "dcp"
 
 } // namespace shardlens::benchmark

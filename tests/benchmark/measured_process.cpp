@@ -69,6 +69,7 @@ Measured measure(const std::vector<std::string>& command, bool keepOutput)
     }
     out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     out.cpuSeconds = secondsOf(used.ru_utime) + secondsOf(used.ru_stime);
+    out.peakMiB = static_cast<double>(used.ru_maxrss) / 1024; // kilobytes on Linux
     out.exitCode = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return out;
 }

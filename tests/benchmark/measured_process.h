@@ -8,6 +8,7 @@ namespace shardlens::benchmark {
 struct Measured {
     double seconds = 0; // from before the start to after the end
     double cpuSeconds = 0; // user + system
+    double peakMiB = 0;    // resident
     int exitCode = -1;
     std::string output; // standard output, where it was asked for
 };
