@@ -11,7 +11,7 @@ packages=(
     # the window
     qt6-base-dev qt6-svg-dev libqcustomplot-dev libgl1-mesa-dev fonts-noto-core
     # the engine and the command line
-    nlohmann-json3-dev libexpected-dev libfmt-dev libcli11-dev libpcre2-dev libtbb-dev libdeflate-dev zlib1g-dev libxxhash-dev libssl-dev
+    nlohmann-json3-dev libexpected-dev libfmt-dev libcli11-dev libpcre2-dev libtbb-dev libdeflate-dev libzstd-dev zlib1g-dev libxxhash-dev libssl-dev
     # tests
     libgtest-dev libgmock-dev libbenchmark-dev
 )

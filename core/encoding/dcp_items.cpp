@@ -2,6 +2,8 @@
 
 #include "core/base/endian.h"
 #include "core/base/text.h"
+#include "core/encoding/torch_rebuild.h"
+#include "core/encoding/zstd_stream.h"
 
 #include <fmt/format.h>
 
@@ -14,10 +16,59 @@ namespace {
 
 constexpr std::uint64_t kHeadBytes = 1024; // torch's own archives begin their values at 704 B or before
 constexpr std::size_t kMostKnown = 16;
+constexpr std::uint64_t kCompressedHeadBytes = 64u << 10;
+constexpr std::uint64_t kLargestObject = 256u << 20;
+constexpr std::uint64_t kMostStorageBytes = std::uint64_t{1} << 62;
+constexpr std::string_view kLocalSignature("PK\x03\x04", 4);
 
 bool isZip(std::span<const std::byte> head)
 {
     return head.size() >= 4 && std::memcmp(head.data(), "PK\x03\x04", 4) == 0;
+}
+
+// The records behind the pickle of an item, by their local headers: only the names are of use there, sizes follow the data.
+struct ItemRecords {
+    std::optional<std::uint64_t> valuesAt;
+    bool isBigEndian = false;
+};
+
+ItemRecords recordsBehind(const MemorySource& head, std::uint64_t at)
+{
+    ItemRecords out;
+    std::vector<std::byte> bytes(head.size());
+    if (!head.readAt(0, bytes))
+        return out;
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    for (at = text.find(kLocalSignature, at); at != std::string_view::npos && !out.valuesAt; at = text.find(kLocalSignature, at + kLocalSignature.size())) {
+        const auto header = readLocalHeader(head, at);
+        if (!header)
+            continue;
+        if (header->name.ends_with("/data/0"))
+            out.valuesAt = header->dataOffset;
+        if (header->name.ends_with("/byteorder") && header->dataOffset < text.size())
+            out.isBigEndian = text[header->dataOffset] == 'b';
+    }
+    return out;
+}
+
+// From the first cell of a view to behind its last.
+std::uint64_t spannedBytes(const TorchTensor& tensor)
+{
+    const Shape units = unitShape(tensor.shape, tensor.dtype);
+    if (elementCount(units).value_or(0) == 0)
+        return 0;
+    std::uint64_t out = info(tensor.dtype).bytesPerBlock;
+    for (std::size_t axis = 0; axis < units.size(); ++axis)
+        out += (units[axis] - 1) * static_cast<std::uint64_t>(tensor.strides[axis]);
+    return out;
+}
+
+// "stream.zstd/1" is torch's; what others registered cannot be known.
+Status checkTransforms(const std::vector<std::string>& transforms)
+{
+    if (transforms.empty() || (transforms.size() == 1 && transforms.front() == "stream.zstd/1"))
+        return {};
+    return Error{ErrorCode::Unsupported, fmt::format("it was transformed by {}, which is not undone; zstd (stream.zstd/1) is", printable(fmt::format("{}", fmt::join(transforms, ", "))))};
 }
 
 DcpTensor moved(const DcpTensor& said, std::uint64_t offset)
@@ -48,16 +99,24 @@ const DcpDataFile::Known* DcpDataFile::find(const DcpItem& item, std::span<const
     return nullptr;
 }
 
-Result<std::shared_ptr<const TorchFile>> DcpDataFile::object(const DcpItem& item, JobContext& job) const
+Result<std::shared_ptr<const TorchFile>> DcpDataFile::object(const DcpItem& item, const std::vector<std::string>& transforms, JobContext& job) const
 {
     SHARDLENS_TRY(checkInside(item));
+    SHARDLENS_TRY(checkTransforms(transforms));
+    if (!transforms.empty()) {
+        SHARDLENS_ASSIGN(std::vector<std::byte> plain, zstdPrefix(*m_source, item.offset, item.length, kLargestObject + 1));
+        if (plain.size() > kLargestObject)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a compressed object of more than {}", sizeText(kLargestObject))};
+        SHARDLENS_ASSIGN(TorchFile file, TorchFile::open(std::make_shared<const MemorySource>(std::move(plain)), job));
+        return std::make_shared<const TorchFile>(std::move(file));
+    }
     SHARDLENS_ASSIGN(TorchFile file, TorchFile::open(std::make_shared<const SliceSource>(m_source, item.offset, item.length), job));
     return std::make_shared<const TorchFile>(std::move(file));
 }
 
 Result<DcpTensor> DcpDataFile::parse(const DcpItem& item, std::span<const std::byte> head, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const auto file, object(item, job));
+    SHARDLENS_ASSIGN(const auto file, object(item, {}, job));
     if (!TorchFile::isTensor(file->root()))
         return Error{ErrorCode::Corrupt, fmt::format("the item at offset {} is no tensor", groupedText(item.offset))};
     SHARDLENS_ASSIGN(TorchTensor tensor, file->tensorOf(file->root()));
@@ -99,8 +158,40 @@ Result<DcpTensor> DcpDataFile::inBlob(const std::string& key, const DcpItem& ite
     return out;
 }
 
-Result<DcpTensor> DcpDataFile::tensor(const std::string& key, const DcpItem& item, JobContext& job)
+// A tensor's item behind zstd: pickle and headers stand before the values, so that the beginning says where they are in the decoded bytes.
+Result<DcpTensor> DcpDataFile::compressed(const DcpItem& item, JobContext& job) const
 {
+    SHARDLENS_TRY(checkInside(item));
+    SHARDLENS_ASSIGN(std::vector<std::byte> plain, zstdPrefix(*m_source, item.offset, item.length, kCompressedHeadBytes));
+    const MemorySource head(plain);
+    SHARDLENS_ASSIGN(const ZipLocalHeader first, readLocalHeader(head, 0));
+    if (!first.name.ends_with("/data.pkl") || first.method != 0)
+        return Error{ErrorCode::Unsupported, "its first record is not the pickle"};
+    TorchContainer container;
+    SHARDLENS_ASSIGN(container.graph, pickle::Graph::parse(std::make_shared<const std::vector<std::byte>>(std::move(plain)), first.dataOffset, &job));
+    const ItemRecords records = recordsBehind(head, container.graph->end());
+    if (!records.valuesAt)
+        return Error{ErrorCode::Unsupported, fmt::format("the values do not begin in the first {} of it", sizeText(kCompressedHeadBytes))};
+    container.bigEndian = records.isBigEndian;
+    container.storages.push_back({0, kMostStorageBytes, kMostStorageBytes, false, "data/0", nullptr}); // how long it is, only its end says
+    container.storageByKey.emplace("0", 0);
+    if (!isTensorCall(container.graph->root()))
+        return Error{ErrorCode::Corrupt, "it is no tensor"};
+    SHARDLENS_ASSIGN(TorchTensor tensor, rebuildTensor(container, container.graph->root()));
+    tensor.offsetBytes += *records.valuesAt;
+    DcpTensor out{std::move(tensor), {}};
+    out.storage.offset = item.offset;
+    out.storage.storedBytes = item.length;
+    out.storage.sizeBytes = out.tensor.offsetBytes + spannedBytes(out.tensor);
+    out.storage.deflated = out.storage.isZstd = true;
+    return out;
+}
+
+Result<DcpTensor> DcpDataFile::tensor(const std::string& key, const DcpItem& item, const std::vector<std::string>& transforms, JobContext& job)
+{
+    SHARDLENS_TRY(checkTransforms(transforms));
+    if (!transforms.empty())
+        return compressed(item, job);
     std::array<std::byte, kHeadBytes> buffer{};
     if (item.offset > m_source->size())
         return checkInside(item).takeError();

@@ -25,11 +25,13 @@ class DcpDataFile {
 public:
     explicit DcpDataFile(std::shared_ptr<const ByteSource> source) : m_source(std::move(source)) {}
 
-    // The tensor of an item: a torch.save archive, or an entry named `key` of the safetensors blob that begins there. Reads no value. Errors are fragments
+    // `transforms`: what was done to items on writing (DcpMetadata::transforms); zstd is undone, anything else refused.
+    // The tensor of an item: a torch.save archive, or an entry named `key` of the safetensors blob that begins there. Reads no value but those in
+    // the first 64 KiB of a compressed item. Errors are fragments
     // without the file's name: Corrupt where the item leaves the file or is no tensor.
-    [[nodiscard]] Result<DcpTensor> tensor(const std::string& key, const DcpItem& item, JobContext& job);
+    [[nodiscard]] Result<DcpTensor> tensor(const std::string& key, const DcpItem& item, const std::vector<std::string>& transforms, JobContext& job);
     // An item as a torch file of its own; offsets of its storages count in the item.
-    [[nodiscard]] Result<std::shared_ptr<const TorchFile>> object(const DcpItem& item, JobContext& job) const;
+    [[nodiscard]] Result<std::shared_ptr<const TorchFile>> object(const DcpItem& item, const std::vector<std::string>& transforms, JobContext& job) const;
 
 private:
     // The beginning of an item, up to its values, and what it was found to say.
@@ -42,6 +44,7 @@ private:
     Status checkInside(const DcpItem& item) const;
     [[nodiscard]] const Known* find(const DcpItem& item, std::span<const std::byte> head);
     Result<DcpTensor> parse(const DcpItem& item, std::span<const std::byte> head, JobContext& job);
+    Result<DcpTensor> compressed(const DcpItem& item, JobContext& job) const;
     Result<DcpTensor> inBlob(const std::string& key, const DcpItem& item);
 
     std::shared_ptr<const ByteSource> m_source;

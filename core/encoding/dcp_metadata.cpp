@@ -445,7 +445,7 @@ bool DcpMetadata::isMetadata(Value root)
 
 Result<DcpMetadata> DcpMetadata::parse(std::shared_ptr<const std::vector<std::byte>> bytes, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const auto graph, pickle::Graph::parse(std::move(bytes), 0, &job));
+    SHARDLENS_ASSIGN(const auto graph, pickle::Graph::parse(std::move(bytes), 0, &job, pickle::Graph::Numbers::Shared));
     if (!isMetadata(graph->root()))
         return Error{ErrorCode::Unsupported, fmt::format("a pickle of {}, and no metadata of torch.distributed.checkpoint", classText(graph->root()))};
     DcpMetadata out;

@@ -1,6 +1,7 @@
 #include "core/encoding/tensor_reader.h"
 
 #include "core/base/text.h"
+#include "core/encoding/zstd_stream.h"
 
 #include <fmt/format.h>
 #include <libdeflate.h>
@@ -30,12 +31,18 @@ Status checkUnchanged(const File& file, const FileStamp& now)
 
 Result<std::shared_ptr<const ByteSource>> decodeMember(const ByteSource& file, const Stream& stream)
 {
-    SHARDLENS_ASSIGN(const auto packed, readBytes(file, stream.offset, stream.storedBytes, kLargestDecodedMember));
     if (stream.sizeBytes > kLargestDecodedMember)
         return Error{ErrorCode::LimitExceeded, fmt::format("a compressed member of {} B, at most {} B are decoded", groupedText(stream.sizeBytes),
                                                            groupedText(kLargestDecodedMember))};
+    if (stream.codec == Stream::Codec::Zstd) {
+        SHARDLENS_ASSIGN(std::vector<std::byte> plain, zstdPrefix(file, stream.offset, stream.storedBytes, stream.sizeBytes));
+        if (plain.size() != stream.sizeBytes)
+            return Error{ErrorCode::Corrupt, fmt::format("a compressed item at offset {} decodes to {} B, and {} are needed", groupedText(stream.offset), groupedText(plain.size()), groupedText(stream.sizeBytes))};
+        return std::shared_ptr<const ByteSource>(std::make_shared<MemorySource>(std::move(plain)));
+    }
     if (stream.sizeBytes / kLargestGain > stream.storedBytes)
         return Error{ErrorCode::Corrupt, fmt::format("a compressed member says {} B from {} compressed", groupedText(stream.sizeBytes), groupedText(stream.storedBytes))};
+    SHARDLENS_ASSIGN(const auto packed, readBytes(file, stream.offset, stream.storedBytes, kLargestDecodedMember));
     std::vector<std::byte> bytes(stream.sizeBytes);
     libdeflate_decompressor* decoder = libdeflate_alloc_decompressor();
     std::size_t made = 0;

@@ -25,6 +25,7 @@ struct TorchStorage {
     std::string record;            // its name in the archive, from the root on: "data/0"; empty where the container has no names
     // Where its bytes stand in the file in no form that can be read at an offset (text of old pickles): the bytes; `offset` is 0 then.
     std::shared_ptr<const std::vector<std::byte>> decoded;
+    bool isZstd = false;           // of a deflated one: zstd made it, of bytes that begin before the storage (DCP items)
 };
 
 // A tensor of a torch file: a view on a storage (formats/pytorch.md §4).

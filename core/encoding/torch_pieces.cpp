@@ -34,7 +34,8 @@ CheckpointBuilder::Placement storagePlacement(CheckpointBuilder& builder, FileId
     if (storage.decoded)
         return {builder.addInline(file, *storage.decoded), 0, holder, {}};
     if (storage.deflated)
-        return {builder.addStream({Stream::Kind::Deflated, file, storage.offset, storage.storedBytes, storage.sizeBytes}), 0, holder, {}};
+        return {builder.addStream({Stream::Kind::Deflated, file, storage.offset, storage.storedBytes, storage.sizeBytes,
+                                                          storage.isZstd ? Stream::Codec::Zstd : Stream::Codec::Deflate}), 0, holder, {}};
     return {builder.streamOf(file), storage.offset, holder, {}};
 }
 

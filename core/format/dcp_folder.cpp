@@ -160,7 +160,8 @@ private:
         for (std::size_t i = batch.begin; i < batch.end; ++i) {
             const std::size_t chunk = m_order[i];
             const DcpEntry& entry = m_folder.m_metadata.entries[m_entryOf[chunk]];
-            auto tensor = readOne(file, entry, m_chunks.item(chunk));
+            const DcpItem& item = m_chunks.item(chunk);
+            auto tensor = file.tensor(entry.key, item, m_folder.m_metadata.transforms[item.transforms], m_job);
             if (!tensor && tensor.error().code() == ErrorCode::Cancelled)
                 return tensor.takeError();
             const std::string problem = !tensor ? tensor.error().text() : mismatch(*tensor, entry, m_chunks.extent(chunk));
@@ -170,13 +171,6 @@ private:
                 m_folder.m_places[chunk].problem = numberOf(m_problems, m_folder.m_problems, problem);
         }
         return {};
-    }
-
-    Result<DcpTensor> readOne(DcpDataFile& file, const DcpEntry& entry, const DcpItem& item)
-    {
-        if (item.transforms == 0)
-            return file.tensor(entry.key, item, m_job);
-        return Error{ErrorCode::Unsupported, fmt::format("it was transformed by {}, which is not undone", printable(fmt::format("{}", fmt::join(m_folder.m_metadata.transforms[item.transforms], ", "))))};
     }
 
     static std::string mismatch(const DcpTensor& item, const DcpEntry& entry, ShapeView extent)
@@ -281,9 +275,7 @@ Result<std::shared_ptr<const TorchFile>> DcpFolder::object(const DcpEntry& entry
     const DataFile& data = m_data[entry.item.file];
     if (!data.source)
         return Error{ErrorCode::NotFound, fmt::format("it lies in {}, which is not there", name)};
-    if (entry.item.transforms != 0)
-        return Error{ErrorCode::Unsupported, "it was transformed on writing, which is not undone"};
-    auto file = DcpDataFile(data.source).object(entry.item, job);
+    auto file = DcpDataFile(data.source).object(entry.item, m_metadata.transforms[entry.item.transforms], job);
     if (!file)
         return file.takeError().within(name);
     return file;
@@ -374,6 +366,20 @@ void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
     if (const auto pair = firstOverlap(entry))
         find("chunk-overlap", fmt::format("Two chunks of {} overlap without being the same: {}, and {}. torch never writes that; the metadata are harmed.", name, placeText(pair->first), placeText(pair->second)),
              kNoFile);
+}
+
+CheckpointBuilder::Placement placementInItem(CheckpointBuilder& builder, FileId file, const DcpItem& item, TorchStorage storage)
+{
+    const bool isCompressed = item.transforms != 0 && !storage.decoded;
+    const std::uint64_t inside = isCompressed ? storage.offset : 0;
+    if (isCompressed) {
+        storage = {item.offset, inside + storage.sizeBytes, item.length, true, {}, nullptr, true};
+    } else if (!storage.decoded) {
+        storage.offset += item.offset;
+    }
+    CheckpointBuilder::Placement out = storagePlacement(builder, file, storage, builder.holder({}));
+    out.offset += inside;
+    return out;
 }
 
 } // namespace shardlens

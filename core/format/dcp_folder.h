@@ -80,5 +80,7 @@ private:
     std::vector<TorchStorage> m_storages;
     std::vector<std::string> m_problems;
 };
+// Where a storage of an item's own file lies: its offsets count in the item, or in what a compressed item decodes to.
+[[nodiscard]] CheckpointBuilder::Placement placementInItem(CheckpointBuilder& builder, FileId file, const DcpItem& item, TorchStorage storage);
 
 } // namespace shardlens

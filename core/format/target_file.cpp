@@ -8,15 +8,15 @@ namespace shardlens {
 
 using pickle::Value;
 
-Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, const std::string& name, std::uint64_t begin)
+Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, const std::string& name,
+                         const std::function<CheckpointBuilder::Placement(const TorchStorage&)>& placementOf)
 {
     const RoleId role = builder.role(RoleKind::Other, "storage");
     for (std::size_t i = 0; i < file.storages().size(); ++i) {
-        TorchStorage storage = file.storages()[i];
-        storage.offset += storage.decoded ? 0 : begin;
+        const TorchStorage& storage = file.storages()[i];
         const ParameterId parameter = builder.parameter(fmt::format("{}{}: storage {}", name, builder.file(id).name, i));
         const TensorId tensor = builder.addTensor({parameter, role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
-        SHARDLENS_TRY(builder.addWhole(tensor, storagePlacement(builder, id, storage, builder.holder({}))));
+        SHARDLENS_TRY(builder.addWhole(tensor, placementOf ? placementOf(storage) : storagePlacement(builder, id, storage, builder.holder({}))));
         storages.emplace(std::pair{&file, i}, tensor);
     }
     return {};

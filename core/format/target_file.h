@@ -4,6 +4,7 @@
 #include "core/format/target.h"
 #include "core/model/checkpoint_builder.h"
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -16,8 +17,9 @@ namespace shardlens {
 // Tensors of a payload that are the storages of source files, as bytes: by file and number of the storage.
 using StorageTensors = std::map<std::pair<const TorchFile*, std::size_t>, TensorId>;
 // Adds one for each storage of a file that is `id` in the builder: what small objects of its tree hold is copied from there.
-// `name` stands before their numbers in the parameters' names; a file that lies inside another one begins at `begin`.
-Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, const std::string& name = {}, std::uint64_t begin = 0);
+// `name` stands before their numbers in the parameters' names; `placementOf` says where a storage lies, for a file that lies inside another one.
+Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, const std::string& name = {},
+                         const std::function<CheckpointBuilder::Placement(const TorchStorage&)>& placementOf = {});
 
 // One torch file of a target on its way: its pickle, and its storages in the order in which they were asked for.
 class TargetFileMaker {

@@ -69,7 +69,7 @@ struct File {
 struct Stream {
     enum class Kind : std::uint8_t {
         File,     // offset is the file's own
-        Deflated, // an archive member; offset counts in the decoded bytes
+        Deflated, // a compressed archive member, or a whole item by zstd; offset counts in the decoded bytes
         Inline,   // values kept in Checkpoint::inlineBytes, offset counts from `offset`
         Missing,  // the file is not there or not readable: these cells are a hole
     };
@@ -78,6 +78,7 @@ struct Stream {
     std::uint64_t offset = 0;      // Deflated: of the compressed bytes; Inline: into inlineBytes
     std::uint64_t storedBytes = 0; // Deflated: compressed length
     std::uint64_t sizeBytes = 0;   // Deflated: decoded length; Inline: length
+    enum class Codec : std::uint8_t { Deflate, Zstd } codec = Codec::Deflate; // of Deflated
 };
 
 // Bytes of a file that belong to no tensor but have a meaning worth a mark.

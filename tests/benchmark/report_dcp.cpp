@@ -21,16 +21,16 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRounds = 3;
-constexpr std::uint64_t kPatternBytes = 1u << 20;
+constexpr int kDcpRounds = 3;
+constexpr std::uint64_t kModelPatternBytes = 1u << 20;
 constexpr std::size_t kChunksOfTensor = 1000;
 constexpr std::uint32_t kDataFiles = 8;
 constexpr std::uint64_t kGrid = 128; // chunks a side: 16,384
 constexpr std::uint64_t kChunkSide = 64;
 
-std::string pattern()
+std::string modelPattern()
 {
-    std::string out(kPatternBytes, '\0');
+    std::string out(kModelPatternBytes, '\0');
     for (std::size_t i = 0; i < out.size(); ++i)
         out[i] = static_cast<char>((i * 37 + (i >> 9) * 11) % 251 & 0x3F);
     return out;
@@ -54,7 +54,7 @@ bool writeModel(const std::string& path, std::uint64_t bytes)
         return false;
     std::ofstream file(path, std::ios::binary);
     file.write(reinterpret_cast<const char*>(header->data()), static_cast<std::streamsize>(header->size()));
-    const std::string block = pattern();
+    const std::string block = modelPattern();
     for (std::uint64_t left = entries.back().end; left > 0; left -= std::min<std::uint64_t>(left, block.size()))
         file.write(block.data(), static_cast<std::streamsize>(std::min<std::uint64_t>(left, block.size())));
     return file.good();
@@ -131,7 +131,7 @@ bool reportManyChunks(const Options& options)
     }
     double best = 0;
     double peakMiB = 0;
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < kDcpRounds; ++round) {
         const Measured one = measure({options.program, "inspect", folder, "--json"});
         if (one.exitCode != 0)
             return false;
@@ -164,7 +164,7 @@ bool reportGridPlan(const Options& options)
     request.target = options.folder + "/grid-out";
     request.to = "safetensors";
     double best = 0;
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < kDcpRounds; ++round) {
         const auto start = Clock::now();
         const auto plan = planConversion(*opened, request, job);
         const double seconds = std::chrono::duration<double>(Clock::now() - start).count();

@@ -128,8 +128,10 @@ class Graph {
 public:
     // Interprets one pickle that begins at `offset` of `input`. Errors carry the offset of the opcode: Corrupt, LimitExceeded. Memory stays within a
     // fixed multiple of the input's size, and of what any input may take. Cancelled where the job is told to stop.
+    // Shared numbers: equal small ones are one node, for pickles of millions of sizes whose values nobody tells apart by identity.
+    enum class Numbers : std::uint8_t { Apart, Shared };
     [[nodiscard]] static Result<std::shared_ptr<const Graph>> parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset = 0,
-                                                                    const JobContext* job = nullptr);
+                                                                    const JobContext* job = nullptr, Numbers numbers = Numbers::Apart);
 
     [[nodiscard]] Value root() const { return {this, m_root}; }
     // Offset just after STOP.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 
@@ -20,6 +21,7 @@ constexpr std::uint64_t kBudgetFactor = 12; // of the input: honest files need a
 constexpr std::uint32_t kUnset = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t kMaxStack = 1u << 26; // values at once: an opcode of one byte puts one there that takes no node
 constexpr std::uint64_t kPollEvery = 65'536; // opcodes
+constexpr std::size_t kSmallNumbers = 1024;
 constexpr std::size_t kWorthReserving = 1u << 20;
 constexpr std::size_t kBytesPerNode = 6; // of a pickle of many small objects
 constexpr std::size_t kMaxNodes = kUnset - 1;
@@ -31,8 +33,8 @@ Error corrupt(std::string text)
 
 } // namespace
 
-Machine::Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset)
-    : m_graph(graph), m_bytes(*input), m_at(offset), m_budget(std::min(kBudgetMost, kBudgetBase + kBudgetFactor * (input->size() - offset)))
+Machine::Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset, Graph::Numbers numbers)
+    : m_graph(graph), m_bytes(*input), m_at(offset), m_small(numbers == Graph::Numbers::Shared ? kSmallNumbers : 0), m_budget(std::min(kBudgetMost, kBudgetBase + kBudgetFactor * (input->size() - offset)))
 {
     m_graph.m_input = std::move(input);
     if (m_bytes.size() - m_at > kWorthReserving) // what is not touched takes no memory; growing would copy it all
@@ -148,7 +150,7 @@ Status Machine::pushNode(Node node)
 
 Status Machine::pushInt(std::int64_t value)
 {
-    const bool isSmall = value >= 0 && value < static_cast<std::int64_t>(m_small.size()); // one node for all of a value: sizes and offsets repeat
+    const bool isSmall = value >= 0 && value < static_cast<std::int64_t>(m_small.size()); // only where they are shared
     if (isSmall && m_small[static_cast<std::size_t>(value)] != 0)
         return push(m_small[static_cast<std::size_t>(value)]);
     if (isSmall)
@@ -616,12 +618,13 @@ Status Machine::stackOpcode(std::uint8_t opcode)
     return {};
 }
 
-Result<std::shared_ptr<const Graph>> Graph::parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset, const JobContext* job)
+Result<std::shared_ptr<const Graph>> Graph::parse(std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset, const JobContext* job,
+                                                  Numbers numbers)
 {
     if (offset > input->size())
         return Error{ErrorCode::Corrupt, "pickle: it begins past the end"};
     auto graph = std::make_shared<Graph>();
-    Machine machine(*graph, std::move(input), offset);
+    Machine machine(*graph, std::move(input), offset, numbers);
     SHARDLENS_TRY(machine.run(job));
     return std::shared_ptr<const Graph>(std::move(graph));
 }

@@ -2,7 +2,6 @@
 
 #include "core/encoding/pickle/graph.h"
 
-#include <array>
 #include <unordered_map>
 
 namespace shardlens::pickle {
@@ -10,7 +9,7 @@ namespace shardlens::pickle {
 // The stack machine behind Graph::parse: every opcode of protocols 0 to 5 (formats/pickle-safety.md §2), as data.
 class Machine {
 public:
-    Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset);
+    Machine(Graph& graph, std::shared_ptr<const std::vector<std::byte>> input, std::size_t offset, Graph::Numbers numbers);
     // Runs to STOP; looks at the job, where there is one, now and then.
     Status run(const JobContext* job);
 
@@ -63,7 +62,7 @@ private:
     std::size_t m_opcodeAt = 0;
     std::vector<Index> m_stack;
     std::vector<Index> m_popped;
-    std::array<Index, 1024> m_small{}; // nodes of small numbers; 0: none yet
+    std::vector<Index> m_small; // nodes of small numbers, where they are shared; 0: none yet
     std::vector<std::size_t> m_marks;
     std::vector<Index> m_memo;                         // dense slots; kUnset where empty
     std::unordered_map<std::uint64_t, Index> m_sparse; // slots far away

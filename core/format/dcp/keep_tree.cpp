@@ -106,7 +106,9 @@ Status TreeMaker::addObject(const DcpFolder& folder, const DcpEntry& entry, JobC
     auto file = folder.object(entry, job);
     if (!file)
         return file.takeError().within(printable(entry.key));
-    SHARDLENS_TRY(addStorageTensors(m_builder, folder.fileOf(entry.item.file), **file, m_storages, fmt::format("{}: ", entry.key), entry.item.offset));
+    const FileId id = folder.fileOf(entry.item.file);
+    const auto placementOf = [&](const TorchStorage& storage) { return placementInItem(m_builder, id, entry.item, storage); };
+    SHARDLENS_TRY(addStorageTensors(m_builder, id, **file, m_storages, fmt::format("{}: ", entry.key), placementOf));
     m_objects.push_back(*file);
     auto value = m_maker.tree().import(*file, (*file)->root());
     if (!value)

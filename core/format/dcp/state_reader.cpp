@@ -64,10 +64,7 @@ Status StateReader::addLeaves(Part& part, const DcpEntry& entry, const TorchFile
             continue;
         const RoleId role = m_builder.role(name.role, name.role == RoleKind::Weight ? "weight" : "other");
         const TensorId made = m_builder.addTensor({m_builder.parameter(name.parameter), role, tensor->dtype, Combine::Exclusive, name.role == RoleKind::Weight, tensor->shape});
-        TorchStorage storage = file.storages().at(tensor->storage);
-        if (!storage.decoded)
-            storage.offset += entry.item.offset;
-        CheckpointBuilder::Placement at = storagePlacement(m_builder, id, storage, m_builder.holder({}));
+        CheckpointBuilder::Placement at = placementInItem(m_builder, id, entry.item, file.storages().at(tensor->storage));
         at.offset += tensor->offsetBytes;
         at.flags = tensor->flags;
         const Shape units = unitShape(tensor->shape, tensor->dtype);
