@@ -1,3 +1,4 @@
+#include "core/format/colossalai/colossalai_format.h"
 #include "core/format/deepspeed/deepspeed_format.h"
 #include "core/format/deepspeed/reshard.h"
 #include "core/format/format.h"
@@ -12,7 +13,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 7> kFormats{{
+constexpr std::array<Format, 8> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (Megatron, or an inference set: bloom, ds_model) with its files, or a folder with one",
@@ -59,6 +60,13 @@ constexpr std::array<Format, 7> kFormats{{
      .probe = mindspore::probe,
      .open = mindspore::open,
      .layOut = mindspore::layOut},
+    {.id = "colossalai",
+     .title = "ColossalAI",
+     .reads = "distributed model checkpoints (pytorch_model-meta-dist-*.json), sharded models and optimizers of its plugins, training directories of both",
+     .writes = nullptr,
+     .hasRules = true,
+     .probe = colossalai::probe,
+     .open = colossalai::open},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",
