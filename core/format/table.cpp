@@ -64,6 +64,7 @@ constexpr std::array<Format, 8> kFormats{{
      .title = "ColossalAI",
      .reads = "distributed model checkpoints (pytorch_model-meta-dist-*.json), sharded models and optimizers of its plugins, training directories of both",
      .writes = nullptr,
+     .hasTags = true,
      .hasRules = true,
      .probe = colossalai::probe,
      .open = colossalai::open},

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kFilesAtOnce = 16;
 constexpr std::size_t kPartsNamed = 4; // of a file that lacks some
+constexpr std::size_t kLostSaid = 16;  // tensors of which nothing is there
 
 std::string baseName(const std::string& path)
 {
@@ -321,7 +322,10 @@ void DistFiles::addHole(TensorId tensor, const Box& box, StreamId nowhere, std::
 
 void DistFiles::addMissing(const std::map<std::uint32_t, FileId>& rows)
 {
+    std::map<std::uint32_t, FileId> fileOf; // the first that should hold a part
+    std::size_t lost = 0;
     for (const auto& [use, file] : m_absent) {
+        fileOf.emplace(use.tensor, file);
         const DistTensor& tensor = m_table.tensors()[use.tensor];
         if (m_ids[use.tensor] == kNoTensor || info(m_builder.tensor(m_ids[use.tensor]).dtype).valuesPerBlock != 1)
             continue;
@@ -338,7 +342,9 @@ void DistFiles::addMissing(const std::map<std::uint32_t, FileId>& rows)
         if (!tensor.problem.empty() || tensor.parts.empty())
             continue;
         if (m_ids[i] == kNoTensor) {
-            m_builder.addLost({tensor.name, RoleKind::Weight, fmt::format("{}: none of the files that should hold a part of it can be read.", printable(tensor.name))}, "hole", kNoFile);
+            if (const auto absent = fileOf.find(i); absent != fileOf.end() && lost++ < kLostSaid) // the file is a finding of its own
+                m_builder.addLost({tensor.name, RoleKind::Weight, fmt::format("{} is lost: no file that holds a part of it can be read; {} should.", printable(tensor.name),
+                                                                              printable(m_builder.file(absent->second).name))}, "hole", absent->second);
             continue;
         }
         if (byStage.empty() || info(m_builder.tensor(m_ids[i]).dtype).valuesPerBlock != 1)

@@ -13,14 +13,14 @@ constexpr std::size_t kMostDigits = 9;
 
 struct BaseName {
     std::string_view text;
-    Kind kind;
+    FileKind kind;
     Container container;
 };
 // The base of tensor files, and with their extension of indexes.
-constexpr std::array<BaseName, 4> kBases{{{"pytorch_model", Kind::Model, Container::Bin},
-                                          {"model", Kind::Model, Container::Safetensors},
-                                          {"pytorch_optim", Kind::Optimizer, Container::Bin},
-                                          {"optimizer", Kind::Optimizer, Container::Safetensors}}};
+constexpr std::array<BaseName, 4> kBases{{{"pytorch_model", FileKind::Model, Container::Bin},
+                                          {"model", FileKind::Model, Container::Safetensors},
+                                          {"pytorch_optim", FileKind::Optimizer, Container::Bin},
+                                          {"optimizer", FileKind::Optimizer, Container::Safetensors}}};
 
 std::optional<std::uint32_t> counter(std::string_view digits)
 {

@@ -9,7 +9,7 @@ namespace shardlens::colossalai {
 
 // The file names of formats/colossalai.md §2.1. Counters have five digits and grow wider; names are case sensitive.
 
-enum class Kind : std::uint8_t { Model, Optimizer };
+enum class FileKind : std::uint8_t { Model, Optimizer };
 enum class Container : std::uint8_t { Bin, Safetensors };
 
 [[nodiscard]] const char* extensionOf(Container container); // ".bin"
@@ -19,7 +19,7 @@ enum class Container : std::uint8_t { Bin, Safetensors };
 
 // A file of tensors: "model.PFX-dist-00001-shard-00000.safetensors", "pytorch_optim-stage-00002-shard-00001.bin", "pytorch_model-00001.bin".
 struct ShardFile {
-    Kind kind = Kind::Model;
+    FileKind kind = FileKind::Model;
     Container container = Container::Bin;
     std::string prefix;                 // PFX; empty without
     std::optional<std::uint32_t> dist;  // of a distributed checkpoint
@@ -31,7 +31,7 @@ struct ShardFile {
 
 // "model.safetensors.index.PFX.json"
 struct IndexFile {
-    Kind kind = Kind::Model;
+    FileKind kind = FileKind::Model;
     Container container = Container::Bin;
     std::string prefix;
 };
