@@ -66,7 +66,7 @@ Result<Opened> resolve(const Candidate& candidate)
 }
 
 // One kind of checkpoint in one folder.
-Status readFolder(CheckpointBuilder& builder, const Opened& opened, const RuleSet& rules, JobContext& job)
+Status readFolder(CheckpointBuilder& builder, const Opened& opened, const RuleSet& rules, Facts& facts, JobContext& job)
 {
     const Candidate& folder = opened.folder;
     const auto chosen = opened.index.empty() ? std::nullopt : indexFileOf(opened.index);
@@ -89,7 +89,7 @@ Status readFolder(CheckpointBuilder& builder, const Opened& opened, const RuleSe
         return order ? Status() : Status(order.error());
     }
     builder.setFormat("colossalai", "ColossalAI optimizer");
-    return readOptimizer(builder, {folder, "", opened.index, opened.file}, nullptr, rules, job);
+    return readOptimizer(builder, {folder, "", opened.index, opened.file}, nullptr, rules, facts, job);
 }
 
 } // namespace
@@ -126,10 +126,12 @@ Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& option
     }
     CheckpointBuilder builder(candidate.path, opened.folder.path);
     builder.setTitle(candidate.name(), subtitle);
+    Facts facts;
     if (candidate.isFolder && isTrainingFolder(opened.folder))
-        SHARDLENS_TRY(readTrainingFolder(builder, opened.folder, rules, job));
+        SHARDLENS_TRY(readTrainingFolder(builder, opened.folder, rules, facts, job));
     else
-        SHARDLENS_TRY(readFolder(builder, opened, rules, job));
+        SHARDLENS_TRY(readFolder(builder, opened, rules, facts, job));
+    builder.setModelFacts(std::move(facts));
     if (!others.empty())
         builder.addFact("also here", printable(fmt::format("{}", fmt::join(others, ", "))));
     return std::move(builder).finish();

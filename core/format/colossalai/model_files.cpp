@@ -51,6 +51,8 @@ public:
         } else {
             SHARDLENS_TRY(readSingle());
         }
+        if (m_ids.empty() && !m_unread.empty())
+            m_builder.addLost({m_unread, RoleKind::Weight, fmt::format("No tensor of the model can be read: {}.", m_unread)}, "no-model", kNoFile);
         checkVocabulary();
         return std::move(m_order);
     }
@@ -169,6 +171,8 @@ private:
             const auto lost = m_index ? std::count_if(m_index->map.begin(), m_index->map.end(), [&](const auto& entry) { return entry.second == name; }) : 0;
             const std::string what = m_index ? fmt::format(": {}{} are lost", plural(static_cast<std::uint64_t>(lost), "tensor", "tensors"), stageText(name)) : std::string();
             const bool isMissing = stored.problem->code() == ErrorCode::NotFound;
+            if (m_unread.empty())
+                m_unread = isMissing ? fmt::format("{} is not in the folder", printable(name)) : fmt::format("{}: {}", printable(name), stored.problem->text());
             find(Severity::Error, isMissing ? "missing-file" : "unreadable-file",
                  isMissing ? fmt::format("{} is not in the folder{}.", printable(name), what) : fmt::format("{} cannot be read{}: {}.", printable(name), what, stored.problem->text()), id);
         }
@@ -248,6 +252,7 @@ private:
     std::vector<Opened> m_files;
     std::map<std::pair<const Checkpoint*, MemoryPlace>, std::pair<TensorId, std::string>> m_memory;
     std::map<std::string, TensorId> m_ids;
+    std::string m_unread;      // why the first file that could not be read could not
     bool m_hasExperts = false; // files of expert-parallel ranks, which hold copies
     ModelOrder m_order;
 };

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/format/colossalai/model_files.h"
+#include "core/format/colossalai/optimizer_facts.h"
 #include "core/format/colossalai/optimizer_names.h"
 #include "core/format/colossalai/optimizer_states.h"
 #include "core/format/colossalai/shard_index.h"
@@ -39,8 +40,8 @@ Result<std::string> singleFile(const Candidate& folder)
 
 class OptimizerReader {
 public:
-    OptimizerReader(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, JobContext& job)
-        : m_builder(builder), m_place(place), m_model(model), m_rules(rules), m_job(job), m_states(builder, job)
+    OptimizerReader(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, Facts& facts, JobContext& job)
+        : m_builder(builder), m_place(place), m_model(model), m_rules(rules), m_facts(facts), m_job(job), m_states(builder, job)
     {
     }
 
@@ -107,6 +108,7 @@ private:
         if (m_states.ids().empty())
             return Error{ErrorCode::Refused, fmt::format("{} holds no states of numbered parameters: it is not an optimizer", printable(name))};
         m_groups = m_states.groups();
+        m_facts[kGroupsFact] = m_place.prefix + name;
         if (!m_states.hasGroups())
             sayNoGroups(fmt::format("{} holds none", printable(name)), kNoFile);
         return {};
@@ -171,6 +173,7 @@ private:
         const FileId id = m_builder.addFile(opened->row);
         m_builder.addMetadata({id, describe(*torch)});
         m_groups = groupsOf(torch->root());
+        m_facts[kGroupsFact] = m_place.prefix + name;
         if (m_groups.empty())
             sayNoGroups(fmt::format("{} is no list of groups", printable(name)), id);
     }
@@ -185,6 +188,8 @@ private:
                                   "Optimizer state incomplete: states are smaller than their parameters by one factor, as where Gemini with tensor parallelism wrote the part of the first rank only.", kNoTensor, kNoFile,
                                   std::nullopt});
         SHARDLENS_TRY(m_states.finish(found.names));
+        for (const auto& [id, name] : found.names)
+            m_facts[idFact(name)] = std::to_string(id);
         sayFused(found.names);
         return {};
     }
@@ -209,6 +214,7 @@ private:
     const OptimizerPlace& m_place;
     const ModelOrder* m_model;
     const RuleSet& m_rules;
+    Facts& m_facts;
     JobContext& m_job;
     OptimizerStates m_states;
     std::vector<OptimizerGroup> m_groups;
@@ -237,9 +243,9 @@ bool isFlattenedOptimizer(const Candidate& file)
     return head.starts_with(kMetadata) && head.substr(0, 128).find("\"non_tensor_keys\"") != std::string_view::npos;
 }
 
-Status readOptimizer(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, JobContext& job)
+Status readOptimizer(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, Facts& facts, JobContext& job)
 {
-    return OptimizerReader(builder, place, model, rules, job).read();
+    return OptimizerReader(builder, place, model, rules, facts, job).read();
 }
 
 } // namespace shardlens::colossalai

@@ -24,7 +24,7 @@ struct OptimizerPlace {
 [[nodiscard]] bool isFlattenedOptimizer(const Candidate& file);
 
 // Reads an optimizer's states (families D and E, and their safetensors form) into a builder, under the names of the parameters as far as `model` tells them.
-// What is missing is a finding; refused is what is no optimizer at all.
-[[nodiscard]] Status readOptimizer(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, JobContext& job);
+// What is missing is a finding; refused is what is no optimizer at all. Numbers of parameters go into `facts` (optimizer_facts.h).
+[[nodiscard]] Status readOptimizer(CheckpointBuilder& builder, const OptimizerPlace& place, const ModelOrder* model, const RuleSet& rules, Facts& facts, JobContext& job);
 
 } // namespace shardlens::colossalai

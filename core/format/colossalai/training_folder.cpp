@@ -51,7 +51,7 @@ bool hasTensors(const Candidate& folder)
 
 class TrainingReader {
 public:
-    TrainingReader(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, JobContext& job) : m_builder(builder), m_folder(folder), m_rules(rules), m_job(job) {}
+    TrainingReader(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, Facts& facts, JobContext& job) : m_builder(builder), m_folder(folder), m_rules(rules), m_facts(facts), m_job(job) {}
 
     Status read()
     {
@@ -78,7 +78,7 @@ private:
     void readStates(const ModelOrder& order)
     {
         auto below = lookAt(m_folder.path + "/" + kOptimizerFolder);
-        Status status = below ? readOptimizer(m_builder, {below.take(), fmt::format("{}/", kOptimizerFolder), {}, {}}, &order, m_rules, m_job) : Status(below.takeError());
+        Status status = below ? readOptimizer(m_builder, {below.take(), fmt::format("{}/", kOptimizerFolder), {}, {}}, &order, m_rules, m_facts, m_job) : Status(below.takeError());
         if (!status)
             m_builder.addLost({"optimizer states", RoleKind::OptimizerState, status.takeError().within(kOptimizerFolder).sentence()}, "optimizer", kNoFile);
     }
@@ -125,6 +125,7 @@ private:
     CheckpointBuilder& m_builder;
     const Candidate& m_folder;
     const RuleSet& m_rules;
+    Facts& m_facts;
     JobContext& m_job;
 };
 
@@ -175,9 +176,9 @@ Status chooseSave(Candidate& folder, const std::optional<std::string>& tag, std:
     return {};
 }
 
-Status readTrainingFolder(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, JobContext& job)
+Status readTrainingFolder(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, Facts& facts, JobContext& job)
 {
-    return TrainingReader(builder, folder, rules, job).read();
+    return TrainingReader(builder, folder, rules, facts, job).read();
 }
 
 } // namespace shardlens::colossalai

@@ -24,6 +24,6 @@ constexpr const char* kStatesFile = "running_states.json";
 
 // Goes into the save that `tag` names, or the last one, where a folder holds such saves; says which it is and which others there are. Refused: a tag that is none.
 Status chooseSave(Candidate& folder, const std::optional<std::string>& tag, std::string& chosen, std::vector<std::string>& others);
-Status readTrainingFolder(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, JobContext& job);
+Status readTrainingFolder(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, Facts& facts, JobContext& job);
 
 } // namespace shardlens::colossalai
