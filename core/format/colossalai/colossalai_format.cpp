@@ -79,7 +79,8 @@ Status readFolder(CheckpointBuilder& builder, const Opened& opened, const RuleSe
         return order ? Status() : Status(order.error());
     }
     if (isModel && !chosen && !indexesIn(folder, FileKind::Model).empty() && !indexesIn(folder, FileKind::Optimizer).empty())
-        return Error{ErrorCode::Refused, fmt::format("a model and an optimizer in one folder: open one of them by its index: {} or {}", printable(indexesIn(folder, FileKind::Model).front()),
+        return Error{ErrorCode::Refused, fmt::format("a model and an optimizer in one folder: open one of them by its index: {} or {}",
+                                                     printable(indexesIn(folder, FileKind::Model).front()),
                                                      printable(indexesIn(folder, FileKind::Optimizer).front()))};
     if (isModel && hasShards(folder, true) && indexesIn(folder, FileKind::Model).empty())
         return Error{ErrorCode::Refused, "weights of dist ids (-dist-) and no metadata (pytorch_model-meta-dist-*.json): left over from a broken save; the files can be opened one by one"};

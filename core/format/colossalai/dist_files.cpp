@@ -23,8 +23,8 @@ std::string baseName(const std::string& path)
 
 } // namespace
 
-DistFiles::DistFiles(CheckpointBuilder& builder, const Candidate& folder, const std::string& prefix, const DistTable& table, JobContext& job)
-    : m_builder(builder), m_folder(folder), m_prefix(prefix), m_table(table), m_job(job), m_uses(table.files().size()), m_ids(table.tensors().size(), kNoTensor)
+DistFiles::DistFiles(CheckpointBuilder& builder, const Candidate& folder, const std::string& prefix, const DistTable& table, const RuleSet& rules, JobContext& job)
+    : m_builder(builder), m_folder(folder), m_prefix(prefix), m_table(table), m_rules(rules), m_job(job), m_uses(table.files().size()), m_ids(table.tensors().size(), kNoTensor)
 {
     for (const DirectoryEntry& entry : folder.entries)
         if (!entry.isFolder)
@@ -134,7 +134,8 @@ Status DistFiles::process(const Source& source, StoredFileResult stored)
         File row = stored.file.row;
         row.holds = "not part of the model";
         const FileId id = m_builder.addFile(std::move(row));
-        find(Severity::Info, "leftover-file", fmt::format("{} is a stale file, left over from another save, and ignored: the metadata of {} places its tensors in other files.", printable(source.name), distText(source.dist)),
+        find(Severity::Info, "leftover-file", fmt::format("{} is a stale file, left over from another save, and ignored: the metadata of {} places its tensors in other files.",
+                                                          printable(source.name), distText(source.dist)),
              id, source.dist);
         return {};
     }
@@ -196,9 +197,11 @@ Status DistFiles::addEntries(const Source& source, const StoredFile& stored, Pie
             addPart(use, stored, *held, import);
         }
     for (std::size_t i = 0; i < std::min(absent.size(), kPartsNamed); ++i)
-        find(Severity::Error, "index", fmt::format("The metadata of {} says that {} lies in {}, and it does not.", distText(source.dist), printable(absent[i]), printable(source.name)), file, source.dist);
+        find(Severity::Error, "index", fmt::format("The metadata of {} says that {} lies in {}, and it does not.", distText(source.dist), printable(absent[i]),
+                                                   printable(source.name)), file, source.dist);
     if (absent.size() > kPartsNamed)
-        find(Severity::Error, "index", fmt::format("{} lacks {} more parameters that the metadata places in it.", printable(source.name), groupedText(absent.size() - kPartsNamed)), file, source.dist);
+        find(Severity::Error, "index", fmt::format("{} lacks {} more parameters that the metadata places in it.", printable(source.name), groupedText(absent.size() - kPartsNamed)),
+             file, source.dist);
     return {};
 }
 
@@ -211,18 +214,21 @@ void DistFiles::addPart(const Use& use, const StoredFile& stored, TensorId held,
     const TensorId id = tensorFor(use.tensor, own.dtype);
     const ShapeView extent = m_table.lengths(tensor, part);
     if (!std::ranges::equal(own.shape, extent)) {
-        find(Severity::Error, "shape", fmt::format("{}: {} holds {}, and the metadata of {} says lengths {}.", printable(tensor.name), printable(stored.row.name), shapeText(own.shape), distText(part.dist),
+        find(Severity::Error, "shape", fmt::format("{}: {} holds {}, and the metadata of {} says lengths {}.", printable(tensor.name), printable(stored.row.name),
+                                                   shapeText(own.shape), distText(part.dist),
                                                    shapeText(extent)), file, part.dist, id);
         return;
     }
     if (own.dtype != m_builder.tensor(id).dtype) {
-        find(Severity::Error, "dtype", fmt::format("{} is {} in {}, and {} on a dist id before.", printable(tensor.name), nameOf(own.dtype), printable(stored.row.name), nameOf(m_builder.tensor(id).dtype)), file,
+        find(Severity::Error, "dtype", fmt::format("{} is {} in {}, and {} on a dist id before.", printable(tensor.name), nameOf(own.dtype), printable(stored.row.name),
+                                                   nameOf(m_builder.tensor(id).dtype)), file,
              part.dist, id);
         return;
     }
     if (info(own.dtype).valuesPerBlock != 1) { // boxes count values, pieces count blocks
         const bool isWhole = std::ranges::equal(extent, tensor.global);
-        if (Status added = isWhole ? import.addWhole(id, held) : Status(Error{ErrorCode::Unsupported, fmt::format("{} is stored in blocks, which are not put together", nameOf(own.dtype))}); !added)
+        if (Status added = isWhole ? import.addWhole(id, held) : Status(Error{ErrorCode::Unsupported,
+                                                                              fmt::format("{} is stored in blocks, which are not put together", nameOf(own.dtype))}); !added)
             find(Severity::Error, "part", fmt::format("{}: {}.", printable(tensor.name), added.error().text()), file, part.dist, id);
         return;
     }
@@ -243,6 +249,8 @@ bool DistFiles::isStale(const Source& source, const StoredFile& stored) const
 Status DistFiles::addRest(const Source& source, const StoredFile& stored, PieceImport& import)
 {
     const Checkpoint& file = *stored.checkpoint;
+    if (m_held.size() == file.tensors().size()) // nothing is left
+        return {};
     std::map<MemoryPlace, std::uint32_t> placed;
     for (const auto& [tensor, held] : m_held)
         if (const auto memory = memoryOf(file, held))
@@ -259,13 +267,47 @@ Status DistFiles::addRest(const Source& source, const StoredFile& stored, PieceI
                 m_builder.addAlias(name, m_builder.parameter(m_table.tensors()[tied->second].name));
             continue;
         }
+        if (addTied(source, stored, held, import))
+            continue;
         if (m_table.find(name))
-            find(Severity::Warning, "orphan", fmt::format("{} lies in {} and the metadata of {} does not name it: it is not part of the model.", printable(name), printable(source.name), distText(source.dist)),
+            find(Severity::Warning, "orphan", fmt::format("{} lies in {} and the metadata of {} does not name it: it is not part of the model.", printable(name),
+                                                          printable(source.name), distText(source.dist)),
                  import.file(FileId{0}), source.dist);
         else
             addBuffer(source, stored, held, import);
     }
     return {};
+}
+
+bool DistFiles::isVocabulary(const std::string& name) const
+{
+    const auto rule = m_rules.ruleFor(name, {});
+    return rule && *rule != nullptr && (*rule)->vocabulary;
+}
+
+// In safetensors a tied name has bytes of its own. What the rules call a vocabulary is a parameter, and one without metadata is tied to the vocabulary of its shape that has it.
+bool DistFiles::addTied(const Source& source, const StoredFile& stored, TensorId held, PieceImport& import)
+{
+    const Tensor& own = stored.checkpoint->tensor(held);
+    const std::string& name = stored.checkpoint->parameterOf(held);
+    if (stored.torch || !isVocabulary(name) || m_table.find(name))
+        return false;
+    std::vector<std::uint32_t> same;
+    for (const auto& [tensor, other] : m_held)
+        if (stored.checkpoint->tensor(other).shape == own.shape && stored.checkpoint->tensor(other).dtype == own.dtype && isVocabulary(m_table.tensors()[tensor].name))
+            same.push_back(tensor);
+    if (same.size() != 1)
+        return false;
+    const DistTensor& original = m_table.tensors()[same.front()];
+    const auto [at, isNew] = m_buffers.try_emplace(name, kNoTensor);
+    if (isNew)
+        at->second = m_builder.addTensor({m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), own.dtype,
+                                          original.hasReplicas ? Combine::Replicas : Combine::Exclusive, true, original.global});
+    const auto part = std::find_if(original.parts.begin(), original.parts.end(), [&](const DistPart& one) { return one.dist == source.dist; });
+    for (const Slab& slab : part == original.parts.end() ? std::vector<Slab>{} : m_table.slabs(original, *part))
+        if (Status added = import.addThrough(at->second, held, slab); !added)
+            find(Severity::Error, "part", fmt::format("{}: {}.", printable(name), added.error().text()), import.file(FileId{0}), source.dist, at->second);
+    return true;
 }
 
 // Buffers have no metadata: each dist id holds a copy, and that of the lowest counts.
@@ -282,7 +324,8 @@ void DistFiles::addBuffer(const Source& source, const StoredFile& stored, Tensor
     }
     const Tensor& known = m_builder.tensor(at->second);
     if (known.shape != own.shape || known.dtype != own.dtype) {
-        find(Severity::Warning, "buffer", fmt::format("{} is {} {} in {}, and {} {} on a dist id before: no metadata places it, and the first is shown.", printable(name), nameOf(own.dtype), shapeText(own.shape),
+        find(Severity::Warning, "buffer", fmt::format("{} is {} {} in {}, and {} {} on a dist id before: no metadata places it, and the first is shown.", printable(name),
+                                                      nameOf(own.dtype), shapeText(own.shape),
                                                       printable(source.name), nameOf(known.dtype), shapeText(known.shape)), file, source.dist);
         return;
     }
@@ -303,14 +346,16 @@ void DistFiles::sayOrphans(const std::set<std::uint32_t>& dists)
         row.rank = *shard->dist;
         row.holds = "no metadata: not part of the model";
         const FileId id = m_builder.addFile(std::move(row));
-        find(Severity::Warning, "orphan-file", fmt::format("{} has no metadata beside it (pytorch_model-meta-dist-{:05d}): left over from a broken save, and not read.", printable(name), *shard->dist), id, *shard->dist);
+        find(Severity::Warning, "orphan-file", fmt::format("{} has no metadata beside it (pytorch_model-meta-dist-{:05d}): left over from a broken save, and not read.",
+                                                           printable(name), *shard->dist), id, *shard->dist);
     }
 }
 
 void DistFiles::saySources()
 {
     if (m_foreignPaths > 0)
-        m_builder.addFinding({Severity::Info, "file-path", fmt::format("\"file\" holds the folder that the writer used ({}): the files beside the metadata are read.", printable(m_foreignPath)), kNoTensor, kNoFile,
+        m_builder.addFinding({Severity::Info, "file-path", fmt::format("\"file\" holds the folder that the writer used ({}): the files beside the metadata are read.",
+                                                                       printable(m_foreignPath)), kNoTensor, kNoFile,
                               std::nullopt});
 }
 

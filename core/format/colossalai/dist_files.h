@@ -19,7 +19,7 @@ namespace shardlens::colossalai {
 // no metadata as buffers (formats/colossalai.md §3.2). All that it is given must outlive it.
 class DistFiles {
 public:
-    DistFiles(CheckpointBuilder& builder, const Candidate& folder, const std::string& prefix, const DistTable& table, JobContext& job);
+    DistFiles(CheckpointBuilder& builder, const Candidate& folder, const std::string& prefix, const DistTable& table, const RuleSet& rules, JobContext& job);
 
     // All files of those dist ids.
     Status read(const std::set<std::uint32_t>& dists);
@@ -45,6 +45,8 @@ private:
     Status addEntries(const Source& source, const StoredFile& stored, PieceImport& import);
     void addPart(const Use& use, const StoredFile& stored, TensorId held, PieceImport& import);
     Status addRest(const Source& source, const StoredFile& stored, PieceImport& import);
+    [[nodiscard]] bool isVocabulary(const std::string& name) const;
+    [[nodiscard]] bool addTied(const Source& source, const StoredFile& stored, TensorId held, PieceImport& import);
     void addBuffer(const Source& source, const StoredFile& stored, TensorId held, PieceImport& import);
     void addHole(TensorId tensor, const Box& box, StreamId nowhere, std::uint32_t dist);
     [[nodiscard]] bool isStale(const Source& source, const StoredFile& stored) const;
@@ -60,13 +62,14 @@ private:
     const Candidate& m_folder;
     const std::string& m_prefix;
     const DistTable& m_table;
+    const RuleSet& m_rules;
     JobContext& m_job;
     std::set<std::string, std::less<>> m_here; // names of files in the folder
     std::vector<Source> m_sources;
     std::vector<std::vector<Use>> m_uses;      // by "file" value
     std::vector<std::pair<Use, FileId>> m_absent; // parts whose file is not there, or lacks them
     std::vector<TensorId> m_ids;               // by number in the table; kNoTensor before it is met
-    std::map<std::string, TensorId> m_buffers;
+    std::map<std::string, TensorId> m_buffers; // and tied names with values of their own
     std::set<std::string> m_aliases;
     std::unordered_map<std::uint32_t, TensorId> m_held; // of the file at hand: tensor of the table → tensor of the file
     std::size_t m_foreignPaths = 0;

@@ -35,7 +35,8 @@ public:
 
     bool null() override { return wrongType("null"); }
     bool boolean(bool) override { return wrongType("true or false"); }
-    bool number_integer(number_integer_t value) override { return isNumberWanted() ? complain(fmt::format("{} holds {}, and nothing below 0 is a place or a size", memberName(), value)) : other("a number"); }
+    bool number_integer(number_integer_t value) override { return isNumberWanted() ? complain(fmt::format("{} holds {}, and nothing below 0 is a place or a size", memberName(),
+                                                                                                          value)) : other("a number"); }
     bool number_unsigned(number_unsigned_t value) override
     {
         if (!isNumberWanted())
@@ -52,7 +53,9 @@ public:
         list.push_back(value);
         return true;
     }
-    bool number_float(number_float_t, const string_t& text) override { return isNumberWanted() ? complain(fmt::format("{} holds {}, which is no whole number", memberName(), printable(text))) : other("a number"); }
+    bool number_float(number_float_t, const string_t& text) override { return isNumberWanted()
+                                                                      ? complain(fmt::format("{} holds {}, which is no whole number", memberName(),
+                                                                                             printable(text))) : other("a number"); }
     bool binary(binary_t&) override { return true; }
     bool string(string_t& text) override
     {
@@ -77,7 +80,6 @@ public:
             out.entries.clear(); // of two members of one name the last counts
             out.files.clear();
             m_files.clear();
-            m_places.clear();
         } else if (m_depth == 3 && m_inMetadata) {
             m_entry = {};
             m_entry.name = m_key;
@@ -188,13 +190,7 @@ private:
     }
     void addEntry()
     {
-        const auto [at, isNew] = m_places.try_emplace(m_entry.name, out.entries.size());
-        if (isNew) {
-            out.entries.push_back(std::move(m_entry));
-        } else {
-            m_entry.isRepeated = true;
-            out.entries[at->second] = std::move(m_entry);
-        }
+        out.entries.push_back(std::move(m_entry));
         m_entry = {};
     }
 
@@ -205,7 +201,6 @@ private:
     DistEntry m_entry;
     std::array<bool, kMembers> m_seen{};
     std::unordered_map<std::string, std::uint32_t> m_files;
-    std::unordered_map<std::string, std::size_t> m_places;
 };
 
 } // namespace

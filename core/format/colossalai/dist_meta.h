@@ -18,13 +18,12 @@ struct DistEntry {
     Shape global;
     std::uint32_t file = 0; // index into DistMeta::files
     std::string problem;    // a fragment; empty where the entry is well-formed
-    bool isRepeated = false; // stands twice in the JSON: the last counts
 };
 
 // The metadata of one dist id. Members that are of no use are passed over.
 struct DistMeta {
     std::string version;            // as text; empty where there is none
-    std::vector<DistEntry> entries; // in the order of the file
+    std::vector<DistEntry> entries; // in the order of the file; of two of one name the last counts
     std::vector<std::string> files; // values of "file", each once
 };
 

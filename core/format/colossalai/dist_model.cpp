@@ -46,7 +46,7 @@ public:
         describeGrid();
         sayMissingMetas();
         sayProblems();
-        DistFiles files(m_builder, m_folder, m_prefix, m_table, m_job);
+        DistFiles files(m_builder, m_folder, m_prefix, m_table, m_rules, m_job);
         SHARDLENS_TRY(files.read(m_readable));
         files.addMissing(m_missingRows);
         sayReadings();
@@ -60,9 +60,11 @@ private:
             const auto dist = entry.isFolder ? std::nullopt : metaDistId(entry.name);
             if (!dist)
                 continue;
-            if (!m_dists.insert(*dist).second)
-                return Error{ErrorCode::Refused, fmt::format("dist id {} has two metadata files, {} and another of the same number: two saves lie in one folder; move the files of one away", *dist,
-                                                             printable(entry.name))};
+            if (!m_dists.insert(*dist).second) {
+                const auto other = std::find_if(m_metas.begin(), m_metas.end(), [&](const MetaFile& one) { return one.dist == *dist; });
+                return Error{ErrorCode::Refused, fmt::format("dist id {} has two metadata files, {} and {}: two saves lie in one folder; move the files of one away", *dist,
+                                                             printable(other->name), printable(entry.name))};
+            }
             m_metas.push_back({*dist, entry.name, {}, std::nullopt});
         }
         std::sort(m_metas.begin(), m_metas.end(), [](const MetaFile& a, const MetaFile& b) { return a.dist < b.dist; });
@@ -106,7 +108,8 @@ private:
         const FileId id = m_builder.addFile(file.row);
         m_metaIds[file.dist] = id;
         if (!meta) {
-            find(Severity::Error, "unreadable-file", fmt::format("The metadata {} of dist id {} cannot be read: {}.", printable(file.name), file.dist, file.problem->text()), id, file.dist);
+            find(Severity::Error, "unreadable-file", fmt::format("The metadata {} of dist id {} cannot be read: {}.", printable(file.name), file.dist, file.problem->text()), id,
+                 file.dist);
             return;
         }
         if (meta->version != "1.0")
@@ -166,7 +169,8 @@ private:
         std::size_t said = 0;
         for (const auto& [name, dist] : m_table.repeated())
             if (said++ < kSaidEach)
-                find(Severity::Warning, "repeated-name", fmt::format("{} stands twice in the metadata of dist id {}; the last counts.", printable(name), dist), m_metaIds.at(dist), dist);
+                find(Severity::Warning, "repeated-name", fmt::format("{} stands twice in the metadata of dist id {}; the last counts.", printable(name), dist), m_metaIds.at(dist),
+                     dist);
     }
 
     // What is read otherwise than the entries say.
@@ -181,17 +185,20 @@ private:
                 find(Severity::Info, "padded-vocabulary",
                      fmt::format("{}: the padded vocabulary is recorded wrongly: lengths {} beyond global_shape {} at offset 0 on each of {}. The lowest dist id of the stage holds all real rows; its part, cut to "
                                  "global_shape, is the tensor.",
-                                 printable(tensor.name), shapeText(m_table.lengths(tensor, tensor.parts.front())), shapeText(tensor.global), plural(tensor.parts.size(), "dist id", "dist ids")),
+                                 printable(tensor.name), shapeText(m_table.lengths(tensor, tensor.parts.front())), shapeText(tensor.global), plural(tensor.parts.size(), "dist id",
+                                                                                                                                                    "dist ids")),
                      kNoFile, std::nullopt);
             if (tensor.overlaps)
-                find(Severity::Warning, "overlap", fmt::format("{}: boxes of several dist ids share cells without being equal, as no run writes them; `verify` compares the values.", printable(tensor.name)), kNoFile,
+                find(Severity::Info, "overlap", fmt::format("{}: boxes of several dist ids share cells without being equal, as no run writes them; `verify` compares the values.",
+                                                               printable(tensor.name)), kNoFile,
                      std::nullopt);
         }
         if (fused > 0)
             find(Severity::Info, "fused",
                  fmt::format("{} {} recorded as plain slices, and fused by the rules {}: each part is a slice of every segment, as {} has them. They are put in order again; the original's loader does so at the "
                              "same tensor-parallel size only.",
-                             plural(fused, "parameter is", "parameters are"), fused == 1 ? fmt::format("({})", printable(example)) : fmt::format("({} and others)", printable(example)), printable(m_rules.id),
+                             plural(fused, "parameter is", "parameters are"), fused == 1 ? fmt::format("({})", printable(example)) : fmt::format("({} and others)",
+                                                                                                                                                 printable(example)), printable(m_rules.id),
                              printable(example)),
                  kNoFile, std::nullopt);
     }

@@ -34,10 +34,8 @@ void DistTable::add(std::uint32_t dist, DistMeta meta)
 {
     const auto firstFile = static_cast<std::uint32_t>(m_files.size());
     for (std::string& value : meta.files)
-        m_files.push_back({std::move(value), dist, 0});
+        m_files.push_back({std::move(value), dist});
     for (DistEntry& entry : meta.entries) {
-        if (entry.isRepeated)
-            m_repeated.emplace_back(entry.name, dist);
         const auto [at, isNew] = m_byName.try_emplace(entry.name, m_tensors.size());
         if (isNew) {
             DistTensor tensor;
@@ -46,6 +44,10 @@ void DistTable::add(std::uint32_t dist, DistMeta meta)
             m_tensors.push_back(std::move(tensor));
         }
         DistTensor& tensor = m_tensors[at->second];
+        if (!tensor.parts.empty() && tensor.parts.back().dist == dist) { // of two of one name the last counts
+            m_repeated.emplace_back(tensor.name, dist);
+            tensor.parts.pop_back();
+        }
         if (!tensor.problem.empty())
             continue;
         if (!entry.problem.empty()) {
@@ -55,13 +57,13 @@ void DistTable::add(std::uint32_t dist, DistMeta meta)
         }
         if (entry.global != tensor.global) {
             const std::uint32_t other = tensor.parts.empty() ? dist : tensor.parts.front().dist;
-            tensor.problem = fmt::format("entry {}: global_shape is {}, and {} in the metadata of dist id {}: files of two models or runs are mixed", printable(tensor.name), shapeText(entry.global),
+            tensor.problem = fmt::format("entry {}: global_shape is {}, and {} in the metadata of dist id {}: files of two models or runs are mixed", printable(tensor.name),
+                                         shapeText(entry.global),
                                          shapeText(tensor.global), other);
             tensor.problemDist = dist;
             continue;
         }
         tensor.parts.push_back({dist, firstFile + entry.file, m_pool.size()});
-        ++m_files[firstFile + entry.file].entries;
         m_pool.insert(m_pool.end(), entry.offsets.begin(), entry.offsets.end());
         m_pool.insert(m_pool.end(), entry.lengths.begin(), entry.lengths.end());
     }
@@ -81,7 +83,8 @@ void DistTable::checkBoxes(DistTensor& tensor) const
                 tensor.order = PartOrder::Padded;
                 continue;
             }
-            tensor.problem = fmt::format("entry {}: {} reach beyond global_shape {} along dimension {}", printable(tensor.name), boxText(from, extent), shapeText(tensor.global), dim);
+            tensor.problem = fmt::format("entry {}: {} reach beyond global_shape {} along dimension {}", printable(tensor.name), boxText(from, extent), shapeText(tensor.global),
+                                         dim);
             tensor.problemDist = part.dist;
             return;
         }
@@ -154,7 +157,8 @@ void DistTable::judgeFused(DistTensor& tensor, const RuleSet& rules) const
         return;
     auto division = tensor.dim ? divisionOf(*rule, tensor.global, tensor.slices, {}) : Result<Division>(Error{ErrorCode::Refused, "its parts are no equal slices"});
     if (!division) {
-        tensor.problem = fmt::format("entry {}: by the rules it is fused ({}), and so its parts cannot be put in order: {}", printable(tensor.name), printable(rule->text()), division.error().text());
+        tensor.problem = fmt::format("entry {}: by the rules it is fused ({}), and so its parts cannot be put in order: {}", printable(tensor.name), printable(rule->text()),
+                                     division.error().text());
         tensor.problemDist = tensor.parts.front().dist;
         return;
     }
@@ -193,7 +197,8 @@ std::optional<DistGrid> DistTable::gridOf(const std::set<std::uint32_t>& dists) 
             continue;
         shared = std::max<std::uint64_t>(shared, tensor.parts.size());
         const bool isIrregular = !tensor.dim && tensor.order != PartOrder::Padded
-                                 && std::any_of(tensor.parts.begin(), tensor.parts.end(), [&](const DistPart& part) { return !std::ranges::equal(lengths(tensor, part), tensor.global); });
+                                 && std::any_of(tensor.parts.begin(), tensor.parts.end(), [&](const DistPart& part) { return !std::ranges::equal(lengths(tensor, part),
+                                                                                                                                                 tensor.global); });
         if (isIrregular || (tensor.dim && tp != 0 && tp != tensor.slices))
             return std::nullopt;
         if (!tensor.dim)

@@ -66,7 +66,6 @@ public:
     struct FileValue {
         std::string value;
         std::uint32_t dist = 0;
-        std::size_t entries = 0;
     };
     [[nodiscard]] const std::vector<FileValue>& files() const { return m_files; }
     // Names that stand twice in one JSON, and the dist id.

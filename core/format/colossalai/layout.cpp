@@ -3,6 +3,7 @@
 #include "core/format/colossalai/target_model.h"
 #include "core/format/colossalai/target_optimizer.h"
 #include "core/format/colossalai/training_folder.h"
+#include "core/format/target_file.h"
 #include "core/io/byte_source.h"
 #include "core/layout/rule_library.h"
 #include "core/numeric/cast.h"
@@ -10,6 +11,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -90,9 +93,11 @@ private:
             return Error{ErrorCode::Refused, fmt::format("--rank {}: the target has the dist ids 0 to {}", *m_options.rank, count - 1)};
         m_shape.rank = m_options.rank;
         if (m_options.prefix && !isPlainPrefix(*m_options.prefix))
-            return Error{ErrorCode::Refused, fmt::format("--prefix {}: a part of file names is needed, without slashes and colons, not beginning with a dot", printable(*m_options.prefix))};
+            return Error{ErrorCode::Refused, fmt::format("--prefix {}: a part of file names is needed, without slashes and colons, not beginning with a dot",
+                                                         printable(*m_options.prefix))};
         m_shape.prefix = m_options.prefix.value_or("");
         m_shape.container = containerOf();
+        m_shape.keepObjects = m_options.keepObjects;
         m_shape.shardBytes = m_options.maxShardBytes.value_or(kUsualShardBytes);
         return {};
     }
@@ -102,7 +107,8 @@ private:
         if (m_options.container)
             return *m_options.container == "safetensors" ? Container::Safetensors : Container::Bin;
         const auto& files = m_source.files();
-        const bool isFlat = m_source.formatId() == "colossalai" && std::any_of(files.begin(), files.end(), [](const File& file) { return file.container == "safetensors" && file.state == File::State::Read; });
+        const bool isFlat = m_source.formatId() == "colossalai" && std::any_of(files.begin(), files.end(),
+                                                                               [](const File& file) { return file.container == "safetensors" && file.state == File::State::Read; });
         return isFlat ? Container::Safetensors : Container::Bin;
     }
 
@@ -121,7 +127,8 @@ private:
         if (!m_options.dtype || !isFloat(own) || own == *m_options.dtype)
             return own;
         if (!canCast(own, *m_options.dtype))
-            return Error{ErrorCode::Refused, fmt::format("{} is {} and cannot be cast to {}; leave it out with --exclude, or leave --dtype out", printable(selected.name), nameOf(own), nameOf(*m_options.dtype))};
+            return Error{ErrorCode::Refused, fmt::format("{} is {} and cannot be cast to {}; leave it out with --exclude, or leave --dtype out", printable(selected.name),
+                                                         nameOf(own), nameOf(*m_options.dtype))};
         return *m_options.dtype;
     }
 
@@ -159,7 +166,8 @@ private:
     Status checkName(const SelectedTensor& selected)
     {
         if (m_source.tensor(selected.tensor).sparsePart)
-            return Error{ErrorCode::Refused, fmt::format("{} is a part of a sparse tensor, which ColossalAI's files cannot hold; leave it out with --exclude", printable(selected.name))};
+            return Error{ErrorCode::Refused, fmt::format("{} is a part of a sparse tensor, which ColossalAI's files cannot hold; leave it out with --exclude",
+                                                         printable(selected.name))};
         if (!isUtf8(selected.name))
             return Error{ErrorCode::Refused, fmt::format("the name {} is no UTF-8; leave it out with --exclude", printable(selected.name))};
         if (!m_taken.insert(selected.name).second)
@@ -213,7 +221,8 @@ private:
             m_out.notes.push_back({NoteKind::Dropped, "Module copies", fmt::format("{} beside a master: ColossalAI keeps one copy of a weight, and the master is written. --select module writes the copies.",
                                                                                    plural(copies.size(), "copy", "copies"))});
         if (!others.empty())
-            m_out.notes.push_back({NoteKind::Dropped, "Other tensors", fmt::format("{} of neither model nor optimizer: {}.", plural(others.size(), "tensor", "tensors"), someOf(others))});
+            m_out.notes.push_back({NoteKind::Dropped, "Other tensors", fmt::format("{} of neither model nor optimizer: {}.", plural(others.size(), "tensor", "tensors"),
+                                                                                   someOf(others))});
     }
 
     [[nodiscard]] std::vector<std::string> parameterOrder() const
@@ -226,35 +235,53 @@ private:
         return out;
     }
 
-    // Epoch and step of a source of the same kind.
+    // Scheduler, epoch and step of a source of the same kind.
     void addRunningStates()
     {
-        std::vector<std::string> dropped;
-        for (const File& file : m_source.files()) {
-            if (m_source.formatId() != "colossalai")
-                break;
-            if (file.name == kSchedulerFile)
-                dropped.push_back("the learning-rate scheduler (lr_scheduler)");
-            if (file.name != kStatesFile)
+        for (std::size_t i = 0; i < m_source.files().size() && m_source.formatId() == "colossalai"; ++i) {
+            const File& file = m_source.files()[i];
+            if (file.state != File::State::Read)
                 continue;
-            const auto opened = FileSource::open(file.path);
-            const auto bytes = opened ? readBytes(**opened, 0, (*opened)->size(), kLargestStatesText) : Result<std::vector<std::byte>>(opened.error());
-            if (bytes)
-                m_out.textFiles.push_back({kStatesFile, std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size())});
+            if (file.name == kSchedulerFile) {
+                if (Status status = addScheduler(idAt<FileId>(i)); !status)
+                    m_out.notes.push_back({NoteKind::Dropped, "Scheduler", fmt::format("{} is not carried over: {}.", kSchedulerFile, status.error().text())});
+            } else if (file.name == kStatesFile) {
+                const auto opened = FileSource::open(file.path);
+                const auto bytes = opened ? readBytes(**opened, 0, (*opened)->size(), kLargestStatesText) : Result<std::vector<std::byte>>(opened.error());
+                if (bytes)
+                    m_out.textFiles.push_back({kStatesFile, std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size())});
+            }
         }
-        for (const std::string& one : dropped)
-            m_out.notes.push_back({NoteKind::Dropped, "Scheduler", fmt::format("{} is not carried over; it holds no tensors, and can be copied as it is.", one)});
+    }
+
+    Status addScheduler(FileId id)
+    {
+        SHARDLENS_ASSIGN(const auto bytes, FileSource::open(m_source.file(id).path));
+        SHARDLENS_ASSIGN(TorchFile opened, TorchFile::open(bytes, m_job));
+        const auto torch = std::make_shared<const TorchFile>(std::move(opened));
+        StorageTensors storages;
+        SHARDLENS_TRY(addStorageTensors(m_payload, id, *torch, storages));
+        TargetFileMaker maker(storages, m_options.keepObjects, kSchedulerFile);
+        SHARDLENS_ASSIGN(const pickle::Value root, maker.tree().import(torch, torch->root()));
+        std::set<std::string> leftOut;
+        SHARDLENS_ASSIGN(TargetTorchFile file, std::move(maker).finish(root, leftOut));
+        if (!leftOut.empty())
+            return Error{ErrorCode::Refused, fmt::format("it holds objects of classes on no list of known ones: {}; --keep-objects writes them as they are", printable(*leftOut.begin()))};
+        m_out.torchFiles.push_back(std::move(file));
+        return {};
     }
 
     void addNotes(bool isRun)
     {
         const Topology& had = m_source.topology();
         if (!m_tensors.empty())
-            m_out.notes.push_back({NoteKind::Kept, "Model", fmt::format("{} on {} (tensor parallel {} x pipeline {}), by the rules {}.", plural(m_tensors.size(), "tensor", "tensors"),
+            m_out.notes.push_back({NoteKind::Kept, "Model", fmt::format("{} on {} (tensor parallel {} x pipeline {}), by the rules {}.",
+                                                                        plural(m_tensors.size(), "tensor", "tensors"),
                                                                         plural(m_shape.tp * m_shape.pp, "dist id", "dist ids"), m_shape.tp, m_shape.pp, printable(m_rules.id))});
         if (!m_states.empty())
             m_out.notes.push_back({NoteKind::Kept, "Optimizer state", fmt::format("{}, whole and numbered as the parameters are{}.", plural(m_states.size(), "state", "states"),
-                                                                                  isRun ? fmt::format("; the model is in {}/, states are in {}/", kModelFolder, kOptimizerFolder) : "")});
+                                                                                  isRun ? fmt::format("; the model is in {}/, states are in {}/", kModelFolder,
+                                                                                                      kOptimizerFolder) : "")});
         for (const Finding& finding : m_source.findings())
             if (finding.code == "interleaved-moments" && !m_states.empty())
                 m_out.notes.push_back({NoteKind::Warning, "Fused moments", finding.text});
@@ -280,7 +307,8 @@ private:
         if (!twice.empty())
             m_out.notes.push_back({NoteKind::Info, "Tied names", fmt::format("Written again under a second name, with values of its own: {}.", someOf(twice))});
         if (!whole.empty())
-            m_out.notes.push_back({NoteKind::Info, "Not cut", fmt::format("Fused tensors, and vocabularies that {} does not divide, are whole on every tensor-parallel rank: {}.", m_shape.tp, someOf(whole))});
+            m_out.notes.push_back({NoteKind::Info, "Not cut", fmt::format("Fused tensors, and vocabularies that {} does not divide, are whole on every tensor-parallel rank: {}.",
+                                                                          m_shape.tp, someOf(whole))});
     }
 
     const Checkpoint& m_source;

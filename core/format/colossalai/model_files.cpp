@@ -91,7 +91,8 @@ private:
         }
         for (const auto& [file, names] : absent)
             if (!names.empty())
-                find(Severity::Error, "index", fmt::format("The index says that {} {} in {}, and the file does not hold {}.", listText(names), names.size() == 1 ? "lies" : "lie", printable(file),
+                find(Severity::Error, "index", fmt::format("The index says that {} {} in {}, and the file does not hold {}.", listText(names), names.size() == 1 ? "lies" : "lie",
+                                                           printable(file),
                                                            names.size() == 1 ? "it" : "them"), kNoFile);
         return addOthers();
     }
@@ -126,7 +127,8 @@ private:
         const Tensor& own = file.stored.checkpoint->tensor(held);
         const Tensor& known = m_builder.tensor(at->second);
         if (own.shape != known.shape || own.dtype != known.dtype) {
-            find(Severity::Warning, "replicas-differ", fmt::format("{} is {} {} in {}, and {} {} where the index takes it from.", printable(name), nameOf(own.dtype), shapeText(own.shape), printable(file.name),
+            find(Severity::Warning, "replicas-differ", fmt::format("{} is {} {} in {}, and {} {} where the index takes it from.", printable(name), nameOf(own.dtype),
+                                                                   shapeText(own.shape), printable(file.name),
                                                                    nameOf(known.dtype), shapeText(known.shape)), kNoFile);
             return {};
         }
@@ -174,7 +176,8 @@ private:
             if (m_unread.empty())
                 m_unread = isMissing ? fmt::format("{} is not in the folder", printable(name)) : fmt::format("{}: {}", printable(name), stored.problem->text());
             find(Severity::Error, isMissing ? "missing-file" : "unreadable-file",
-                 isMissing ? fmt::format("{} is not in the folder{}.", printable(name), what) : fmt::format("{} cannot be read{}: {}.", printable(name), what, stored.problem->text()), id);
+                 isMissing ? fmt::format("{} is not in the folder{}.", printable(name), what) : fmt::format("{} cannot be read{}: {}.", printable(name), what,
+                                                                                                            stored.problem->text()), id);
         }
         m_files.push_back(std::move(out));
     }
@@ -190,7 +193,8 @@ private:
             }
         }
         const Tensor& own = file.tensor(held);
-        const TensorId id = m_builder.addTensor({m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), own.dtype, m_hasExperts ? Combine::Replicas : Combine::Exclusive, true, own.shape});
+        const TensorId id = m_builder.addTensor({m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), own.dtype,
+                                                 m_hasExperts ? Combine::Replicas : Combine::Exclusive, true, own.shape});
         m_ids.emplace(name, id);
         m_order.names.push_back({name, own.shape});
         return from.import->addWhole(id, held);
@@ -221,7 +225,8 @@ private:
 
     void sayVocabulary(const ModelOrder::Named& one, std::uint64_t words, const std::string& what)
     {
-        find(Severity::Warning, "vocabulary", fmt::format("{} is {} and config.json says vocab_size {}: {}.", printable(one.name), shapeText(one.shape), groupedText(words), what), kNoFile);
+        find(Severity::Warning, "vocabulary", fmt::format("{} is {} and config.json says vocab_size {}: {}.", printable(one.name), shapeText(one.shape), groupedText(words), what),
+             kNoFile);
     }
 
     std::optional<std::uint64_t> vocabularySize() const
@@ -266,14 +271,16 @@ Result<ModelOrder> readModelFiles(CheckpointBuilder& builder, const Candidate& f
 
 void sayAboutIndex(CheckpointBuilder& builder, const Candidate& folder, const std::string& prefix, const ShardIndex& index, const char* what)
 {
-    const auto find = [&](Severity severity, const char* code, std::string text, FileId file) { builder.addFinding({severity, code, std::move(text), kNoTensor, file, std::nullopt}); };
+    const auto find = [&](Severity severity, const char* code, std::string text, FileId file) { builder.addFinding({severity, code, std::move(text), kNoTensor, file,
+                                                                                                                    std::nullopt}); };
     if (index.isMerged)
         find(Severity::Warning, "interrupted-save",
              fmt::format("The save of the {} was interrupted: {} is left, and no index. {} of {} have one; they are merged and read. Files of a stage whose save did not finish may be old or torn.", what, kStageIndexFolder,
                          index.indexedStages.size(), plural(std::max(index.indexedStages.size(), index.fileStages.size()), "pipeline stage", "pipeline stages")), kNoFile);
     if (index.isDoubtful)
         find(Severity::Warning, "interrupted-save",
-             fmt::format("{} lies beside {}: a later save of the {} was interrupted, and shards may be of two saves. The index is read.", kStageIndexFolder, printable(index.name), what), kNoFile);
+             fmt::format("{} lies beside {}: a later save of the {} was interrupted, and shards may be of two saves. The index is read.", kStageIndexFolder, printable(index.name),
+                         what), kNoFile);
     for (const std::string& name : index.leftOver(folder)) {
         File row = missingFile(folder.path + "/" + name, prefix + name);
         if (auto opened = openFile(row.path, row.name))

@@ -28,7 +28,8 @@ Result<std::string> singleFile(const Candidate& folder)
 {
     std::vector<std::string> found;
     for (const DirectoryEntry& entry : folder.entries)
-        if (!entry.isFolder && !entry.name.starts_with("pytorch_optim_group") && (entry.name.ends_with(".bin") || entry.name.ends_with(".safetensors") || entry.name.ends_with(".pt")))
+        if (!entry.isFolder && !entry.name.starts_with("pytorch_optim_group") && (entry.name.ends_with(".bin") || entry.name.ends_with(".safetensors")
+                                                                                  || entry.name.ends_with(".pt")))
             found.push_back(entry.name);
     if (found.size() == 1)
         return found.front();
@@ -78,13 +79,15 @@ private:
             paths.emplace_back(m_place.folder.path + "/" + name, m_place.prefix + name);
         }
         std::map<std::int64_t, std::string> fileOf;
-        for (const auto& [id, file] : index.map)
+        std::map<std::string, std::uint64_t> counts; // parameters by file
+        for (const auto& [id, file] : index.map) {
             fileOf[*parameterId(id)] = file;
+            ++counts[file];
+        }
         SHARDLENS_ASSIGN(auto stored, openAllStored(paths, m_job));
         for (std::size_t i = 0; i < names.size(); ++i) {
-            const auto count = std::count_if(index.map.begin(), index.map.end(), [&](const auto& entry) { return entry.second == names[i]; });
             if (!stored[i].file.checkpoint) {
-                addUnread(names[i], stored[i], static_cast<std::uint64_t>(count));
+                addUnread(names[i], stored[i], counts[names[i]]);
                 continue;
             }
             SHARDLENS_TRY(m_states.add(std::move(stored[i].file), [&](std::int64_t id) {
@@ -119,7 +122,8 @@ private:
         const FileId id = m_builder.addFile(stored.file.row);
         const std::string lost = count == 0 ? "the optimizer's states are lost" : fmt::format("states of {} are lost", plural(count, "parameter", "parameters"));
         const bool isMissing = stored.problem->code() == ErrorCode::NotFound;
-        lose(isMissing ? fmt::format("{} is not in the folder: {}.", printable(name), lost) : fmt::format("{} cannot be read, and {}: {}.", printable(name), lost, stored.problem->text()),
+        lose(isMissing ? fmt::format("{} is not in the folder: {}.", printable(name), lost)
+             : fmt::format("{} cannot be read, and {}: {}.", printable(name), lost, stored.problem->text()),
              isMissing ? "missing-file" : "unreadable-file", id);
     }
 
@@ -137,13 +141,15 @@ private:
             if (!unread.contains(m_place.prefix + file) && !m_states.ids().contains(*parameterId(id)))
                 absent.push_back(id);
         if (!absent.empty())
-            lose(fmt::format("The index {} says that states of {} lie in {}, and they do not.", printable(index.name), absent.size() == 1 ? "parameter " + absent.front() : plural(absent.size(), "parameter", "parameters"),
+            lose(fmt::format("The index {} says that states of {} lie in {}, and they do not.", printable(index.name),
+                             absent.size() == 1 ? "parameter " + absent.front() : plural(absent.size(), "parameter", "parameters"),
                              absent.size() == 1 ? "a file" : "files"), "index", kNoFile);
     }
 
     void sayNoGroups(const std::string& why, FileId file)
     {
-        m_builder.addFinding({Severity::Warning, "optimizer-groups", fmt::format("Optimizer groups are missing: {}. States can be shown, not resumed.", why), kNoTensor, file, std::nullopt});
+        m_builder.addFinding({Severity::Warning, "optimizer-groups", fmt::format("Optimizer groups are missing: {}. States can be shown, not resumed.", why), kNoTensor, file,
+                              std::nullopt});
     }
 
     void readGroups(const ShardIndex& index)

@@ -175,7 +175,8 @@ std::set<std::string> OptimizerStates::nonTensorKeys(std::size_t source)
     }
     if (isList)
         return out;
-    find(Severity::Warning, "non-tensor-keys", fmt::format("non_tensor_keys of {} is no list of texts: what it should name is shown as raw bytes.", printable(m_sources[source].stored.row.name)), source);
+    find(Severity::Warning, "non-tensor-keys", fmt::format("non_tensor_keys of {} is no list of texts: what it should name is shown as raw bytes.",
+                                                           printable(m_sources[source].stored.row.name)), source);
     return {};
 }
 

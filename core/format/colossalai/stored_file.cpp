@@ -67,7 +67,8 @@ Status openSafetensors(const std::string& path, const std::string& name, StoredF
     const FileId file = builder.addFile(out.row);
     builder.addFileSpan({file, 0, header->dataOffset, FileSpan::Kind::Header});
     for (const std::string& twice : header->repeated)
-        builder.addFinding({Severity::Warning, "repeated-name", fmt::format("{} stands twice in the header of {}; the last counts, and the specification forbids it.", printable(twice), printable(name)),
+        builder.addFinding({Severity::Warning, "repeated-name", fmt::format("{} stands twice in the header of {}; the last counts, and the specification forbids it.",
+                                                                            printable(twice), printable(name)),
                             kNoTensor, file, std::nullopt});
     const RoleId weight = builder.role(RoleKind::Weight, "weight");
     for (const SafetensorsEntry& entry : header->entries) {

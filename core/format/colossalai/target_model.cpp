@@ -74,10 +74,11 @@ std::optional<LayerName> layerNameOf(const RuleSet& rules, const std::string& na
 // Layers over stages; what is in no layer goes to the first or the last by the rules.
 class StagePlan {
 public:
-    StagePlan(const RuleSet& rules, const std::vector<ModelTensor>& tensors) : m_rules(rules)
+    // `names`: of the whole model, so that a part of it goes where it would in the whole.
+    StagePlan(const RuleSet& rules, const std::vector<std::string>& names) : m_rules(rules)
     {
-        for (const ModelTensor& tensor : tensors) {
-            const auto layer = layerNameOf(rules, tensor.name);
+        for (const std::string& name : names) {
+            const auto layer = layerNameOf(rules, name);
             if (!layer)
                 continue;
             const auto [at, isNew] = m_rows.try_emplace(layer->row);
@@ -106,8 +107,11 @@ public:
 
     [[nodiscard]] std::uint32_t stageOf(const std::string& name) const
     {
-        if (const auto layer = layerNameOf(m_rules, name))
-            return m_stageOf[m_rows.at(layer->row).at(layer->number)];
+        const auto layer = layerNameOf(m_rules, name);
+        const auto row = layer ? m_rows.find(layer->row) : m_rows.end();
+        const auto place = row == m_rows.end() ? std::map<std::uint64_t, std::uint64_t>::const_iterator{} : row->second.find(layer->number);
+        if (row != m_rows.end() && place != row->second.end()) // a tied name may be in no layer of the model's own names
+            return m_stageOf[place->second];
         for (const StageRule& rule : m_rules.stages)
             if (rule.pattern.search(name))
                 return rule.place == StageRule::Place::First ? 0 : m_stages - 1;
@@ -145,7 +149,7 @@ std::vector<std::uint64_t> ModelPlacement::layersOfStages(std::uint64_t layers, 
 
 Status ModelPlacement::place(const Checkpoint& source, const RuleSet& rules, const TargetShape& shape, std::vector<ModelTensor>& tensors)
 {
-    StagePlan stages(rules, tensors);
+    StagePlan stages(rules, source.parameters());
     SHARDLENS_TRY(stages.divide(shape.pp));
     for (ModelTensor& tensor : tensors) {
         tensor.stage = stages.stageOf(tensor.name);
@@ -192,9 +196,8 @@ Result<std::vector<ModelWriter::Part>> ModelWriter::partsOf(const std::vector<Mo
 {
     std::vector<Part> out;
     std::map<const ModelTensor*, std::size_t> placeOf;
-    for (const ModelTensor& tensor : tensors) {
-        if (tensor.stage != stage)
-            continue;
+    for (auto at = std::ranges::lower_bound(tensors, stage, {}, &ModelTensor::stage); at != tensors.end() && at->stage == stage; ++at) { // sorted by stage
+        const ModelTensor& tensor = *at;
         const auto first = tensor.tiedTo && m_shape.container == Container::Bin ? placeOf.find(&tensors[*tensor.tiedTo]) : placeOf.end();
         if (first != placeOf.end() && tensor.dim == first->first->dim && tensor.dtype == first->first->dtype) {
             out[first->second].ties.push_back(&tensor);
@@ -259,7 +262,8 @@ std::string ModelWriter::metadataText(std::span<const Part> parts, const std::ve
                                entries.empty() ? "" : ",", quoted(part.tensor->name), listLines(part.offsets), listLines(part.shape), listLines(m_source.tensor(part.tensor->source).shape), quoted(files[i]),
                                dist);
     }
-    return fmt::format("{{\n    \"checkpoint_version\": \"1.0\",\n    \"total_size\": {},\n    \"metadata\": {{{}{}}}\n}}", nlohmann::json(static_cast<double>(bytes) / kMib).dump(), entries,
+    return fmt::format("{{\n    \"checkpoint_version\": \"1.0\",\n    \"total_size\": {},\n    \"metadata\": {{{}{}}}\n}}", nlohmann::json(static_cast<double>(bytes) / kMib).dump(),
+                       entries,
                        entries.empty() ? "" : "\n    ");
 }
 

@@ -23,6 +23,7 @@ struct TargetShape {
     Container container = Container::Bin;
     std::string prefix;
     std::uint64_t shardBytes = 0; // §4.3
+    bool keepObjects = false;     // of unknown classes, in what is taken over from a source of this format
 };
 
 // A tensor of the model that is written.

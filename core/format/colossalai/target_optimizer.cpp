@@ -63,7 +63,8 @@ void OptimizerWriter::number(const std::vector<StateTensor>& states, const std::
             one.sizeBytes += bytesOf(state->dtype, elementCount(m_source.tensor(state->source).shape).value_or(0)).value_or(0);
         m_parameters.push_back(std::move(one));
     }
-    if (keepsIds) // a number alone is no name
+    // States that keep their numbers are named by them where a model is written beside: its order must not give them other names. Alone a number is no name.
+    if (keepsIds && m_folder.empty())
         std::erase_if(m_names, [](const auto& one) { return one.second == std::to_string(one.first); });
 }
 
@@ -237,7 +238,7 @@ Value OptimizerWriter::oneGroup(TargetFileMaker& maker) const
 
 Status OptimizerWriter::addGroups(JobContext& job, Target& out)
 {
-    TargetFileMaker maker(m_storages, false, m_folder + optimizerGroupName(m_shape.prefix));
+    TargetFileMaker maker(m_storages, m_shape.keepObjects, m_folder + optimizerGroupName(m_shape.prefix));
     bool isOwn = false;
     SHARDLENS_ASSIGN(Value groups, ownGroups(maker, job, isOwn));
     if (!isOwn) {
@@ -261,12 +262,14 @@ Status OptimizerWriter::add(const std::vector<StateTensor>& states, const std::v
     for (const auto& [id, file] : m_index)
         map += fmt::format("{}\n    \"{}\": {}", map.empty() ? "" : ",", id, nlohmann::json(file).dump(-1, ' ', true));
     out.textFiles.push_back({m_folder + optimizerIndexName(m_shape.prefix, m_shape.container),
-                             fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {},\n    \"param_groups\": {}\n  }},\n  \"weight_map\": {{{}\n  }}\n}}\n", nlohmann::json(static_cast<double>(bytes) / kBytesOfMib).dump(),
+                             fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {},\n    \"param_groups\": {}\n  }},\n  \"weight_map\": {{{}\n  }}\n}}\n",
+                                         nlohmann::json(static_cast<double>(bytes) / kBytesOfMib).dump(),
                                          nlohmann::json(optimizerGroupName(m_shape.prefix)).dump(-1, ' ', true), map)});
     for (const std::string& name : m_leftOut)
         out.leftOut += (out.leftOut.empty() ? "" : ", ") + printable(name);
     if (!m_leftOut.empty())
-        out.notes.push_back({TargetNote::Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out of the parameter groups: {}.", out.leftOut)});
+        out.notes.push_back({TargetNote::Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out of the parameter groups: {}.",
+                                                                                       out.leftOut)});
     return {};
 }
 

@@ -29,7 +29,8 @@ struct StateTensor {
 class OptimizerWriter {
 public:
     // `payload` begins as a copy of `source`. `folder` is put before names of files ("optimizer/"). All must outlive it.
-    OptimizerWriter(const Checkpoint& source, CheckpointBuilder& payload, const TargetShape& shape, std::string folder) : m_source(source), m_payload(payload), m_shape(shape), m_folder(std::move(folder)) {}
+    OptimizerWriter(const Checkpoint& source, CheckpointBuilder& payload, const TargetShape& shape,
+                    std::string folder) : m_source(source), m_payload(payload), m_shape(shape), m_folder(std::move(folder)) {}
 
     // `order`: names of parameters in the order of the model.
     Status add(const std::vector<StateTensor>& states, const std::vector<std::string>& order, JobContext& job, Target& out);

@@ -46,12 +46,15 @@ bool hasFolder(const Candidate& folder, const char* name)
 
 bool hasTensors(const Candidate& folder)
 {
-    return std::any_of(folder.entries.begin(), folder.entries.end(), [](const DirectoryEntry& entry) { return !entry.isFolder && (entry.name.ends_with(".bin") || entry.name.ends_with(".safetensors") || entry.name.ends_with(".pt")); });
+    return std::any_of(folder.entries.begin(), folder.entries.end(), [](const DirectoryEntry& entry) { return !entry.isFolder
+                                                                                                      && (entry.name.ends_with(".bin") || entry.name.ends_with(".safetensors")
+                                                                                                          || entry.name.ends_with(".pt")); });
 }
 
 class TrainingReader {
 public:
-    TrainingReader(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, Facts& facts, JobContext& job) : m_builder(builder), m_folder(folder), m_rules(rules), m_facts(facts), m_job(job) {}
+    TrainingReader(CheckpointBuilder& builder, const Candidate& folder, const RuleSet& rules, Facts& facts,
+                   JobContext& job) : m_builder(builder), m_folder(folder), m_rules(rules), m_facts(facts), m_job(job) {}
 
     Status read()
     {
@@ -116,7 +119,8 @@ private:
             return;
         opened->row.holds = "epoch and step";
         m_builder.addFile(opened->row);
-        const auto states = bytes ? parseJson({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, kLargestStates, kDeepestStates) : Result<nlohmann::ordered_json>(bytes.error());
+        const auto states = bytes ? parseJson({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, kLargestStates,
+                                              kDeepestStates) : Result<nlohmann::ordered_json>(bytes.error());
         for (const char* name : {"epoch", "step"})
             if (states && states->is_object() && states->contains(name) && (*states)[name].is_number())
                 m_builder.addFact(name, (*states)[name].dump());
