@@ -50,7 +50,7 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     ConvertRequest& request = arguments.request;
     command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin .ckpt")->required();
-    command.add_option("--to", request.to, "safetensors, torch, dcp, deepspeed, universal, sdloader, megatron or mindspore (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    command.add_option("--to", request.to, "safetensors, torch, dcp, deepspeed, universal, sdloader, megatron, mindspore or colossalai (default: what DST's name says, else the source's format)")->type_name("FORMAT");
     addOpenArguments(command, request.open);
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);

@@ -233,6 +233,7 @@ void addModelRules(const RuleSet& rules, Json& out)
     for (const GroupedExperts& one : rules.groupedExperts)
         out["grouped_experts"].push_back(Json{{"pattern", one.of.pattern()}, {"name", one.name}, {"along", alongName(one.along)}});
     out["buffers"] = patterns(rules.buffers);
+    out["undecayed"] = patterns(rules.undecayed);
 }
 
 } // namespace

@@ -157,6 +157,15 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     return {};
 }
 
+const char* adviceAbout(const Checkpoint& source)
+{
+    if (source.modelFacts().contains("mindspore-strategy"))
+        return " No strategy says how it is divided: one model has the lowest rank's, ranks have those of a source rank each.";
+    if (source.formatId() == "colossalai")
+        return " No metadata places it; that of the lowest dist id is written.";
+    return " No rule says how it is divided; the first is written. --rules names a file with a rule.";
+}
+
 // Tensors that are taken to be the same on every rank because no rule says how they are divided: their copies are compared, for they may be parts.
 Status compareAssumed(Plan& plan, JobContext& job)
 {
@@ -165,11 +174,12 @@ Status compareAssumed(Plan& plan, JobContext& job)
         if (!plan.source->tensor(result.source).assumedReplicas)
             continue;
         SHARDLENS_ASSIGN(const auto difference, replicaDifference(streams, result.source, job));
-        if (difference)
-            plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ",
-                                  differenceText(*plan.source, result.source, *difference) + (plan.source->modelFacts().contains("mindspore-strategy")
-                                                                                                     ? " No strategy says how it is divided: one model has the lowest rank's, ranks have those of a source rank each."
-                                                                                                     : " No rule says how it is divided; the first is written. --rules names a file with a rule.")});
+        if (!difference)
+            continue;
+        std::string text = differenceText(*plan.source, result.source, *difference);
+        if (plan.source->tensor(result.source).combine == Combine::Exclusive) // parts that overlap, and no copies
+            return Error{ErrorCode::Refused, fmt::format("{}: which of the overlapping parts counts is not known", text.substr(0, text.size() - 1))};
+        plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ", std::move(text) + adviceAbout(*plan.source)});
     }
     return {};
 }

@@ -32,6 +32,9 @@ Error nothingSelected(const Checkpoint& source, const ConvertRequest& request, c
         const std::string& problem = source.lostTensors()[lost.front()].problem;
         return {ErrorCode::Refused, "nothing is selected: " + problem.substr(0, problem.find_last_not_of('.') + 1)};
     }
+    for (const Finding& finding : source.findings()) // a lost file says more than that nothing is left
+        if (finding.severity == Severity::Error && finding.tensor == kNoTensor && !finding.lost)
+            return {ErrorCode::Refused, "nothing is selected: " + finding.text.substr(0, finding.text.find_last_not_of('.') + 1)};
     std::string text = fmt::format("nothing is selected: {} holds no {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));
     if (source.tensors().size() != 1)
         text = fmt::format("nothing is selected: of {} none is {}", plural(source.tensors().size(), "tensor", "tensors"), nameOf(chosen(request)));

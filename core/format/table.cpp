@@ -1,3 +1,4 @@
+#include "core/format/colossalai/colossalai_format.h"
 #include "core/format/dcp/dcp_format.h"
 #include "core/format/dcp/keep_tree.h"
 #include "core/format/deepspeed/deepspeed_format.h"
@@ -14,7 +15,7 @@
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 8> kFormats{{
+constexpr std::array<Format, 9> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (Megatron, or an inference set: bloom, ds_model) with its files, or a folder with one",
@@ -68,6 +69,19 @@ constexpr std::array<Format, 8> kFormats{{
      .probe = dcp::probe,
      .open = dcp::open,
      .keepTree = dcp::keepTree},
+    {.id = "colossalai",
+     .title = "ColossalAI",
+     .reads = "distributed model checkpoints (pytorch_model-meta-dist-*.json), sharded models and optimizers of its plugins, training directories of both",
+     .writes = "distributed model checkpoints of other tensor-parallel and pipeline sizes, with optimizer states a training directory",
+     .hasTags = true,
+     .hasRules = true,
+     .containers = "bin safetensors",
+     .hasPrefix = true,
+     .layOutSelects = true,
+     .layOutShards = true,
+     .probe = colossalai::probe,
+     .open = colossalai::open,
+     .layOut = colossalai::layOut},
     {.id = "safetensors",
      .title = "safetensors",
      .reads = "*.safetensors, or a folder of them with or without model.safetensors.index.json",

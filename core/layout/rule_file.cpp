@@ -308,6 +308,8 @@ Status readSetMember(const std::string& name, const Json& value, bool isAnchored
         return readGroupedExperts(value, set);
     } else if (name == "buffers") {
         SHARDLENS_ASSIGN(set.buffers, patternsOf(value));
+    } else if (name == "undecayed") {
+        SHARDLENS_ASSIGN(set.undecayed, patternsOf(value));
     } else {
         return Error{ErrorCode::Refused, "no such member of a rule file"};
     }

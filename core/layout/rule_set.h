@@ -100,6 +100,7 @@ struct RuleSet {
     std::vector<HeadOrder> headOrders;
     std::vector<GroupedExperts> groupedExperts;
     std::vector<Regex> buffers;         // tensors of the model that are no parameters: optimizers have no states of them
+    std::vector<Regex> undecayed;       // parameters that scripts usually put into a group of their own, without weight decay
 
     // The rule for a name; nothing where none matches and there is no rule for the rest. Refused where two match and the first does not win.
     [[nodiscard]] Result<const ShardRule*> ruleFor(std::string_view name, const Facts& facts) const;

@@ -86,7 +86,7 @@ TEST_F(RulesCommand, RefusesWhatIsNotThereOrBad)
 {
     const Answer none = runShardlens({"rules", "nothing"});
     EXPECT_EQ(none.exitCode, 2);
-    EXPECT_THAT(none.remarks, HasSubstr("no rules are named nothing; there are deepspeed-inference, deepspeed-megatron"));
+    EXPECT_THAT(none.remarks, HasSubstr("no rules are named nothing; there are colossalai, deepspeed-inference, deepspeed-megatron"));
     const Answer bad = runShardlens({"rules", write("bad.json", "{}"), "--json"});
     EXPECT_EQ(bad.exitCode, 2);
     EXPECT_EQ(json::parse(bad.results).at("error").at("code"), "refused");

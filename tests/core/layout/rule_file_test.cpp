@@ -208,7 +208,7 @@ TEST_F(UserRules, ComeBeforeTheBuiltInOnes)
     const auto none = findRules("nothing");
     ASSERT_FALSE(none);
     EXPECT_EQ(none.error().code(), ErrorCode::NotFound);
-    EXPECT_THAT(none.error().text(), testing::AllOf(HasSubstr("no rules are named nothing; there are megatron-core, deepspeed-inference, deepspeed-megatron"), HasSubstr("bad.json: no JSON")));
+    EXPECT_THAT(none.error().text(), testing::AllOf(HasSubstr("no rules are named nothing; there are megatron-core, colossalai, deepspeed-inference, deepspeed-megatron"), HasSubstr("bad.json: no JSON")));
     const auto bad = findRules(m_folder.file("shardlens/rules/bad.json"));
     ASSERT_FALSE(bad);
     EXPECT_THAT(bad.error().text(), HasSubstr("bad.json: no JSON"));
