@@ -172,7 +172,7 @@ Result<std::optional<Target>> keepTree(const CheckpointPtr& source, const Target
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->path()));
     if (matchSave(candidate) == Match::No)
         return std::optional<Target>();
-    SHARDLENS_ASSIGN(const std::vector<SaveFolder> saves, findSaves(candidate));
+    SHARDLENS_ASSIGN(const std::vector<SaveFolder> saves, findSaves(candidate, options.open.tag));
     SHARDLENS_ASSIGN(Target out, TreeMaker(source, options).make(saves, job));
     return std::optional(std::move(out));
 }

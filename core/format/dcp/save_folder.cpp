@@ -18,6 +18,7 @@ constexpr std::string_view kData = ".distcp";
 constexpr std::string_view kUnfinished = ".metadata.tmp";
 constexpr std::string_view kModelFolder = "pytorch_model_fsdp_"; // accelerate's names
 constexpr std::string_view kOptimizerFolder = "optimizer_";
+constexpr std::size_t kStepsLookedInto = 64;
 constexpr std::uint64_t kLargestMetadata = 4ull << 30;
 
 std::optional<std::uint32_t> numberIn(std::string_view text)
@@ -54,6 +55,22 @@ std::string folderOf(const std::string& path)
     return slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
 }
 
+// A trainer's root with a directory for every save: "step-1200" (torchtitan), "checkpoint-1200", "1200". By step, ascending.
+std::vector<std::pair<std::uint32_t, std::string>> stepsIn(const Candidate& root)
+{
+    std::vector<std::pair<std::uint32_t, std::string>> out;
+    for (const DirectoryEntry& entry : root.entries) {
+        const std::size_t digits = entry.name.find_first_of("0123456789");
+        const std::string_view before = std::string_view(entry.name).substr(0, std::min(digits, entry.name.size()));
+        const auto step = digits == std::string::npos ? std::nullopt : numberIn(std::string_view(entry.name).substr(digits));
+        const bool isKnown = before.empty() || before == "step-" || before == "step_" || before == "checkpoint-" || before == "checkpoint_";
+        if (entry.isFolder && step && isKnown)
+            out.emplace_back(*step, entry.name);
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
 // Accelerate's folder: the numbers of the models that have a directory in it.
 std::vector<std::string> numbersOf(const Candidate& folder, std::string_view prefix)
 {
@@ -70,9 +87,22 @@ bool isSaveFolder(const std::string& path)
     return inside && std::any_of(inside->entries.begin(), inside->entries.end(), isPartOfSave);
 }
 
+// The steps of a root that are directories of this kind; the last few are looked into.
+std::vector<std::string> savesBelow(const Candidate& root)
+{
+    std::vector<std::string> out;
+    const auto steps = stepsIn(root);
+    for (std::size_t i = steps.size(); i-- > 0 && steps.size() - i <= kStepsLookedInto;)
+        if (isSaveFolder(root.path + "/" + steps[i].second))
+            out.push_back(steps[i].second);
+    return out; // the latest first
+}
+
 Result<SaveFolder> saveIn(const Candidate& folder, std::string prefix)
 {
-    SaveFolder out{folder.path, std::move(prefix), {}, {}, {}, false};
+    SaveFolder out;
+    out.path = folder.path;
+    out.prefix = std::move(prefix);
     std::vector<std::pair<std::uint32_t, std::string>> ofRanks;
     std::set<std::uint32_t> withData;
     bool isWhole = false;
@@ -124,12 +154,29 @@ Match matchSave(const Candidate& candidate)
         for (const std::string& name : numbersOf(candidate, prefix))
             if (isSaveFolder(candidate.path + "/" + name))
                 return Match::ByContent;
-    return Match::No;
+    return savesBelow(candidate).empty() ? Match::No : Match::ByName;
 }
 
-Result<std::vector<SaveFolder>> findSaves(const Candidate& candidate)
+Result<std::vector<SaveFolder>> findSaves(const Candidate& candidate, const std::optional<std::string>& tag)
 {
     std::vector<SaveFolder> out;
+    const bool isHere = !candidate.isFolder || std::any_of(candidate.entries.begin(), candidate.entries.end(), isPartOfSave) || candidate.entry(kUnfinished) != nullptr;
+    const std::vector<std::string> steps = isHere ? std::vector<std::string>() : savesBelow(candidate);
+    if (tag && std::find(steps.begin(), steps.end(), *tag) == steps.end())
+        return Error{ErrorCode::Refused, fmt::format("there is no save {} here{}", printable(*tag), steps.empty() ? "" : "; there are " + printable(fmt::format("{}", fmt::join(steps, ", "))))};
+    if (!steps.empty()) {
+        const std::string name = tag.value_or(steps.front());
+        SHARDLENS_ASSIGN(const Candidate folder, lookAt(candidate.path + "/" + name));
+        auto save = saveIn(folder, "");
+        if (!save)
+            return save.takeError().within(printable(name));
+        save->tag = name;
+        for (const std::string& other : steps)
+            if (other != name)
+                save->others.push_back(other);
+        out.push_back(save.take());
+        return out;
+    }
     if (!candidate.isFolder) {
         SHARDLENS_ASSIGN(const Candidate folder, lookAt(folderOf(candidate.path)));
         SHARDLENS_ASSIGN(SaveFolder save, saveIn(folder, ""));

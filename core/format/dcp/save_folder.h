@@ -5,6 +5,7 @@
 #include "core/format/opened_file.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,15 @@ struct SaveFolder {
     std::vector<std::uint32_t> ranksWithout; // ranks with data files and without the metadata that the others have
     std::vector<DirectoryEntry> dataFiles;   // all *.distcp of the folder
     bool isInterrupted = false;              // a `.metadata.tmp` lies there as well
+    std::string tag;                         // its name in a trainer's root: "step-1200"; empty where it is what was opened
+    std::vector<std::string> others;         // other saves of that root, the latest first
 };
 
 // Whether a folder or a file is such a directory, part of one, or a folder of accelerate's with a model and an optimizer in directories (§1.2).
 [[nodiscard]] Match matchSave(const Candidate& candidate);
-// The directories: one, or accelerate's model and optimizer. Refused: no metadata, a save that was interrupted.
-[[nodiscard]] Result<std::vector<SaveFolder>> findSaves(const Candidate& candidate);
+// The directories: one, accelerate's model and optimizer, or of a trainer's root with one for every step the latest, or the one called `tag`. Refused: no
+// metadata, a save that was interrupted, no such tag.
+[[nodiscard]] Result<std::vector<SaveFolder>> findSaves(const Candidate& candidate, const std::optional<std::string>& tag);
 
 // Metadata files as rows of a checkpoint, and what they say together.
 struct SaveMetadata {
