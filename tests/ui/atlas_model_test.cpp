@@ -316,7 +316,7 @@ TEST(AtlasText, APieceIsSaidInOneSentence)
             tensor = idAt<TensorId>(i);
     const auto piece = idAt<PieceId>(checkpoint->pieces().lastOf(tensor) - 1);
     EXPECT_EQ(pieceSentence(*checkpoint, piece), "rank 1, exp_avg_sq, layers.7.mlp.up_proj.weight, 78.0 MiB at offset 6,738,421,376");
-    EXPECT_EQ(factsOf(*checkpoint, piece).alsoOn, "rank 0: the rows before that");
+    EXPECT_EQ(alsoOnText(*checkpoint, piece), "rank 0: the rows before that");
     EXPECT_EQ(pieceCopyText(*checkpoint, piece, false), "model.layers.7.mlp.up_proj.weight/exp_avg_sq");
     EXPECT_THAT(pieceCopyText(*checkpoint, piece, true).toStdString(), HasSubstr("\t6738421376\t81752064"));
 }

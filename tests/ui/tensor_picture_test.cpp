@@ -23,6 +23,11 @@ TensorId tensorNamed(const Checkpoint& checkpoint, const std::string& name)
     return {};
 }
 
+PictureBoxes boxesOf(const Checkpoint& checkpoint, TensorId tensor, const PictureRequest& request)
+{
+    return pictureBoxesOf(checkpoint, tensor, faultsOf(checkpoint, tensor), request);
+}
+
 std::uint64_t cellsOf(const PictureBoxes& boxes, std::optional<PieceId> piece)
 {
     std::uint64_t out = 0;
@@ -36,7 +41,7 @@ TEST(PictureBoxes, AFlatPieceBecomesTheBoxesOfItsRows)
 {
     const auto checkpoint = test::makeAtlasSample();
     const TensorId tensor = tensorNamed(*checkpoint, "model.layers.7.mlp.up_proj.weight");
-    const PictureBoxes boxes = pictureBoxesOf(*checkpoint, tensor, {});
+    const PictureBoxes boxes = boxesOf(*checkpoint, tensor, {});
     EXPECT_EQ(boxes.rows, 11008u);
     EXPECT_EQ(boxes.columns, 4096u);
     ASSERT_EQ(boxes.boxes.size(), 4u); // two pieces, each a block of rows and a part of row 6018
@@ -49,7 +54,7 @@ TEST(PictureBoxes, AFlatPieceBecomesTheBoxesOfItsRows)
 TEST(PictureBoxes, HolesAreBoxesOfNobody)
 {
     const auto checkpoint = test::makeShapesSample(4);
-    const PictureBoxes boxes = pictureBoxesOf(*checkpoint, tensorNamed(*checkpoint, "holed.weight"), {});
+    const PictureBoxes boxes = boxesOf(*checkpoint, tensorNamed(*checkpoint, "holed.weight"), {});
     EXPECT_EQ(cellsOf(boxes, std::nullopt), 3020u - 2010u);
 }
 
@@ -58,7 +63,7 @@ TEST(PictureBoxes, EqualRegionsAreCountedAndSteppedThrough)
     const auto checkpoint = test::makeShapesSample(4);
     const TensorId tensor = tensorNamed(*checkpoint, "norm.weight");
     for (std::uint32_t copy = 0; copy < 4; ++copy) {
-        const PictureBoxes boxes = pictureBoxesOf(*checkpoint, tensor, {copy, 0});
+        const PictureBoxes boxes = boxesOf(*checkpoint, tensor, {copy, 0});
         EXPECT_EQ(boxes.copies, 4u);
         ASSERT_EQ(boxes.boxes.size(), 1u);
         EXPECT_EQ(checkpoint->rankOfPiece(checkpoint->pieces().at(*boxes.boxes[0].piece)), copy);
@@ -69,7 +74,7 @@ TEST(PictureBoxes, ManyTilesAreCutOneAtATime)
 {
     const auto checkpoint = test::makeShapesSample(1000);
     const TensorId tensor = tensorNamed(*checkpoint, "experts.w1");
-    const PictureBoxes boxes = pictureBoxesOf(*checkpoint, tensor, {0, 777});
+    const PictureBoxes boxes = boxesOf(*checkpoint, tensor, {0, 777});
     EXPECT_EQ(boxes.tiles, 1000u);
     ASSERT_EQ(boxes.boxes.size(), 1u);
     EXPECT_EQ(boxes.boxes[0].tile, 777u);

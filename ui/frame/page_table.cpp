@@ -12,6 +12,7 @@
 #include "ui/pages/tensor_page.h"
 #include "ui/pages/tensors_page.h"
 #include "ui/pages/topology_page.h"
+#include "ui/pages/writers_page.h"
 
 #include <QCoreApplication>
 
@@ -31,10 +32,11 @@ Page* makeConvert(Document* document, JobQueue* queue)
     return new ConvertPage(document, queue);
 }
 
-constexpr std::array<PageEntry, 11> kPages{{
+constexpr std::array<PageEntry, 12> kPages{{
     {"overview", QT_TRANSLATE_NOOP("PageTable", "Overview"), "overview", Qt::Key_1, true, make<OverviewPage>},
     {"tensors", QT_TRANSLATE_NOOP("PageTable", "Tensors"), "tensors", Qt::Key_2, true, make<TensorsPage>},
     {"atlas", QT_TRANSLATE_NOOP("PageTable", "Atlas"), "atlas", Qt::Key_3, true, make<AtlasPage>},
+    {"writers", QT_TRANSLATE_NOOP("PageTable", "Writers"), "file", Qt::Key_W, true, make<WritersPage>},
     {"tensor", QT_TRANSLATE_NOOP("PageTable", "Tensor"), "tensor", Qt::Key_4, true, make<TensorPage>},
     {"topology", QT_TRANSLATE_NOOP("PageTable", "Topology"), "topology", Qt::Key_5, true, make<TopologyPage>},
     {"devices", QT_TRANSLATE_NOOP("PageTable", "Devices"), "devices", Qt::Key_6, true, make<DevicesPage>, isMindSporeRun},

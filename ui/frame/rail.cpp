@@ -169,7 +169,7 @@ void Rail::setBadge(int count)
 void Rail::fit()
 {
     const auto shown = std::count_if(m_items.begin(), m_items.end(), [](const Item* item) { return !item->isHidden(); });
-    const bool compact = height() < Theme::current().px(56) * static_cast<int>(shown) + Theme::current().px(40);
+    const bool compact = height() < Theme::current().px(56) * static_cast<int>(shown) + Theme::current().px(16);
     for (Item* item : m_items)
         item->setCompact(compact);
 }

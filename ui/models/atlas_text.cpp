@@ -189,8 +189,14 @@ PieceFacts factsOf(const Checkpoint& checkpoint, PieceId id)
     case Stream::Kind::Inline: out.bytes = Atlas::tr("%1, a value inside the pickle").arg(numberText(bytes)); break;
     case Stream::Kind::Missing: out.bytes = Atlas::tr("%1 are missing").arg(numberText(bytes)); break;
     }
-    out.alsoOn = othersOf(checkpoint, tensor, piece, units);
     return out;
+}
+
+QString alsoOnText(const Checkpoint& checkpoint, PieceId id)
+{
+    const TensorId tensor = checkpoint.pieces().tensorOf(id);
+    const Tensor& owner = checkpoint.tensor(tensor);
+    return othersOf(checkpoint, tensor, checkpoint.pieces().at(id), unitShape(owner.shape, owner.dtype));
 }
 
 QString pieceSentence(const Checkpoint& checkpoint, PieceId id)

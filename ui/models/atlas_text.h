@@ -17,11 +17,12 @@ struct PieceFacts {
     QString box;
     QString file;
     QString bytes;  // "81,752,064 at 6,738,421,376"
-    QString alsoOn; // "rank 0: the rows before that"; empty where the piece is the whole tensor
     QString size;   // "78.0 MiB"
     QString rank;   // "rank 1"; empty where nobody says
 };
 [[nodiscard]] PieceFacts factsOf(const Checkpoint& checkpoint, PieceId piece);
+// Who else holds parts of its tensor: "rank 0: the rows before that"; empty where the piece is the whole tensor. O(pieces of the tensor).
+[[nodiscard]] QString alsoOnText(const Checkpoint& checkpoint, PieceId piece);
 
 // "rank 1, exp_avg_sq, layers.7.mlp.up_proj.weight, 78.0 MiB at offset 6,738,421,376"
 [[nodiscard]] QString pieceSentence(const Checkpoint& checkpoint, PieceId piece);

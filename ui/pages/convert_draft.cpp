@@ -2,6 +2,7 @@
 
 #include "core/layout/selection.h"
 #include "core/model/coverage.h"
+#include "ui/pages/convert_goals.h"
 
 #include <QCoreApplication>
 #include <QFileInfo>
@@ -88,8 +89,10 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
         request.include.push_back(draft.include.toStdString());
     if (!draft.exclude.isEmpty())
         request.exclude.push_back(draft.exclude.toStdString());
-    if (!draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
+    if (hasShards(draft) && !draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
         request.maxShardBytes = draft.maxShardBytes;
+    if (hasWriters(draft) && draft.writers > 1)
+        request.dp = draft.writers;
 }
 
 // The members that only MindSpore's files have.
@@ -117,7 +120,10 @@ QString suffixOf(const JobDraft& draft)
             if (size)
                 suffix += QStringLiteral("-%1%2").arg(QLatin1String(name)).arg(*size);
     }
-    return suffix.isEmpty() ? QLatin1Char('-') + QString::fromStdString(draft.format) : suffix;
+    if (!suffix.isEmpty())
+        return suffix;
+    suffix = QLatin1Char('-') + QString::fromStdString(draft.format);
+    return hasWriters(draft) && draft.writers > 1 ? suffix + QString::number(draft.writers) : suffix;
 }
 
 } // namespace
@@ -158,7 +164,8 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
 
 bool isLayoutFormat(const std::string& formatId)
 {
-    return formatId == "sdloader" || formatId == "megatron";
+    const ConvertGoal* goal = goalOf(formatId);
+    return goal != nullptr && goal->kind == ConvertGoal::Kind::Layout;
 }
 
 bool makesLayout(const JobDraft& draft)
@@ -168,12 +175,26 @@ bool makesLayout(const JobDraft& draft)
 
 bool makesRun(const JobDraft& draft)
 {
-    return draft.format == "deepspeed" || makesLayout(draft);
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && (goal->kind == ConvertGoal::Kind::Run || goal->kind == ConvertGoal::Kind::Layout);
 }
 
 bool makesMindSpore(const JobDraft& draft)
 {
-    return draft.format == "mindspore";
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && goal->kind == ConvertGoal::Kind::Ranks;
+}
+
+bool hasWriters(const JobDraft& draft)
+{
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && goal->hasWriters;
+}
+
+bool hasShards(const JobDraft& draft)
+{
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && goal->hasShards;
 }
 
 std::string containerOf(const JobDraft& draft)
@@ -195,7 +216,7 @@ bool makesOneFile(const JobDraft& draft)
 {
     if (makesMindSpore(draft))
         return !draft.strategy;
-    return keepsTree(draft) || (draft.oneFile && !makesRun(draft));
+    return keepsTree(draft) || (draft.oneFile && hasShards(draft));
 }
 
 Select contentsOf(const JobDraft& draft)
@@ -206,6 +227,8 @@ Select contentsOf(const JobDraft& draft)
 QString problemOfTarget(const JobDraft& draft)
 {
     const bool isFile = namesFile(draft.target);
+    if (hasWriters(draft) && isFile)
+        return QCoreApplication::translate("ConvertPage", "A PyTorch DCP is a folder of files, and the target's name says one file: take its ending away.");
     if (makesRun(draft) && isFile)
         return QCoreApplication::translate("ConvertPage", "A run is a folder of files, and the target's name says one file: take its ending away.");
     if (makesMindSpore(draft) && isFile && draft.strategy && !draft.rank)
@@ -220,7 +243,8 @@ QString problemOfTarget(const JobDraft& draft)
 
 QString endingOf(const std::string& format)
 {
-    return format == "torch" ? QStringLiteral(".pt") : QStringLiteral(".safetensors");
+    const ConvertGoal* goal = goalOf(format);
+    return goal == nullptr || goal->ending == nullptr ? QString() : QString::fromLatin1(goal->ending);
 }
 
 bool namesFile(const QString& target)

@@ -66,6 +66,7 @@ struct JobDraft {
     QString exclude;
     bool verify = true;
     bool overwrite = false;
+    std::uint32_t writers = 1;              // of a PyTorch DCP: files to share the tensors out to
     std::optional<std::uint32_t> dp;        // of a run to train on with; nothing: the source's ranks
     std::optional<std::uint32_t> zeroStage; // nothing: the source's
     std::optional<std::uint32_t> tp;        // likewise, and of another parallel layout; nothing: the source's
@@ -97,6 +98,10 @@ struct JobDraft {
 [[nodiscard]] bool makesRun(const JobDraft& draft);
 // The goal is MindSpore's files: the ranks of a strategy, or the whole model in one.
 [[nodiscard]] bool makesMindSpore(const JobDraft& draft);
+// The goal has a number of writers.
+[[nodiscard]] bool hasWriters(const JobDraft& draft);
+// The goal splits its files at a size, or makes one of all.
+[[nodiscard]] bool hasShards(const JobDraft& draft);
 // What its files are: "ckpt" or "safetensors".
 [[nodiscard]] std::string containerOf(const JobDraft& draft);
 // The result is the source's whole tree.
@@ -108,7 +113,7 @@ struct JobDraft {
 [[nodiscard]] Select contentsOf(const JobDraft& draft);
 // Why the target's name cannot be that of the result: a file where a folder is made, or the other way round. Empty: it can.
 [[nodiscard]] QString problemOfTarget(const JobDraft& draft);
-// ".safetensors" or ".pt".
+// ".safetensors" or ".pt"; empty where a goal makes no single file.
 [[nodiscard]] QString endingOf(const std::string& format);
 // True where the name makes the target one file.
 [[nodiscard]] bool namesFile(const QString& target);

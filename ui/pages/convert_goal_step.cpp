@@ -1,6 +1,7 @@
 #include "ui/pages/convert_goal_step.h"
 
 #include "core/base/text.h"
+#include "ui/pages/convert_goals.h"
 #include "ui/theme/theme.h"
 
 #include <QHBoxLayout>
@@ -153,13 +154,8 @@ void GoalCard::paintEvent(QPaintEvent*)
 ConvertGoalStep::ConvertGoalStep(QWidget* parent)
     : ConvertStep(tr("What do you need?"), tr("Each card ends with the size that the result will have."), parent)
 {
-    add(new GoalCard("safetensors", tr("One model for inference: safetensors"),
-                     tr("Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code.")));
-    add(new GoalCard("torch", tr("One model for inference: torch files"), torchSentence(false)));
-    add(new GoalCard("deepspeed", tr("Continue on other ranks: DeepSpeed"), {}));
-    add(new GoalCard("sdloader", tr("Other parallel layout: tensor-parallel files"), {}));
-    add(new GoalCard("megatron", tr("Other parallel layout: Megatron-LM"), {}));
-    add(new GoalCard("mindspore", tr("MindSpore ranks"), {}));
+    for (const ConvertGoal& goal : convertGoals())
+        add(new GoalCard(std::string(goal.format), goal.titleText(), goal.format == "torch" ? torchSentence(false) : goal.sentenceText()));
     auto* more = new QHBoxLayout;
     m_jobFile = new QPushButton(tr("Open job file…"));
     m_jobFile->setAutoDefault(true); // Enter presses it
@@ -280,11 +276,12 @@ GoalCard* ConvertGoalStep::card(const std::string& format) const
 
 QString ConvertGoalStep::summary(const JobDraft& draft, const StepFacts& facts) const
 {
-    if (makesMindSpore(draft))
-        return draft.sourceIsMindSpore ? tr("Other MindSpore strategy") : tr("MindSpore ranks");
+    if (makesMindSpore(draft) && draft.sourceIsMindSpore)
+        return tr("Other MindSpore strategy");
     if (makesRun(draft) && facts.checkpoint && isModelParallel(*facts.checkpoint))
         return tr("Other parallel layout");
-    return makesRun(draft) ? tr("Continue on other ranks") : draft.format == "torch" ? tr("Torch files") : tr("Safetensors");
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal == nullptr ? QString() : goal->summaryText();
 }
 
 QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts) const

@@ -4,6 +4,7 @@
 #include "core/format/format.h"
 #include "core/io/byte_source.h"
 #include "ui/models/device_map.h"
+#include "ui/pages/convert_goals.h"
 #include "ui/pages/convert_outlook.h"
 
 #include <QFileInfo>
@@ -12,14 +13,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 namespace shardlens::ui {
 namespace {
 
 constexpr std::uint64_t kMostBytesRead = 16u << 20; // of a document
-constexpr std::array<std::string_view, 6> kGoals{"safetensors", "torch", "deepspeed", "sdloader", "megatron", "mindspore"};
 
 std::string formatOf(const ConvertRequest& request, const Checkpoint& source)
 {
@@ -44,7 +43,9 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
         request.select = chosen(request);
     if (makesMindSpore(draft) && namesFile(draft.target) && request.outputFormat == containerOf(draft))
         request.outputFormat.reset();
-    if (request.maxShardBytes == kDefaultShardBytes && !makesOneFile(draft) && !makesRun(draft))
+    if (hasWriters(draft) && request.dp == 1u)
+        request.dp.reset();
+    if (request.maxShardBytes == kDefaultShardBytes && !makesOneFile(draft) && !makesRun(draft) && !hasWriters(draft))
         request.maxShardBytes.reset();
     return request;
 }
@@ -91,7 +92,7 @@ bool isSamePath(const std::string& a, const QString& b)
 // What the goal wants of the source.
 Status checkGoal(const ConvertRequest& request, const std::string& goal, const Checkpoint& source)
 {
-    if (std::find(kGoals.begin(), kGoals.end(), goal) == kGoals.end())
+    if (goalOf(goal) == nullptr)
         return Error{ErrorCode::Refused, fmt::format("no goal of this page makes {}", printable(goal))};
     if (isLayoutFormat(goal) && goal != source.formatId())
         return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format", goal)};
@@ -191,7 +192,10 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.memoryLimit = request.memoryLimit;
     draft.threads = request.threads;
     draft.device = request.device;
-    draft.dp = request.dp;
+    if (hasWriters(draft))
+        draft.writers = request.dp.value_or(1);
+    else
+        draft.dp = request.dp;
     draft.zeroStage = request.zeroStage;
     draft.tp = request.tp;
     draft.pp = request.pp;

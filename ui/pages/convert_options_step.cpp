@@ -17,6 +17,7 @@
 #include <QVBoxLayout>
 
 #include <algorithm>
+#include <set>
 
 namespace shardlens::ui {
 namespace {
@@ -24,6 +25,7 @@ namespace {
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kGB = 1'000'000'000;
 constexpr int kMostThreads = 1024;
+constexpr int kMostWriters = 65'536; // what the engine shares tensors out to
 
 QString text(const std::string& utf8)
 {
@@ -117,6 +119,11 @@ void ConvertOptionsStep::makeSizes(OptionGrid& grid)
     for (const std::uint64_t size : {2 * kGB, kDefaultShardBytes, 10 * kGB, 50 * kGB})
         m_maxShard->addItem(QStringLiteral("%1 GB").arg(size / kGB), QVariant::fromValue<qulonglong>(size));
     m_maxShardRow = grid.add(tr("Largest file"), m_maxShard);
+    m_writers = new QSpinBox;
+    m_writers->setRange(1, kMostWriters);
+    m_writers->setAccessibleName(tr("Writers"));
+    connect(m_writers, &QSpinBox::valueChanged, this, &ConvertOptionsStep::take);
+    m_writersRow = grid.add(tr("Writers"), m_writers);
     m_memory = sizeBox();
     for (const std::uint64_t size : {256 * kMiB, 512 * kMiB, 1024 * kMiB, 2048 * kMiB, 4096 * kMiB})
         m_memory->addItem(text(sizeText(size)), QVariant::fromValue<qulonglong>(size));
@@ -168,6 +175,7 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
     const bool cast = draft.dtype && !keepsTree(draft);
     m_dtype->setCurrentIndex(cast ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
     showSize(m_maxShard, makesOneFile(draft) ? 0 : draft.maxShardBytes);
+    m_writers->setValue(static_cast<int>(draft.writers));
     showSize(m_memory, draft.memoryLimit);
     m_threads->setValue(static_cast<int>(draft.threads));
     m_verify->setChecked(draft.verify);
@@ -188,6 +196,8 @@ void ConvertOptionsStep::loadRows()
         row->setVisible(!run && !makesMindSpore(draft()));
         row->control->setEnabled(!keepsTree(draft()));
     }
+    m_maxShardRow.setVisible(hasShards(draft()));
+    m_writersRow.setVisible(hasWriters(draft()));
 }
 
 void ConvertOptionsStep::loadContents()
@@ -241,12 +251,30 @@ void ConvertOptionsStep::loadReasons()
                             : sizeIn(m_maxShard) == 0                     ? tr("a size such as 5GB or 512MiB is needed")
                             : draft().maxShardBytes == kDefaultShardBytes ? tr("because Hugging Face splits there")
                                                                           : QString());
+    loadWriters();
     m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
     const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
     m_threadsRow.setReason(makesRun(draft()) ? tr("on the CPU: a GPU would not help here")
                            : casts           ? tr("on the CPU: casts keep up with the disk")
                                              : tr("on the CPU: a GPU would not help here, every byte is copied"));
     loadPatternReasons();
+}
+
+// How large a file becomes, and how many ranks wrote the source.
+void ConvertOptionsStep::loadWriters()
+{
+    if (!hasWriters(draft()) || !m_facts.source || !m_facts.checkpoint)
+        return m_writersRow.setReason({});
+    std::set<std::uint32_t> ranks;
+    for (const File& file : m_facts.checkpoint->files())
+        if (file.rank)
+            ranks.insert(*file.rank);
+    const std::uint64_t all = m_facts.source->of(draft().select).bytesAs(draft().dtype, draft().format);
+    QString reason = draft().writers == 1 ? tr("one file of %1").arg(text(sizeText(all)))
+                                          : tr("a file each, about %1: tensors are cut along dimension 0").arg(text(sizeText(all / draft().writers)));
+    if (!ranks.empty())
+        reason = tr("%1; %2 wrote the source", "what becomes of it, how many ranks").arg(reason, text(plural(ranks.size(), "rank", "ranks")));
+    m_writersRow.setReason(reason);
 }
 
 void ConvertOptionsStep::loadPatternReasons()
@@ -265,8 +293,11 @@ void ConvertOptionsStep::takePicking(JobDraft& draft) const
 {
     const QVariant dtype = m_dtype->currentData();
     draft.dtype = dtype.isValid() ? std::optional(static_cast<DType>(dtype.toInt())) : std::nullopt;
-    draft.oneFile = m_maxShard->currentText() == m_maxShard->itemText(0);
-    if (const std::uint64_t size = sizeIn(m_maxShard); size > 0)
+    if (hasWriters(draft))
+        draft.writers = static_cast<std::uint32_t>(m_writers->value());
+    if (hasShards(draft))
+        draft.oneFile = m_maxShard->currentText() == m_maxShard->itemText(0);
+    if (const std::uint64_t size = sizeIn(m_maxShard); size > 0 && hasShards(draft))
         draft.maxShardBytes = size;
     draft.include = m_include->text();
     draft.exclude = m_exclude->text();
@@ -314,7 +345,8 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
         return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
     const QString dtype = draft.dtype && !keepsTree(draft) ? dtypeText(*draft.dtype) : tr("as stored");
-    return tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
+    const QString choice = tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
+    return hasWriters(draft) ? tr("%1, %2", "writers, the other choices").arg(text(plural(draft.writers, "writer", "writers")), choice) : choice;
 }
 
 QString ConvertOptionsStep::obstacle(const JobDraft& draft, const StepFacts& facts) const

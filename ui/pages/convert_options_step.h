@@ -29,6 +29,7 @@ public:
     [[nodiscard]] ConvertRulesOption* rules() const { return m_rules; }
     [[nodiscard]] ConvertMindSporeOptions* mindSpore() const { return m_mindSpore; }
     [[nodiscard]] ConvertStrategyPreview* preview() const { return m_preview; }
+    [[nodiscard]] QSpinBox* writers() const { return m_writers; } // shows for goals that have a number of them
 
 private:
     struct Content {
@@ -47,6 +48,7 @@ private:
     void loadRows();
     [[nodiscard]] QString noteOf(Select select, const ContentFacts& found) const;
     void loadReasons();
+    void loadWriters();
     void loadPatternReasons();
     // The user has touched a control: the draft becomes what the controls say.
     void take();
@@ -61,6 +63,8 @@ private:
     OptionRow m_dtypeRow;
     QComboBox* m_maxShard;
     OptionRow m_maxShardRow;
+    QSpinBox* m_writers;
+    OptionRow m_writersRow;
     QComboBox* m_memory;
     OptionRow m_memoryRow;
     QSpinBox* m_threads;

@@ -245,7 +245,7 @@ void ConvertPage::take(const JobDraft& draft)
 {
     const JobDraft before = m_draft;
     m_draft = draft;
-    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.rank, containerOf(of)); };
+    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.writers, of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.rank, containerOf(of)); };
     if (facts().checkpoint && naming(draft) != naming(before))
         propose();
     if (draft.rules != before.rules)
@@ -272,7 +272,7 @@ void ConvertPage::setTarget(const QString& target)
 {
     m_draft.target = target;
     m_draft.targetChosen = !target.isEmpty();
-    if (!takesWhole(m_draft))
+    if (!takesWhole(m_draft) && hasShards(m_draft))
         m_draft.oneFile = namesFile(target);
     if (makesMindSpore(m_draft) && namesFile(target)) // its ending says what it is
         if (const std::string said = target.endsWith(QLatin1String(".ckpt")) ? "ckpt" : "safetensors"; said != containerOf(m_draft))

@@ -230,7 +230,11 @@ QBoxLayout* OverviewPage::buildFoot()
     auto* files = new Card(tr("Files"), QString());
     auto* folder = new Link(tr("Open folder"));
     connect(folder, &Link::clicked, this, &OverviewPage::openFolder);
+    auto* writers = new Link(tr("Who wrote what"));
+    writers->setToolTip(tr("By file and by rank, and how evenly the bytes are shared out (Alt+W)"));
+    connect(writers, &Link::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("writers")); });
     files->head()->addWidget(new RankChip(document()));
+    files->head()->addWidget(writers);
     files->head()->addWidget(folder);
     m_files = new FileTable;
     files->body()->addWidget(m_files);

@@ -6,6 +6,7 @@
 #include "ui/models/document.h"
 #include "ui/models/tensor_bands.h"
 #include "ui/pages/tensor/bytes_view.h"
+#include "ui/pages/tensor/fault_list.h"
 #include "ui/pages/tensor/rule_view.h"
 #include "ui/pages/tensor/statistics_view.h"
 #include "ui/theme/theme.h"
@@ -40,6 +41,7 @@ constexpr int kFileWidth = 90;
 constexpr int kMargin = 16;
 constexpr int kMostNames = 1024; // of files that are shortened around what differs
 constexpr int kMostHeads = 65'536;
+constexpr std::size_t kMostAxes = 8; // that one can choose among
 constexpr int kHalf = 10'000; // as a share: the splitter scales what it is given
 
 bool hasTensor(const Document& document)
@@ -57,6 +59,8 @@ TensorPage::TensorPage(Document* document, QWidget* parent)
       m_states(new QComboBox(this)),
       m_copyLabel(new QLabel(tr("Copy"), this)),
       m_copy(new QSpinBox(this)),
+      m_axesLabel(new QLabel(tr("Axes"), this)),
+      m_axes(new QComboBox(this)),
       m_headsLabel(new QLabel(tr("Heads"), this)),
       m_heads(new QSpinBox(this)),
       m_note(new QLabel(this)),
@@ -64,6 +68,7 @@ TensorPage::TensorPage(Document* document, QWidget* parent)
       m_stack(new QStackedWidget(this)),
       m_split(new QSplitter(this)),
       m_picture(new TensorPicture(this)),
+      m_faults(new FaultList(this)),
       m_pieces(new QTableView(this)),
       m_piecesModel(new TensorPieces(this)),
       m_values(new ValuesView(this)),
@@ -85,6 +90,11 @@ TensorPage::TensorPage(Document* document, QWidget* parent)
     m_bar->addControl({}, m_copyLabel);
     m_bar->addControl({}, m_copy);
     m_copy->setAccessibleName(tr("Which of the equal copies"));
+    m_bar->addControl({}, m_axesLabel);
+    m_bar->addControl({}, m_axes);
+    m_axes->setAccessibleName(tr("Axes of the picture"));
+    m_axes->setToolTip(tr("Which axis goes down and which across; the others become tiles"));
+    m_axes->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     m_tileRow->setLayout(new QHBoxLayout);
     m_tileRow->layout()->setContentsMargins(0, 0, 0, 0);
     m_bar->addControl({}, m_headsLabel);
@@ -124,8 +134,14 @@ void TensorPage::buildBody()
     m_pieces->verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     m_pieces->verticalHeader()->setDefaultSectionSize(Theme::current().px(24));
     m_pieces->horizontalHeader()->setStretchLastSection(true);
+    auto* lists = new QWidget(m_split);
+    auto* listColumn = new QVBoxLayout(lists);
+    listColumn->setContentsMargins(0, 0, 0, 0);
+    listColumn->setSpacing(0);
+    listColumn->addWidget(m_faults);
+    listColumn->addWidget(m_pieces, 1);
     m_split->addWidget(m_picture);
-    m_split->addWidget(m_pieces);
+    m_split->addWidget(lists);
     m_split->setStretchFactor(0, 1);
     m_split->setStretchFactor(1, 1);
     m_split->setSizes({kHalf, kHalf});
@@ -207,6 +223,15 @@ void TensorPage::connectParts()
     connect(m_copy, &QSpinBox::valueChanged, this, [this](int value) { m_picture->setCopy(static_cast<std::uint32_t>(value - 1)); });
     connect(m_heads, &QSpinBox::valueChanged, this, &TensorPage::showBands);
     connect(m_picture, &TensorPicture::pieceClicked, this, &TensorPage::selectPiece);
+    connect(m_picture, &TensorPicture::faultClicked, this, &TensorPage::selectFault);
+    connect(m_faults, &FaultList::chosen, this, &TensorPage::selectFault);
+    connect(m_axes, &QComboBox::activated, this, [this](int index) {
+        const QPoint chosen = m_axes->itemData(index).toPoint();
+        m_picture->setAxes({static_cast<std::size_t>(chosen.x()), static_cast<std::size_t>(chosen.y())});
+        buildTileAxes();
+        m_tileRow->setVisible(!m_tileAxes.empty());
+        showBands();
+    });
     connect(m_bytes, &BytesView::pieceChosen, this, &TensorPage::selectPiece);
     connect(m_picture, &TensorPicture::pieceActivated, this, [this] { emit document()->pageRequested(QStringLiteral("atlas")); });
     connect(m_pieces, &QTableView::clicked, this, [this](const QModelIndex& index) { selectPiece(m_piecesModel->pieceAt(index.row())); });
@@ -234,6 +259,7 @@ void TensorPage::showTensor()
         m_checkpoint.reset();
         m_bar->setFacts({});
         m_picture->clear();
+        m_faults->show(nullptr, {}, {});
         m_piecesModel->setTensor(nullptr, {});
         m_values->setTensor(nullptr, {});
         m_statistics->setTensor(nullptr, {});
@@ -254,6 +280,7 @@ void TensorPage::showTensor()
         m_segments->setEnabled(true);
         m_bar->setFacts(printableText(m_checkpoint->parameterOf(tensor)));
         m_picture->setTensor(m_checkpoint, tensor);
+        m_faults->show(m_checkpoint, tensor, m_picture->faults());
         m_piecesModel->setTensor(m_checkpoint, tensor);
         QStringList names;
         for (int row = 0; row < std::min(m_piecesModel->rowCount(), kMostNames); ++row)
@@ -267,6 +294,7 @@ void TensorPage::showTensor()
         m_bytes->setTensor(document()->streams(), tensor);
         showDivision();
         fillStates();
+        fillAxes();
         buildTileAxes();
         showControls();
         setView(static_cast<View>(m_segments->current()));
@@ -307,6 +335,8 @@ void TensorPage::showControls()
     m_copy->setSuffix(tr(" of %1").arg(m_picture->copies()));
     m_copy->setValue(1);
     m_tileRow->setVisible(!m_tileAxes.empty());
+    m_axesLabel->setVisible(m_tensor && m_axes->count() > 1);
+    m_axes->setVisible(m_tensor && m_axes->count() > 1);
     m_states->setEnabled(m_tensor && m_states->count() > 1);
     if (!m_tensor) {
         m_states->clear();
@@ -318,20 +348,34 @@ void TensorPage::showControls()
                              bytesText(m_checkpoint->bytesOf(*m_tensor))));
 }
 
-// A spin box per leading axis where there are too many tiles to show at once.
+// Every two axes of a tensor of more than two.
+void TensorPage::fillAxes()
+{
+    m_axes->clear();
+    const PictureBoxes& boxes = m_picture->boxes();
+    const auto rank = static_cast<int>(std::min<std::size_t>(boxes.rank, kMostAxes));
+    for (int row = 0; row < rank && rank > 2; ++row)
+        for (int column = row + 1; column < rank; ++column) {
+            m_axes->addItem(tr("%1 down, %2 across", "axes").arg(row).arg(column), QPoint(row, column));
+            if (boxes.axes == PictureAxes{static_cast<std::size_t>(row), static_cast<std::size_t>(column)})
+                m_axes->setCurrentIndex(m_axes->count() - 1);
+        }
+}
+
+// A spin box for each folded axis where there are too many tiles to show at once.
 void TensorPage::buildTileAxes()
 {
     for (QSpinBox* box : m_tileAxes)
         box->deleteLater();
     m_tileAxes.clear();
-    if (m_picture->tiles() <= PictureLayout::kMostTiles)
+    const PictureBoxes& boxes = m_picture->boxes();
+    if (boxes.tiles <= PictureLayout::kMostTiles)
         return;
-    const Shape& shape = m_checkpoint->tensor(*m_tensor).shape;
-    for (std::size_t axis = 0; axis + 2 < shape.size(); ++axis) {
+    for (std::size_t i = 0; i < boxes.folded.size(); ++i) {
         auto* box = new QSpinBox(m_tileRow);
-        box->setRange(0, static_cast<int>(std::min<std::uint64_t>(shape[axis], std::numeric_limits<int>::max()) - 1));
-        box->setPrefix(tr("axis %1: ").arg(axis));
-        box->setAccessibleName(tr("Index on axis %1").arg(axis));
+        box->setRange(0, static_cast<int>(std::min<std::uint64_t>(boxes.foldedExtents[i], std::numeric_limits<int>::max()) - 1));
+        box->setPrefix(tr("axis %1: ").arg(boxes.folded[i]));
+        box->setAccessibleName(tr("Index on axis %1").arg(boxes.folded[i]));
         m_tileRow->layout()->addWidget(box);
         m_tileAxes.push_back(box);
         connect(box, &QSpinBox::valueChanged, this, [this] { m_picture->setTile(chosenTile()); });
@@ -342,8 +386,21 @@ std::uint64_t TensorPage::chosenTile() const
 {
     std::uint64_t tile = 0;
     for (std::size_t axis = 0; axis < m_tileAxes.size(); ++axis)
-        tile = tile * m_checkpoint->tensor(*m_tensor).shape[axis] + static_cast<std::uint64_t>(m_tileAxes[axis]->value());
+        tile = tile * m_picture->boxes().foldedExtents[axis] + static_cast<std::uint64_t>(m_tileAxes[axis]->value());
     return tile;
+}
+
+// The same fault in the list and in the picture, which turns to the tile that shows it.
+void TensorPage::selectFault(std::size_t fault)
+{
+    const TensorFault& chosen = m_picture->faults().list[fault];
+    const Tensor& tensor = m_checkpoint->tensor(*m_tensor);
+    const auto* flat = std::get_if<FlatRange>(&chosen.region);
+    const Shape place = flat != nullptr ? indexAt(flat->begin, unitShape(tensor.shape, tensor.dtype)) : std::get<Box>(chosen.region).offset;
+    for (std::size_t i = 0; i < m_tileAxes.size(); ++i)
+        m_tileAxes[i]->setValue(static_cast<int>(std::min<std::uint64_t>(place[m_picture->boxes().folded[i]], std::numeric_limits<int>::max())));
+    m_picture->setSelectedFault(fault);
+    m_faults->setCurrent(fault);
 }
 
 void TensorPage::setView(View view)
@@ -369,6 +426,8 @@ QWidget* TensorPage::bodyOf(View view) const
 
 void TensorPage::selectPiece(PieceId piece)
 {
+    m_picture->setSelectedFault(std::nullopt);
+    m_faults->setCurrent(std::nullopt);
     const Piece at = m_checkpoint->pieces().at(piece);
     Selection selection{m_tensor, piece, m_checkpoint->rankOfPiece(at), std::nullopt};
     if (const FileId file = m_checkpoint->stream(at.source.stream).file; file != kNoFile)
@@ -391,6 +450,10 @@ void TensorPage::focusFilter()
 QString TensorPage::copyText(bool withPlace) const
 {
     const auto piece = document()->selection().piece;
+    if (m_checkpoint && m_picture->selectedFault() && m_stack->currentWidget() == m_split) {
+        const QString sentence = faultSentence(*m_checkpoint, *m_tensor, m_picture->faults().list[*m_picture->selectedFault()]);
+        return withPlace ? QString::fromStdString(m_checkpoint->fullName(*m_tensor)) + QLatin1Char('\n') + m_faults->text() : sentence;
+    }
     return m_checkpoint && piece && m_piecesModel->rowOf(*piece) >= 0 ? pieceCopyText(*m_checkpoint, *piece, withPlace) : QString();
 }
 

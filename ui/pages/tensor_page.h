@@ -18,6 +18,7 @@ class QTableView;
 namespace shardlens::ui {
 
 class BytesView;
+class FaultList;
 class Link;
 class NameDelegate;
 class PageBar;
@@ -52,6 +53,8 @@ public:
     [[nodiscard]] QString division() const;
     [[nodiscard]] QSpinBox* heads() const { return m_heads; }
     [[nodiscard]] QComboBox* states() const { return m_states; }
+    [[nodiscard]] QComboBox* axes() const { return m_axes; } // which two the picture draws; hidden below three
+    [[nodiscard]] FaultList* faultList() const { return m_faults; }
 
 protected:
     void keyPressEvent(QKeyEvent* event) override;
@@ -68,6 +71,8 @@ private:
     void readRules();
     void selectPiece(PieceId piece);
     [[nodiscard]] QWidget* bodyOf(View view) const;
+    void selectFault(std::size_t fault);
+    void fillAxes();
     void buildTileAxes();
     [[nodiscard]] std::uint64_t chosenTile() const;
 
@@ -76,6 +81,8 @@ private:
     QComboBox* m_states;
     QLabel* m_copyLabel;
     QSpinBox* m_copy;
+    QLabel* m_axesLabel;
+    QComboBox* m_axes;
     QLabel* m_headsLabel;
     QSpinBox* m_heads; // where the checkpoint does not say how many there are
     QLabel* m_note;
@@ -84,6 +91,7 @@ private:
     QStackedWidget* m_stack;
     QSplitter* m_split;
     TensorPicture* m_picture;
+    FaultList* m_faults;
     QTableView* m_pieces;
     TensorPieces* m_piecesModel;
     NameDelegate* m_names = nullptr;

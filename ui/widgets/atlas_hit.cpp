@@ -123,8 +123,8 @@ HoverCardContent pieceCard(const AtlasScene& scene, const AtlasHit& hit)
     const PieceFacts facts = factsOf(scene.model->checkpoint(), piece);
     HoverCardContent card{scene.colours.colour(scene.palette->classOf(piece)), facts.name, facts.state, {}};
     card.rows = {{Atlas::tr("Box"), facts.box}, {Atlas::tr("File"), facts.file}, {Atlas::tr("Bytes"), facts.bytes}};
-    if (!facts.alsoOn.isEmpty())
-        card.rows.emplace_back(Atlas::tr("Also on"), facts.alsoOn);
+    if (const QString others = alsoOnText(scene.model->checkpoint(), piece); !others.isEmpty())
+        card.rows.emplace_back(Atlas::tr("Also on"), others);
     if (!lane.foldedRanks.empty())
         card.rows.emplace_back(Atlas::tr("Like it"), counted(lane.foldedRanks.size(), Atlas::tr("1 more rank has this geometry: U unfolds"), Atlas::tr("%1 more ranks have this geometry: U unfolds")));
     return card;

@@ -19,6 +19,7 @@ constexpr int kHoverDelayMs = 120;
 // Design pixels.
 constexpr double kMargin = 16;
 constexpr double kSideLabels = 128;
+constexpr double kGridLabels = 64;
 constexpr double kTitles = 48;
 constexpr double kAxis = 46; // two lines
 constexpr double kLegendLine = 18;
@@ -45,7 +46,11 @@ void TensorPicture::setTensor(CheckpointPtr checkpoint, TensorId tensor)
     m_checkpoint = std::move(checkpoint);
     m_tensor = tensor;
     m_request = {};
+    m_faults = m_checkpoint ? faultsOf(*m_checkpoint, m_tensor) : TensorFaults{};
+    if (m_checkpoint)
+        m_request.axes = bestAxesOf(*m_checkpoint, m_tensor);
     m_selected.reset();
+    m_fault.reset();
     m_bands.reset();
     rebuild();
 }
@@ -78,6 +83,20 @@ void TensorPicture::setTile(std::uint64_t tile)
     rebuild();
 }
 
+void TensorPicture::setAxes(PictureAxes axes)
+{
+    m_request.axes = axes;
+    m_request.tile = 0;
+    rebuild();
+}
+
+void TensorPicture::setSelectedFault(std::optional<std::size_t> fault)
+{
+    m_fault = fault && *fault < m_faults.list.size() ? fault : std::nullopt;
+    announce();
+    update();
+}
+
 void TensorPicture::setSelectedPiece(std::optional<PieceId> piece)
 {
     m_selected = piece;
@@ -88,14 +107,40 @@ void TensorPicture::setSelectedPiece(std::optional<PieceId> piece)
 void TensorPicture::rebuild()
 {
     m_card->hide();
-    m_boxes = m_checkpoint ? pictureBoxesOf(*m_checkpoint, m_tensor, m_request) : PictureBoxes{};
+    m_boxes = m_checkpoint ? pictureBoxesOf(*m_checkpoint, m_tensor, m_faults, m_request) : PictureBoxes{};
+    readPieces();
+    m_caption = captionText();
     announce();
     updateLayout();
 }
 
+void TensorPicture::readPieces()
+{
+    m_order.clear();
+    m_files.clear();
+    if (!m_checkpoint)
+        return;
+    std::vector<bool> seen(m_checkpoint->pieces().countOf(m_tensor));
+    const std::size_t first = m_checkpoint->pieces().firstOf(m_tensor);
+    for (const PictureBox& box : m_boxes.boxes)
+        if (box.piece && !seen[indexOf(*box.piece) - first]) {
+            seen[indexOf(*box.piece) - first] = true;
+            m_order.push_back(*box.piece);
+        }
+    for (std::size_t row = first; row < m_checkpoint->pieces().lastOf(m_tensor); ++row)
+        m_files.try_emplace(m_checkpoint->stream(m_checkpoint->pieces().at(idAt<PieceId>(row)).source.stream).file);
+    std::uint32_t number = 0;
+    for (auto& [file, slot] : m_files)
+        slot = number++;
+}
+
 void TensorPicture::announce()
 {
-    const QString text = m_checkpoint && m_selected ? pieceSentence(*m_checkpoint, *m_selected) : caption();
+    QString text = m_checkpoint && m_fault      ? faultSentence(*m_checkpoint, m_tensor, m_faults.list[*m_fault])
+                   : m_checkpoint && m_selected ? pieceSentence(*m_checkpoint, *m_selected)
+                                                : m_caption;
+    if (m_checkpoint && !m_fault && !m_selected && !m_faults.list.empty())
+        text += tr("; %1: step through them with N", "faults").arg(m_faults.sentence());
     setAccessibleDescription(text);
     QAccessibleEvent event(this, QAccessible::DescriptionChanged);
     QAccessible::updateAccessibility(&event);
@@ -108,7 +153,7 @@ QRectF TensorPicture::pictureRoom() const
         return QRectF(rect()).adjusted(1, 1, -1, -1);
     const double margin = theme.px(kMargin);
     const bool vector = m_boxes.rows == 1 && m_boxes.tiles <= 1;
-    const double left = vector ? margin : theme.px(kSideLabels) + margin;
+    const double left = vector ? margin : theme.px(m_boxes.isGrid ? kGridLabels : kSideLabels) + margin;
     const double below = theme.px(kAxis) + (m_bands ? theme.px(4) + legendLines() * theme.px(kLegendLine) : 0);
     return QRectF(rect()).adjusted(left, theme.px(kTitles) + margin, -margin, -below - margin);
 }
@@ -118,6 +163,7 @@ void TensorPicture::updateLayout()
     const auto only = m_boxes.tiles > PictureLayout::kMostTiles ? std::optional(m_request.tile) : std::nullopt;
     for (int round = 0; round < (m_bands ? 2 : 1); ++round) // what the legend says depends on how large the bands are
         m_layout = PictureLayout(m_boxes, pictureRoom(), only, m_compact ? 2 : Theme::current().px(kTileGap));
+    m_still = {};
     update();
 }
 
@@ -133,34 +179,51 @@ QSize TensorPicture::minimumSizeHint() const
     return m_compact ? QSize(theme.px(48), theme.px(48)) : QSize(theme.px(280), theme.px(200));
 }
 
-QString TensorPicture::caption() const
+QString TensorPicture::captionText() const
 {
     if (!m_checkpoint)
         return {};
-    std::set<PieceId> pieces;
     std::set<std::uint32_t> ranks;
-    for (const PictureBox& box : m_boxes.boxes)
-        if (box.piece) {
-            pieces.insert(*box.piece);
-            if (const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(*box.piece)))
-                ranks.insert(*rank);
-        }
+    for (const PieceId piece : m_order)
+        if (const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece)))
+            ranks.insert(*rank);
     const QString shape = QString::fromStdString(shapeText(m_checkpoint->tensor(m_tensor).shape));
-    QString text = pieces.size() <= 1 ? tr("%1, in one piece").arg(shape)
-                                      : tr("%1, cut into %2 pieces").arg(shape, numberText(pieces.size()));
+    QString text = m_order.size() <= 1 ? tr("%1, in one piece").arg(shape) : tr("%1, cut into %2 pieces").arg(shape, numberText(m_order.size()));
     if (ranks.size() > 1)
         text += tr(" on %1 ranks").arg(ranks.size());
+    else if (m_order.size() > 1 && m_files.size() > 1)
+        text += tr(" in %1 files").arg(m_files.size());
     if (m_boxes.copies > 1)
         text += tr(", × %1").arg(m_boxes.copies);
     return text;
+}
+
+QString TensorPicture::axesWords() const
+{
+    if (m_boxes.rank <= 2)
+        return {};
+    const auto last = [](std::uint64_t extent) { return numberText(extent == 0 ? 0 : extent - 1); };
+    QStringList folded;
+    for (std::size_t i = 0; i < m_boxes.folded.size(); ++i)
+        folded << (m_layout.tiles() > 1 || m_boxes.tiles <= 1 ? QString::number(m_boxes.folded[i])
+                                                              : tr("axis %1 at %2").arg(m_boxes.folded[i]).arg(numberText(m_boxes.placeOf(m_layout.firstTile(), 0, 0)[m_boxes.folded[i]])));
+    const QString plane = tr("down: axis %1, 0 to %2; across: axis %3, 0 to %4")
+                              .arg(QString::number(m_boxes.axes.row), last(m_boxes.rows), QString::number(m_boxes.axes.column), last(m_boxes.columns));
+    if (m_boxes.tiles <= 1)
+        return plane;
+    if (m_layout.tiles() <= 1)
+        return tr("%1; shown: %2", "axes, the place on the others").arg(plane, folded.join(QStringLiteral(", ")));
+    return m_boxes.folded.size() == 1 ? tr("each tile: one index of axis %1; %2", "axis, the others").arg(folded.front(), plane)
+                                      : tr("each tile: one index of axes %1; %2", "axes, the others").arg(folded.join(QStringLiteral(", ")), plane);
 }
 
 TensorPicture::BandAxis TensorPicture::bandAxis() const
 {
     if (!m_bands || m_bands->bands.empty() || m_compact)
         return BandAxis::None;
-    const std::size_t axes = m_checkpoint->tensor(m_tensor).shape.size();
-    return m_bands->dim + 1 == axes ? BandAxis::Columns : m_bands->dim + 2 == axes ? BandAxis::Rows : BandAxis::None;
+    if (m_boxes.rank != m_checkpoint->tensor(m_tensor).shape.size())
+        return BandAxis::None; // blocks in one row
+    return m_bands->dim == m_boxes.axes.column ? BandAxis::Columns : m_boxes.rank >= 2 && m_bands->dim == m_boxes.axes.row ? BandAxis::Rows : BandAxis::None;
 }
 
 double TensorPicture::leastBand() const
@@ -192,19 +255,34 @@ QString TensorPicture::bandText(const TensorBand* band) const
     return tr("%1, %2", "part, its cells").arg(m_bands->textOf(*band), cells.arg(numberText(band->begin), numberText(band->end - 1)));
 }
 
+// Which of the colours: by rank, and by file where no rank is known.
+std::uint32_t TensorPicture::slotOf(PieceId id) const
+{
+    const Piece piece = m_checkpoint->pieces().at(id);
+    const auto rank = m_checkpoint->rankOfPiece(piece);
+    return rank ? *rank : m_files.at(m_checkpoint->stream(piece.source.stream).file);
+}
+
 QColor TensorPicture::colourOf(PieceId piece) const
 {
-    const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
-    return rank ? Theme::current().categorical(static_cast<int>(*rank)) : Theme::current().colour(Token::TierAlt);
+    const bool isKnown = m_files.size() > 1 || m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
+    return isKnown ? Theme::current().categorical(static_cast<int>(slotOf(piece))) : Theme::current().colour(Token::TierAlt);
+}
+
+QString TensorPicture::fileText(PieceId piece) const
+{
+    const FileId file = m_checkpoint->stream(m_checkpoint->pieces().at(piece).source.stream).file;
+    if (file == kNoFile)
+        return {};
+    const QString name = printableText(m_checkpoint->file(file).name);
+    return name.mid(name.lastIndexOf(QLatin1Char('/')) + 1);
 }
 
 QString TensorPicture::rankText(PieceId piece) const
 {
-    const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
-    if (rank)
+    if (const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece)))
         return tr("rank %1").arg(*rank);
-    const QString file = factsOf(*m_checkpoint, piece).file;
-    return m_checkpoint->topology().axes.empty() ? file.mid(file.lastIndexOf(QLatin1Char('/')) + 1) : tr("any rank");
+    return m_checkpoint->topology().axes.empty() ? fileText(piece) : tr("any rank");
 }
 
 std::optional<PieceId> TensorPicture::pieceAt(QPointF point) const
@@ -213,27 +291,9 @@ std::optional<PieceId> TensorPicture::pieceAt(QPointF point) const
     if (!cell)
         return std::nullopt;
     for (const PictureBox& box : m_boxes.boxes)
-        if (box.tile == cell->tile && cell->row >= box.row && cell->row - box.row < box.rows && cell->column >= box.column && cell->column - box.column < box.columns)
+        if (box.piece && holds(box, *cell))
             return box.piece;
     return std::nullopt;
-}
-
-HoverCardContent TensorPicture::cardAt(QPointF point) const
-{
-    const auto cell = m_layout.cellAt(point);
-    if (!m_checkpoint || !cell)
-        return {};
-    const QString place = m_boxes.rows > 1 ? tr("row %1, column %2").arg(numberText(cell->row), numberText(cell->column)) : tr("element %1").arg(numberText(cell->column));
-    const auto piece = pieceAt(point);
-    if (!piece)
-        return {Theme::current().colour(Token::Hole), tr("Nobody holds this part"), place, {}};
-    const PieceFacts facts = factsOf(*m_checkpoint, *piece);
-    HoverCardContent card{colourOf(*piece), rankText(*piece), place, {{tr("Box"), facts.box}, {tr("File"), facts.file}, {tr("Bytes"), facts.bytes}}};
-    if (const QString part = bandText(bandAt(point)); !part.isEmpty())
-        card.rows.insert(card.rows.begin(), {tr("Part"), part});
-    if (m_boxes.copies > 1)
-        card.rows.emplace_back(tr("Copies"), tr("the same part lies on %1 ranks").arg(m_boxes.copies));
-    return card;
 }
 
 void TensorPicture::showCard()
@@ -253,9 +313,10 @@ void TensorPicture::mouseMoveEvent(QMouseEvent* event)
 {
     m_cursor = event->position().toPoint();
     const auto piece = m_checkpoint ? pieceAt(event->position()) : std::nullopt;
-    setCursor(piece ? Qt::PointingHandCursor : Qt::ArrowCursor);
+    const auto fault = m_checkpoint ? faultAt(event->position()) : std::nullopt;
+    setCursor(piece || fault ? Qt::PointingHandCursor : Qt::ArrowCursor);
     const QString part = piece ? bandText(bandAt(event->position())) : QString();
-    const QString sentence = piece ? pieceSentence(*m_checkpoint, *piece) : QString();
+    const QString sentence = fault ? faultSentence(*m_checkpoint, m_tensor, m_faults.list[*fault]) : piece ? pieceSentence(*m_checkpoint, *piece) : QString();
     emit hoverTextChanged(part.isEmpty() ? sentence : tr("%1 · %2", "part, piece").arg(part, sentence));
     if (m_card->isVisible())
         showCard();
@@ -274,8 +335,11 @@ void TensorPicture::mousePressEvent(QMouseEvent* event)
 {
     if (event->button() != Qt::LeftButton || !m_checkpoint)
         return QWidget::mousePressEvent(event);
+    const auto fault = faultAt(event->position());
     if (const auto piece = pieceAt(event->position()))
         emit pieceClicked(*piece);
+    if (fault)
+        emit faultClicked(*fault);
 }
 
 void TensorPicture::mouseDoubleClickEvent(QMouseEvent* event)
@@ -287,16 +351,12 @@ void TensorPicture::mouseDoubleClickEvent(QMouseEvent* event)
 // The next piece in the order of their first boxes.
 void TensorPicture::step(int by)
 {
-    std::vector<PieceId> order;
-    for (const PictureBox& box : m_boxes.boxes)
-        if (box.piece && (order.empty() || std::find(order.begin(), order.end(), *box.piece) == order.end()))
-            order.push_back(*box.piece);
-    if (order.empty())
+    if (m_order.empty())
         return;
-    const auto at = m_selected ? std::find(order.begin(), order.end(), *m_selected) : order.end();
-    const auto index = at == order.end() ? (by > 0 ? 0 : static_cast<std::ptrdiff_t>(order.size()) - 1) : at - order.begin() + by;
-    if (index >= 0 && index < static_cast<std::ptrdiff_t>(order.size()))
-        emit pieceClicked(order[static_cast<std::size_t>(index)]);
+    const auto at = m_selected ? std::find(m_order.begin(), m_order.end(), *m_selected) : m_order.end();
+    const auto index = at == m_order.end() ? (by > 0 ? 0 : static_cast<std::ptrdiff_t>(m_order.size()) - 1) : at - m_order.begin() + by;
+    if (index >= 0 && index < static_cast<std::ptrdiff_t>(m_order.size()))
+        emit pieceClicked(m_order[static_cast<std::size_t>(index)]);
 }
 
 // Through the parts, in the order of the rows: what the pointer says, for the keyboard.
@@ -324,6 +384,7 @@ void TensorPicture::keyPressEvent(QKeyEvent* event)
     case Qt::Key_Left: step(-1); return;
     case Qt::Key_BracketRight: stepBand(1); return;
     case Qt::Key_BracketLeft: stepBand(-1); return;
+    case Qt::Key_N: stepFault(event->modifiers() & Qt::ShiftModifier ? -1 : 1); return;
     case Qt::Key_Return:
     case Qt::Key_Enter:
         if (m_selected)

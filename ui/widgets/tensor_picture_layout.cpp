@@ -1,7 +1,5 @@
 #include "ui/widgets/tensor_picture_layout.h"
 
-#include "core/model/coverage.h"
-
 #include <QCoreApplication>
 
 #include <algorithm>
@@ -17,77 +15,106 @@ struct TensorPictureText {
 
 constexpr double kMostBent = 8;      // width : height and the other way round
 constexpr double kVectorHeight = 56; // pixels of the bar of a vector
-constexpr std::size_t kMostHoles = 1024;
 
-// Number of leading tiles, rows and columns of a shape.
-void planeOf(ShapeView units, PictureBoxes& out)
+// Number of tiles, rows and columns of a shape.
+void planeOf(ShapeView units, const std::optional<PictureAxes>& wanted, PictureBoxes& out)
 {
-    const std::size_t rank = units.size();
-    out.columns = rank >= 1 ? units[rank - 1] : 1;
-    out.rows = rank >= 2 ? units[rank - 2] : 1;
-    for (std::size_t axis = 0; axis + 2 < rank; ++axis)
+    out.rank = units.size();
+    if (out.rank >= 2)
+        out.axes = wanted && wanted->row < wanted->column && wanted->column < out.rank ? *wanted : PictureAxes{out.rank - 2, out.rank - 1};
+    out.columns = out.rank >= 1 ? units[out.axes.column] : 1;
+    out.rows = out.rank >= 2 ? units[out.axes.row] : 1;
+    for (std::size_t axis = 0; out.rank > 2 && axis < out.rank; ++axis) {
+        if (axis == out.axes.row || axis == out.axes.column)
+            continue;
+        out.folded.push_back(axis);
+        out.foldedExtents.push_back(units[axis]);
         out.tiles *= units[axis];
+    }
 }
 
 // Collects boxes in the plane for every tile that shows.
 class BoxCollector {
 public:
-    BoxCollector(ShapeView units, PictureBoxes& out, std::uint64_t tile) : m_units(units), m_out(out)
+    BoxCollector(ShapeView units, PictureBoxes& out, std::uint64_t tile) : m_units(units), m_plane(out)
     {
         if (out.tiles > PictureLayout::kMostTiles)
             m_onlyTile = tile;
     }
 
-    void add(const RegionView& region, const PictureBox& prototype)
+    void add(const RegionView& region, const PictureBox& prototype, std::vector<PictureBox>& out)
     {
         if (volumeOf(region) == 0)
             return;
         if (const auto* flat = std::get_if<FlatRange>(&region))
-            forEachBox(*flat, m_units, [&](const Box& box) { addBox(box, prototype); });
-        else
-            addBox(std::get<BoxView>(region), prototype);
+            return forEachBox(*flat, m_units, [&](const Box& box) { addBox(box, prototype, out); });
+        const auto& box = std::get<BoxView>(region);
+        m_plane.isGrid = m_plane.isGrid || (m_plane.rank >= 2 && prototype.piece && box.extent[m_plane.axes.column] < m_plane.columns);
+        addBox(box, prototype, out);
     }
 
 private:
-    void addBox(const BoxView& box, PictureBox prototype)
+    void addBox(const BoxView& box, PictureBox prototype, std::vector<PictureBox>& out)
     {
-        const std::size_t rank = m_units.size();
-        prototype.column = rank >= 1 ? box.offset[rank - 1] : 0;
-        prototype.columns = rank >= 1 ? box.extent[rank - 1] : 1;
-        prototype.row = rank >= 2 ? box.offset[rank - 2] : 0;
-        prototype.rows = rank >= 2 ? box.extent[rank - 2] : 1;
+        const std::size_t rank = m_plane.rank;
+        prototype.column = rank >= 1 ? box.offset[m_plane.axes.column] : 0;
+        prototype.columns = rank >= 1 ? box.extent[m_plane.axes.column] : 1;
+        prototype.row = rank >= 2 ? box.offset[m_plane.axes.row] : 0;
+        prototype.rows = rank >= 2 ? box.extent[m_plane.axes.row] : 1;
         if (rank <= 2) {
-            m_out.boxes.push_back(prototype);
+            out.push_back(prototype);
             return;
         }
-        const Box leading{Shape(box.offset.begin(), box.offset.end() - 2), Shape(box.extent.begin(), box.extent.end() - 2)};
+        Box folded;
+        for (const std::size_t axis : m_plane.folded) {
+            folded.offset.push_back(box.offset[axis]);
+            folded.extent.push_back(box.extent[axis]);
+        }
         if (m_onlyTile) {
             prototype.tile = *m_onlyTile;
-            if (holdsTile(leading, *m_onlyTile))
-                m_out.boxes.push_back(prototype);
+            if (holdsTile(folded, *m_onlyTile))
+                out.push_back(prototype);
             return;
         }
-        forEachRun(leading, m_units.first(rank - 2), [&](FlatRange tiles) {
+        forEachRun(folded, m_plane.foldedExtents, [&](FlatRange tiles) {
             for (prototype.tile = tiles.begin; prototype.tile < tiles.end; ++prototype.tile)
-                m_out.boxes.push_back(prototype);
+                out.push_back(prototype);
         });
     }
 
-    [[nodiscard]] bool holdsTile(const Box& leading, std::uint64_t tile) const
+    [[nodiscard]] bool holdsTile(const Box& folded, std::uint64_t tile) const
     {
-        for (std::size_t axis = leading.offset.size(); axis-- > 0;) {
-            const std::uint64_t at = tile % m_units[axis];
-            tile /= m_units[axis];
-            if (at < leading.offset[axis] || at - leading.offset[axis] >= leading.extent[axis])
+        for (std::size_t axis = folded.offset.size(); axis-- > 0;) {
+            const std::uint64_t at = tile % m_plane.foldedExtents[axis];
+            tile /= m_plane.foldedExtents[axis];
+            if (at < folded.offset[axis] || at - folded.offset[axis] >= folded.extent[axis])
                 return false;
         }
         return true;
     }
 
     ShapeView m_units;
-    PictureBoxes& m_out;
+    PictureBoxes& m_plane;
     std::optional<std::uint64_t> m_onlyTile;
 };
+
+// By axis: whether a piece ends inside of it.
+std::vector<bool> cutAxes(const Checkpoint& checkpoint, TensorId tensor, ShapeView units)
+{
+    std::vector<bool> out(units.size());
+    const auto look = [&](const BoxView& box) {
+        for (std::size_t axis = 0; axis < units.size(); ++axis)
+            out[axis] = out[axis] || box.extent[axis] != units[axis];
+    };
+    for (std::size_t row = checkpoint.pieces().firstOf(tensor); row < checkpoint.pieces().lastOf(tensor); ++row) {
+        const Piece piece = checkpoint.pieces().at(idAt<PieceId>(row));
+        if (const auto* flat = std::get_if<FlatRange>(&piece.region))
+            forEachBox(*flat, units, look);
+        else
+            look(std::get<BoxView>(piece.region));
+    }
+    return out;
+}
 
 QString factorText(double factor)
 {
@@ -98,13 +125,58 @@ QString factorText(double factor)
 
 } // namespace
 
-PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const PictureRequest& request)
+Shape PictureBoxes::placeOf(std::uint64_t tile, std::uint64_t row, std::uint64_t column) const
+{
+    Shape out(rank, 0);
+    for (std::size_t i = folded.size(); i-- > 0;) {
+        out[folded[i]] = tile % foldedExtents[i];
+        tile /= foldedExtents[i];
+    }
+    if (rank >= 2)
+        out[axes.row] = row;
+    if (rank >= 1)
+        out[axes.column] = column;
+    return out;
+}
+
+std::uint64_t PictureBoxes::tileOf(ShapeView place) const
+{
+    std::uint64_t out = 0;
+    for (std::size_t i = 0; i < folded.size(); ++i)
+        out = out * foldedExtents[i] + place[folded[i]];
+    return out;
+}
+
+PictureAxes bestAxesOf(const Checkpoint& checkpoint, TensorId tensor)
+{
+    const Shape units = unitShape(checkpoint.tensor(tensor).shape, checkpoint.tensor(tensor).dtype);
+    const std::size_t rank = units.size();
+    if (rank < 2)
+        return {};
+    PictureAxes best{rank - 2, rank - 1};
+    std::uint64_t all = 1;
+    for (const std::uint64_t extent : units)
+        all *= extent;
+    const auto plane = [&](const PictureAxes& axes) { return std::max<std::uint64_t>(units[axes.row] * units[axes.column], 1); };
+    if (all / plane(best) <= PictureLayout::kMostTiles)
+        return best;
+    const std::vector<bool> cut = cutAxes(checkpoint, tensor, units);
+    const auto worth = [&](const PictureAxes& axes) { return std::pair(int{cut[axes.row]} + int{cut[axes.column]}, plane(axes)); };
+    for (std::size_t row = rank - 1; row-- > 0;)
+        for (std::size_t column = rank; column-- > row + 1;)
+            if (worth({row, column}) > worth(best))
+                best = {row, column};
+    return best;
+}
+
+PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const TensorFaults& faults, const PictureRequest& request)
 {
     const Tensor& owner = checkpoint.tensor(tensor);
     const Shape units = unitShape(owner.shape, owner.dtype);
     PictureBoxes out;
-    planeOf(units, out);
+    planeOf(units, request.axes, out);
     BoxCollector collector(units, out, request.tile);
+    const auto isMissing = [&](PieceId id) { return checkpoint.stream(checkpoint.pieces().at(id).source.stream).kind == Stream::Kind::Missing; };
     std::map<Region, std::vector<PieceId>> byRegion;
     std::vector<Region> order;
     for (std::size_t row = checkpoint.pieces().firstOf(tensor); row < checkpoint.pieces().lastOf(tensor); ++row) {
@@ -115,30 +187,44 @@ PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const
             order.push_back(std::move(region));
         same.push_back(piece.id);
     }
+    std::map<PieceId, std::size_t> missing;
+    for (std::size_t i = 0; i < faults.list.size(); ++i)
+        if (faults.list[i].kind == TensorFault::Kind::Missing)
+            missing.try_emplace(*faults.list[i].first, i);
     for (const Region& region : order) {
-        const std::vector<PieceId>& same = byRegion[region];
+        std::vector<PieceId>& same = byRegion[region];
+        std::stable_partition(same.begin(), same.end(), [&](PieceId id) { return !isMissing(id); }); // what is there is shown first
         PictureBox prototype;
         prototype.piece = same[request.copy % same.size()];
         prototype.copies = static_cast<std::uint32_t>(same.size());
-        prototype.missing = checkpoint.stream(checkpoint.pieces().at(*prototype.piece).source.stream).kind == Stream::Kind::Missing;
+        prototype.missing = isMissing(*prototype.piece);
+        if (const auto at = missing.find(*prototype.piece); prototype.missing && at != missing.end())
+            prototype.fault = at->second;
         out.copies = std::max(out.copies, prototype.copies);
-        collector.add(viewOf(region), prototype);
+        collector.add(viewOf(region), prototype, out.boxes);
     }
-    for (const Hole& hole : coverageOf(checkpoint, tensor, kMostHoles).holes)
-        if (!hole.expected)
-            collector.add(viewOf(hole.region), {});
+    for (std::size_t i = 0; i < faults.list.size(); ++i) {
+        const TensorFault& fault = faults.list[i];
+        PictureBox prototype;
+        prototype.fault = i;
+        if (fault.kind == TensorFault::Kind::Missing)
+            continue; // its piece is among them already
+        if (fault.kind == TensorFault::Kind::Overlap)
+            prototype.piece = fault.first;
+        collector.add(viewOf(fault.region), prototype, fault.kind == TensorFault::Kind::Overlap ? out.overlaps : out.boxes);
+    }
     return out;
 }
 
 PictureBoxes pictureBoxesOf(ShapeView shape, const std::vector<Box>& boxes, std::uint64_t tile)
 {
     PictureBoxes out;
-    planeOf(shape, out);
+    planeOf(shape, std::nullopt, out);
     BoxCollector collector(shape, out, tile);
     for (std::size_t i = 0; i < boxes.size(); ++i) {
         PictureBox prototype;
         prototype.piece = idAt<PieceId>(i);
-        collector.add(BoxView(boxes[i]), prototype);
+        collector.add(BoxView(boxes[i]), prototype, out.boxes);
     }
     return out;
 }
@@ -208,6 +294,11 @@ std::optional<PictureLayout::Cell> PictureLayout::cellAt(QPointF point) const
         return Cell{tile, std::min(m_rows - 1, static_cast<std::uint64_t>(row)), std::min(m_columns - 1, static_cast<std::uint64_t>(column))};
     }
     return std::nullopt;
+}
+
+bool holds(const PictureBox& box, const PictureLayout::Cell& cell)
+{
+    return box.tile == cell.tile && cell.row >= box.row && cell.row - box.row < box.rows && cell.column >= box.column && cell.column - box.column < box.columns;
 }
 
 } // namespace shardlens::ui

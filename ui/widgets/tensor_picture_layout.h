@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/model/checkpoint.h"
+#include "ui/models/tensor_faults.h"
 
 #include <QRectF>
 #include <QString>
@@ -11,16 +12,24 @@
 
 namespace shardlens::ui {
 
-// One box of one piece, or of a hole, in the plane of the last two axes.
+// One box of one piece, of a hole or of what two pieces hold, in the plane that shows.
 struct PictureBox {
-    std::uint64_t tile = 0; // row-major index over the leading axes
+    std::uint64_t tile = 0; // row-major index over the folded axes
     std::uint64_t row = 0;
     std::uint64_t column = 0;
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
-    std::optional<PieceId> piece; // none: a hole
-    bool missing = false;         // its file is not there
-    std::uint32_t copies = 1;     // pieces that hold the same region
+    std::optional<PieceId> piece;              // none: a hole
+    bool missing = false;                      // its file is not there
+    std::uint32_t copies = 1;                  // pieces that hold the same region
+    std::optional<std::size_t> fault = {};     // of TensorFaults::list
+};
+
+// The two axes that are drawn downwards and across; all others are folded into tiles.
+struct PictureAxes {
+    std::size_t row = 0;
+    std::size_t column = 0;
+    bool operator==(const PictureAxes&) const = default;
 };
 
 // The index space of one tensor as boxes: pieces cut into at most 2·rank−1 boxes each, holes, and where equal regions lie on several ranks one of them.
@@ -29,16 +38,30 @@ struct PictureBoxes {
     std::uint64_t columns = 1;
     std::uint64_t tiles = 1;
     std::uint32_t copies = 1;  // the most that any region has
+    std::size_t rank = 0;      // axes of the tensor's unitShape()
+    PictureAxes axes;          // means nothing below rank 2
+    std::vector<std::size_t> folded; // axes that tiles go over, ascending
+    Shape foldedExtents;
+    bool isGrid = false;       // pieces lie side by side: a chunk grid
     std::vector<PictureBox> boxes;
+    std::vector<PictureBox> overlaps; // drawn above `boxes`; `piece` is the first of the two
+
+    // Place along all axes.
+    [[nodiscard]] Shape placeOf(std::uint64_t tile, std::uint64_t row, std::uint64_t column) const;
+    // The tile that shows a place.
+    [[nodiscard]] std::uint64_t tileOf(ShapeView place) const;
 };
 struct PictureRequest {
     std::uint32_t copy = 0; // which of the equal regions is taken, modulo their number
     std::uint64_t tile = 0; // the only one that is cut where there are more than PictureLayout::kMostTiles
+    std::optional<PictureAxes> axes = {}; // ascending; nothing: the last two
 };
 // Block dtypes count cells of unitShape().
-[[nodiscard]] PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const PictureRequest& request);
+[[nodiscard]] PictureBoxes pictureBoxesOf(const Checkpoint& checkpoint, TensorId tensor, const TensorFaults& faults, const PictureRequest& request);
 // Of boxes that need no checkpoint: PictureBox::piece is the number of the box.
 [[nodiscard]] PictureBoxes pictureBoxesOf(ShapeView shape, const std::vector<Box>& boxes, std::uint64_t tile);
+// The last two axes where their tiles can all show; else the two that show most of the cuts, then most of the tensor.
+[[nodiscard]] PictureAxes bestAxesOf(const Checkpoint& checkpoint, TensorId tensor);
 
 // Where the tiles are drawn: true to scale within 1:8 to 8:1, else bent, which `note` says.
 class PictureLayout {
@@ -74,5 +97,7 @@ private:
     double m_gap = 0;
     QString m_note;
 };
+
+[[nodiscard]] bool holds(const PictureBox& box, const PictureLayout::Cell& cell);
 
 } // namespace shardlens::ui

@@ -1,7 +1,7 @@
 #include "core/base/text.h"
 #include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
-#include "ui/widgets/atlas_painter.h"
+#include "ui/widgets/device_matrix_view.h"
 #include "ui/widgets/tensor_picture.h"
 
 #include <QPainter>
@@ -11,12 +11,14 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <set>
 
 namespace shardlens::ui {
 namespace {
 
 constexpr double kOverhang = 4;         // pixels that a cut goes beyond the picture
-constexpr std::size_t kMostLabels = 256;
+constexpr double kGapFrom = 4;          // pixels of the least chunk: from here on neighbours are parted by a hairline
+constexpr double kStrongFrom = 12;      // and from here on by a line
 // Design pixels of the legend.
 constexpr int kSwatch = 11;
 constexpr int kSwatchGap = 16;
@@ -73,28 +75,46 @@ QString inTwoLines(const QString& text, const QFontMetrics& metrics, double widt
 
 void TensorPicture::paintEvent(QPaintEvent*)
 {
-    const Theme& theme = Theme::current();
+    const double ratio = devicePixelRatioF();
+    if (m_still.isNull() || m_still.devicePixelRatio() != ratio || m_still.deviceIndependentSize().toSize() != size()) {
+        m_still = QPixmap(size() * ratio);
+        m_still.setDevicePixelRatio(ratio);
+        m_still.fill(m_compact ? QColor(Qt::transparent) : Theme::current().colour(Token::Surface));
+        QPainter still(&m_still);
+        still.setFont(font());
+        if (m_checkpoint)
+            paintStill(still);
+    }
     QPainter painter(this);
-    if (!m_compact)
-        painter.fillRect(rect(), theme.colour(Token::Surface));
-    if (!m_checkpoint)
-        return;
+    painter.drawPixmap(0, 0, m_still);
+    if (m_checkpoint)
+        paintSelection(painter);
+    if (hasFocus()) {
+        painter.setPen(Theme::current().colour(Token::Accent));
+        painter.setBrush(Qt::NoBrush);
+        painter.drawRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5));
+    }
+}
+
+void TensorPicture::paintStill(QPainter& painter) const
+{
     paintBoxes(painter);
     if (showsBands())
         paintBands(painter);
     paintCuts(painter);
     paintBoxLabels(painter);
-    if (!m_compact) {
+    paintHoles(painter);
+    paintOverlaps(painter);
+    if (m_compact)
+        return;
+    paintFaultLabels(painter);
+    paintTileNumbers(painter);
+    if (m_boxes.isGrid)
+        paintGridLabels(painter);
+    else
         paintSideLabels(painter);
-        paintAxes(painter);
-        paintLegend(painter);
-    }
-    paintSelection(painter);
-    if (hasFocus()) {
-        painter.setPen(theme.colour(Token::Accent));
-        painter.setBrush(Qt::NoBrush);
-        painter.drawRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5));
-    }
+    paintAxes(painter);
+    paintLegend(painter);
 }
 
 void TensorPicture::paintBoxes(QPainter& painter) const
@@ -102,23 +122,17 @@ void TensorPicture::paintBoxes(QPainter& painter) const
     const Theme& theme = Theme::current();
     for (std::uint64_t tile = m_layout.firstTile(); tile < m_layout.firstTile() + m_layout.tiles(); ++tile)
         painter.fillRect(m_layout.tileRect(tile), theme.colour(Token::Track));
-    std::vector<QRectF> holes;
+    std::map<PieceId, QColor> colours; // of a few ranks or files, asked for once a piece
     for (const PictureBox& box : m_boxes.boxes) {
-        if (!m_layout.shows(box.tile))
+        if (!box.piece || box.missing || !m_layout.shows(box.tile))
             continue;
         const QRectF rect = m_layout.rectOf(box);
-        if (box.piece && !box.missing)
-            painter.fillRect(rect, colourOf(*box.piece));
-        else
-            holes.push_back(rect);
-    }
-    for (const QRectF& hole : holes) { // last: a hole is never covered by the least pixel of a neighbour
-        const QRectF rect = hole.height() < 3 ? hole.adjusted(0, -1, 0, 2 - hole.height()) : hole;
-        painter.fillRect(rect, theme.colour(Token::ErrorWeak));
-        paintHatch(painter, rect, theme.colour(Token::Hole), theme.px(6));
-        painter.setPen(theme.colour(Token::Hole));
-        painter.setBrush(Qt::NoBrush);
-        painter.drawRect(rect.adjusted(0.5, 0.5, -0.5, -0.5));
+        const auto [at, isNew] = colours.try_emplace(*box.piece);
+        if (isNew)
+            at->second = colourOf(*box.piece);
+        painter.fillRect(rect, at->second);
+        if (!m_compact)
+            paintSliceMark(painter, rect, slotOf(*box.piece), Theme::inkOn(at->second));
     }
 }
 
@@ -224,13 +238,17 @@ QString TensorPicture::legendNote() const
     return m_bands->headsText();
 }
 
-// Borders between pieces that are not borders of the tensor.
+// Borders between pieces that are not borders of the tensor: lines, or where chunks are small a gap, so that colours stay what one sees.
 void TensorPicture::paintCuts(QPainter& painter) const
 {
-    if (m_boxes.boxes.size() > kMostCuts)
+    double least = kStrongFrom;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (m_boxes.isGrid && m_layout.shows(box.tile))
+            least = std::min({least, m_layout.rectOf(box).width(), m_layout.rectOf(box).height()});
+    if (least < kGapFrom || (!m_boxes.isGrid && m_boxes.boxes.size() > kMostCuts))
         return;
-    painter.setPen(QPen(Theme::current().colour(Token::Selection), 1));
-    std::map<PieceId, std::vector<const PictureBox*>> byPiece;
+    painter.setPen(QPen(Theme::current().colour(least < kStrongFrom ? Token::Surface : Token::Selection), 1));
+    std::map<PieceId, std::vector<const PictureBox*>> byPiece; // a flat piece has few boxes in a tile
     const auto sameAbove = [&](const PictureBox& box) { // the part of its upper edge that another box of the same piece covers
         std::pair<std::uint64_t, std::uint64_t> covered{0, 0};
         for (const PictureBox* other : byPiece[*box.piece])
@@ -247,8 +265,9 @@ void TensorPicture::paintCuts(QPainter& painter) const
         const double perColumn = tile.width() / static_cast<double>(std::max<std::uint64_t>(m_boxes.columns, 1));
         const double y = std::round(rect.top()) + 0.5;
         if (box.row > 0 && (covered.first > box.column || covered.second < box.column + box.columns)) {
-            double left = box.column == 0 ? rect.left() - kOverhang : rect.left();
-            double right = box.column + box.columns == m_boxes.columns ? rect.right() + kOverhang : rect.right();
+            const double overhang = m_boxes.isGrid || m_layout.tiles() > 1 ? 0 : kOverhang; // a grid has marks of its own
+            double left = box.column == 0 ? rect.left() - overhang : rect.left();
+            double right = box.column + box.columns == m_boxes.columns ? rect.right() + overhang : rect.right();
             if (covered.second > covered.first && covered.first <= box.column)
                 left = tile.left() + perColumn * static_cast<double>(covered.second);
             else if (covered.second > covered.first)
@@ -267,36 +286,139 @@ void TensorPicture::paintBoxLabels(QPainter& painter) const
 {
     const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Caption));
-    const auto largest = largestBoxes(m_boxes, m_layout);
+    const QFontMetrics metrics = painter.fontMetrics();
     const bool hasBands = showsBands(); // with labels of their own: those of the ranks are beside the picture
-    if (largest.size() > kMostLabels || (hasBands && bandAxis() == BandAxis::Rows))
+    if (hasBands && bandAxis() == BandAxis::Rows)
         return;
-    for (const auto& [piece, box] : largest) {
-        if (box->missing)
-            continue;
-        const QRectF rect = m_layout.rectOf(*box).adjusted(3, 0, -3, 0);
+    const double least = metrics.horizontalAdvance(QStringLiteral("0"));
+    const QFontMetricsF tiny(theme.font(TextStyle::Tiny));
+    const bool areMany = m_boxes.isGrid || m_boxes.rows == 1; // a number alone says enough where all have one
+    for (const auto& [piece, box] : largestBoxes(m_boxes, m_layout)) {
+        QRectF rect = m_layout.rectOf(*box).adjusted(3, 0, -3, 0);
+        if (const QRectF chip = tileChip(box->tile, tiny); chip.intersects(rect))
+            rect.setLeft(chip.right() + 3);
+        if (box->missing || rect.height() < metrics.height() || rect.width() < least)
+            continue; // most, where there are thousands
+        const auto fits = [&](const QString& text) { return metrics.horizontalAdvance(text) <= rect.width(); };
+        const auto rank = m_checkpoint->rankOfPiece(m_checkpoint->pieces().at(piece));
         QString text = rankText(piece);
-        if (rect.height() < painter.fontMetrics().height() || rect.width() < painter.fontMetrics().horizontalAdvance(text))
+        if (!fits(text) && rank && areMany)
+            text = QString::number(*rank);
+        if (!fits(text))
             continue;
         painter.setPen(Theme::inkOn(colourOf(piece)));
-        if (box->copies > 1) {
-            const QString badge = tr("%1, × %2").arg(text).arg(box->copies);
-            if (painter.fontMetrics().horizontalAdvance(badge) <= rect.width())
-                text = badge;
+        if (const QString badge = tr("%1, × %2").arg(text).arg(box->copies); box->copies > 1 && fits(badge))
+            text = badge;
+        QStringList lines{text};
+        const auto add = [&](const QString& line) {
+            if (!line.isEmpty() && fits(line) && metrics.height() * static_cast<int>(lines.size() + 1) <= rect.height())
+                lines << line;
+        };
+        if (m_boxes.isGrid && !m_compact) {
+            add(rank ? fileText(piece) : QString());
+            add(factsOf(*m_checkpoint, piece).box);
         }
         if (hasBands) // below the labels of the bands, where most of the word lies on the first of them
             painter.drawText(rect.adjusted(0, 0, 0, -3), Qt::AlignLeft | Qt::AlignBottom | Qt::TextSingleLine, text);
         else
-            painter.drawText(rect, Qt::AlignCenter | Qt::TextSingleLine, text);
+            painter.drawText(labelRoom(rect, lines, metrics), Qt::AlignCenter, lines.join(QLatin1Char('\n')));
     }
-    if (m_layout.tiles() <= 1 || m_layout.tileRect(m_layout.firstTile()).height() < theme.px(28))
-        return;
+}
+
+// In the middle, or where a part that is held twice covers that, the top; one line where no more is free.
+QRectF TensorPicture::labelRoom(const QRectF& rect, QStringList& lines, const QFontMetrics& metrics) const
+{
+    const QSizeF size(rect.width(), metrics.height() * static_cast<double>(lines.size()));
+    const QRectF middle(QPointF(rect.left(), rect.center().y() - size.height() / 2), size);
+    double free = rect.height();
+    for (const PictureBox& box : m_boxes.overlaps)
+        if (const QRectF hatched = m_layout.rectOf(box); m_layout.shows(box.tile) && hatched.intersects(middle))
+            free = std::min(free, std::max(0.0, hatched.top() - rect.top()));
+    if (free >= rect.height())
+        return middle;
+    while (!lines.isEmpty() && metrics.height() * static_cast<double>(lines.size()) > free)
+        lines.removeLast();
+    return {rect.left(), rect.top(), rect.width(), metrics.height() * static_cast<double>(lines.size())};
+}
+
+// The index of a tile along the folded axes, in its corner; empty where none is written.
+QRectF TensorPicture::tileChip(std::uint64_t tile, const QFontMetricsF& metrics) const
+{
+    const QRectF all = m_layout.tileRect(tile);
+    if (m_layout.tiles() <= 1 || m_compact || all.height() < Theme::current().px(28))
+        return {};
+    const QRectF chip(all.topLeft(), QSizeF(metrics.horizontalAdvance(tileText(tile)) + 6, metrics.height()));
+    return chip.width() > all.width() ? QRectF() : chip;
+}
+
+QString TensorPicture::tileText(std::uint64_t tile) const
+{
+    const Shape place = m_boxes.placeOf(tile, 0, 0);
+    QStringList at;
+    for (const std::size_t axis : m_boxes.folded)
+        at << QString::number(place[axis]);
+    return at.join(QLatin1Char(','));
+}
+
+void TensorPicture::paintTileNumbers(QPainter& painter) const
+{
+    const Theme& theme = Theme::current();
     painter.setFont(theme.font(TextStyle::Tiny));
+    const QFontMetricsF metrics(painter.font());
     for (std::uint64_t tile = m_layout.firstTile(); tile < m_layout.firstTile() + m_layout.tiles(); ++tile) {
-        const QRectF chip(m_layout.tileRect(tile).topLeft(), QSizeF(painter.fontMetrics().horizontalAdvance(QString::number(tile)) + 6, painter.fontMetrics().height()));
+        const QRectF chip = tileChip(tile, metrics);
+        if (chip.isEmpty())
+            continue;
         painter.fillRect(chip, theme.colour(Token::Surface));
         painter.setPen(theme.colour(Token::Text2));
-        painter.drawText(chip, Qt::AlignCenter, QString::number(tile));
+        painter.drawText(chip, Qt::AlignCenter, tileText(tile));
+    }
+}
+
+// Where the rows of chunks begin, left of the picture; where its columns begin is said below it.
+void TensorPicture::paintGridLabels(QPainter& painter) const
+{
+    if (m_layout.tiles() != 1)
+        return;
+    const Theme& theme = Theme::current();
+    const QRectF tile = m_layout.tileRect(m_layout.firstTile());
+    std::set<std::uint64_t> rows;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (m_layout.shows(box.tile))
+            rows.insert(box.row);
+    painter.setFont(theme.font(TextStyle::Caption));
+    painter.setPen(theme.colour(Token::Text3));
+    const double line = painter.fontMetrics().height();
+    double free = tile.top() - line;
+    for (const std::uint64_t row : rows) {
+        const double y = tile.top() + tile.height() * static_cast<double>(row) / static_cast<double>(m_boxes.rows);
+        if (y < free || y + line > tile.bottom() + line / 2)
+            continue;
+        painter.drawText(QRectF(4, y - 1, tile.left() - theme.px(8) - 4, line), Qt::AlignRight | Qt::AlignTop | Qt::TextSingleLine,
+                         m_boxes.rank > 2 ? numberText(row) : tr("row %1").arg(numberText(row)));
+        painter.drawLine(QPointF(tile.left() - theme.px(5), y + 0.5), QPointF(tile.left() - 1, y + 0.5));
+        free = y + line + theme.px(2);
+    }
+}
+
+// The columns where chunks begin, from the left as many as have room before `last`.
+void TensorPicture::paintGridColumns(QPainter& painter, const QRectF& below, double last) const
+{
+    const QRectF tile = m_layout.tileRect(m_layout.firstTile());
+    std::set<std::uint64_t> columns;
+    for (const PictureBox& box : m_boxes.boxes)
+        if (m_layout.shows(box.tile))
+            columns.insert(box.column);
+    double free = below.left();
+    for (const std::uint64_t column : columns) {
+        const double x = tile.left() + tile.width() * static_cast<double>(column) / static_cast<double>(m_boxes.columns);
+        const QString text = numberText(column);
+        const double wide = painter.fontMetrics().horizontalAdvance(text);
+        if (x < free || x + wide > last)
+            continue;
+        painter.drawText(QRectF(x, below.top(), wide + 2, below.height()), Qt::AlignVCenter | Qt::TextSingleLine, text);
+        painter.drawLine(QPointF(x + 0.5, tile.bottom() + 1), QPointF(x + 0.5, below.top()));
+        free = x + wide + Theme::current().px(10);
     }
 }
 
@@ -374,18 +496,24 @@ void TensorPicture::paintAxes(QPainter& painter) const
     const double needed = painter.fontMetrics().horizontalAdvance(last);
     QRectF below(all.left(), all.bottom() + theme.px(6), right - all.left(), theme.px(18));
     if (m_layout.tiles() == 1 && first.width() >= needed + theme.px(20)) {
-        painter.drawText(below, Qt::AlignVCenter, QStringLiteral("0"));
+        if (m_boxes.isGrid)
+            paintGridColumns(painter, below, all.right() - needed - theme.px(10));
+        else
+            painter.drawText(below, Qt::AlignVCenter, QStringLiteral("0"));
         painter.drawText(QRectF(all.left(), below.top(), all.width(), below.height()), Qt::AlignVCenter | Qt::AlignRight, last);
     } else if (m_layout.tiles() == 1) {
         painter.drawText(below, Qt::AlignVCenter, last);
     } else {
-        painter.drawText(below, Qt::AlignVCenter, tr("each tile: rows 0 to %1, columns 0 to %2").arg(numberText(m_boxes.rows - 1), numberText(m_boxes.columns - 1)));
+        below.setLeft(theme.px(8));
+        painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(axesWords(), Qt::ElideRight, static_cast<int>(below.width())));
+        below.setLeft(all.left());
     }
     // A line of its own, which starts left of the picture where it is long.
-    const double wide = painter.fontMetrics().horizontalAdvance(m_layout.note()) + 1;
+    const QString note = m_boxes.rank > 2 && m_layout.tiles() == 1 ? tr("%1; %2", "axes, scale").arg(axesWords(), m_layout.note()) : m_layout.note();
+    const double wide = painter.fontMetrics().horizontalAdvance(note) + 1;
     below.translate(0, theme.px(18));
     below.setLeft(std::max<double>(theme.px(8), std::min(all.left(), right - wide)));
-    painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(m_layout.note(), Qt::ElideRight, static_cast<int>(std::ceil(below.width()))));
+    painter.drawText(below, Qt::AlignVCenter, painter.fontMetrics().elidedText(note, Qt::ElideRight, static_cast<int>(std::ceil(below.width()))));
 }
 
 void TensorPicture::paintSelection(QPainter& painter) const
@@ -393,25 +521,28 @@ void TensorPicture::paintSelection(QPainter& painter) const
     if (m_band && bandAxis() != BandAxis::None) {
         const TensorBand& band = m_bands->bands[*m_band];
         const bool isRows = bandAxis() == BandAxis::Rows;
-        PictureBox all{m_layout.firstTile(), 0, 0, m_boxes.rows, m_boxes.columns, {}, false, 1};
+        PictureBox all{m_layout.firstTile(), 0, 0, m_boxes.rows, m_boxes.columns, {}, false, 1, {}};
         (isRows ? all.row : all.column) = band.begin;
         (isRows ? all.rows : all.columns) = band.end - band.begin;
         painter.setBrush(Qt::NoBrush);
         painter.setPen(QPen(Theme::current().colour(Token::Selection), 2));
         painter.drawRect(m_layout.rectOf(all));
     }
-    if (!m_selected)
+    if (!m_selected && !m_fault)
         return;
     const Theme& theme = Theme::current();
     painter.setRenderHint(QPainter::Antialiasing);
     painter.setBrush(Qt::NoBrush);
     QPainterPath path;
-    for (const PictureBox& box : m_boxes.boxes)
-        if (box.piece == m_selected && m_layout.shows(box.tile)) {
-            QPainterPath one;
-            one.addRect(m_layout.rectOf(box).adjusted(-1, -1, 1, 1));
-            path = path.united(one);
-        }
+    const auto add = [&](const PictureBox& box) {
+        QPainterPath one;
+        one.addRect(m_layout.rectOf(box).adjusted(-1, -1, 1, 1));
+        path = path.united(one);
+    };
+    for (const auto* boxes : {&m_boxes.boxes, &m_boxes.overlaps})
+        for (const PictureBox& box : *boxes)
+            if (m_layout.shows(box.tile) && (m_fault ? box.fault == m_fault : !box.fault && box.piece == m_selected))
+                add(box);
     painter.setPen(QPen(theme.colour(Token::Halo), 4));
     painter.drawPath(path);
     painter.setPen(QPen(theme.colour(Token::Selection), 2));
