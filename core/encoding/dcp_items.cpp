@@ -3,6 +3,7 @@
 #include "core/base/endian.h"
 #include "core/base/text.h"
 #include "core/encoding/torch_rebuild.h"
+#include "core/encoding/zip.h"
 #include "core/encoding/zstd_stream.h"
 
 #include <fmt/format.h>
@@ -20,6 +21,7 @@ constexpr std::uint64_t kCompressedHeadBytes = 64u << 10;
 constexpr std::uint64_t kLargestObject = 256u << 20;
 constexpr std::uint64_t kMostStorageBytes = std::uint64_t{1} << 62;
 constexpr std::string_view kLocalSignature("PK\x03\x04", 4);
+constexpr std::size_t kMostBlobs = 64; // torch writes one a file; the header of each is read
 
 bool isZip(std::span<const std::byte> head)
 {
@@ -69,6 +71,15 @@ Status checkTransforms(const std::vector<std::string>& transforms)
     if (transforms.empty() || (transforms.size() == 1 && transforms.front() == "stream.zstd/1"))
         return {};
     return Error{ErrorCode::Unsupported, fmt::format("it was transformed by {}, which is not undone; zstd (stream.zstd/1) is", printable(fmt::format("{}", fmt::join(transforms, ", "))))};
+}
+
+// What says how the values are to be read stands before them, as in all that torch writes.
+bool isSaidBefore(const ByteSource& item, std::uint64_t values, const JobContext& job)
+{
+    const auto zip = ZipArchive::open(item, &job);
+    return zip && std::ranges::none_of(zip->members(), [&](const ZipMember& member) {
+        return member.headerOffset >= values && (member.name.ends_with("/data.pkl") || member.name.ends_with("/byteorder"));
+    });
 }
 
 DcpTensor moved(const DcpTensor& said, std::uint64_t offset)
@@ -127,7 +138,7 @@ Result<DcpTensor> DcpDataFile::parse(const DcpItem& item, std::span<const std::b
     const TorchStorage& storage = known.said.storage;
     const bool isPlain = !storage.deflated && !storage.decoded && storage.offset <= head.size();
     DcpTensor out = moved(known.said, item.offset);
-    if (!isPlain)
+    if (!isPlain || !isSaidBefore(SliceSource(m_source, item.offset, item.length), storage.offset, job))
         return out;
     known.head.assign(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(storage.offset));
     if (m_known.size() == kMostKnown)
@@ -136,20 +147,32 @@ Result<DcpTensor> DcpDataFile::parse(const DcpItem& item, std::span<const std::b
     return out;
 }
 
+const DcpDataFile::Blob* DcpDataFile::blobAt(std::uint64_t offset)
+{
+    const auto [known, isNew] = m_blobs.try_emplace(offset);
+    std::optional<Blob>& blob = known->second;
+    if (!isNew || m_blobs.size() > kMostBlobs)
+        return blob ? &*blob : nullptr;
+    auto header = readSafetensorsHeader(SliceSource(m_source, offset, m_source->size() - offset));
+    if (!header)
+        return nullptr;
+    blob.emplace(Blob{header.take(), {}});
+    for (std::size_t i = 0; i < blob->header.entries.size(); ++i)
+        blob->byName.emplace(blob->header.entries[i].name, i);
+    return &*blob;
+}
+
 // torch's serialization_format SAFETENSORS: the tensors of a file are one blob behind the byte items, and the length of an item means nothing.
 Result<DcpTensor> DcpDataFile::inBlob(const std::string& key, const DcpItem& item)
 {
-    auto blob = m_blobs.find(item.offset);
-    if (blob == m_blobs.end()) {
-        auto header = readSafetensorsHeader(SliceSource(m_source, item.offset, m_source->size() - item.offset));
-        if (!header)
-            return Error{ErrorCode::Corrupt, fmt::format("at offset {} there is neither a torch.save archive nor a safetensors header", groupedText(item.offset))};
-        blob = m_blobs.emplace(item.offset, header.take()).first;
-    }
-    const SafetensorsHeader& header = blob->second;
-    const auto entry = std::find_if(header.entries.begin(), header.entries.end(), [&](const SafetensorsEntry& one) { return one.name == key; });
-    if (entry == header.entries.end())
+    const Blob* const blob = blobAt(item.offset);
+    if (blob == nullptr)
+        return Error{ErrorCode::Corrupt, fmt::format("at offset {} there is neither a torch.save archive nor a safetensors header", groupedText(item.offset))};
+    const SafetensorsHeader& header = blob->header;
+    const auto number = blob->byName.find(key);
+    if (number == blob->byName.end())
         return Error{ErrorCode::Corrupt, fmt::format("the safetensors blob at offset {} has no entry {}", groupedText(item.offset), printable(key))};
+    const SafetensorsEntry* const entry = &header.entries[number->second];
     DcpTensor out;
     out.tensor.dtype = entry->dtype;
     out.tensor.shape = entry->shape;

@@ -43,13 +43,20 @@ private:
 
     Status checkInside(const DcpItem& item) const;
     [[nodiscard]] const Known* find(const DcpItem& item, std::span<const std::byte> head);
+    // An entry of a safetensors blob by its name.
+    struct Blob {
+        SafetensorsHeader header;
+        std::unordered_map<std::string, std::size_t> byName;
+    };
+
     Result<DcpTensor> parse(const DcpItem& item, std::span<const std::byte> head, JobContext& job);
     Result<DcpTensor> compressed(const DcpItem& item, JobContext& job) const;
+    [[nodiscard]] const Blob* blobAt(std::uint64_t offset);
     Result<DcpTensor> inBlob(const std::string& key, const DcpItem& item);
 
     std::shared_ptr<const ByteSource> m_source;
     std::vector<Known> m_known; // the last that fitted first
-    std::unordered_map<std::uint64_t, SafetensorsHeader> m_blobs; // by offset
+    std::unordered_map<std::uint64_t, std::optional<Blob>> m_blobs; // by offset; nothing where there is none
 };
 
 } // namespace shardlens

@@ -7,6 +7,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -17,6 +20,7 @@ using pickle::Kind;
 using pickle::Value;
 
 constexpr std::size_t kMostAxes = 64;
+constexpr std::uint64_t kMostTensorBytes = std::numeric_limits<std::int64_t>::max(); // addresses are signed
 constexpr std::size_t kMostSteps = 128;
 constexpr std::uint64_t kEntriesPerPoll = 65'536;
 constexpr std::size_t kRemarksSaid = 8;
@@ -201,6 +205,9 @@ private:
         SHARDLENS_TRY(m_sizes.read(value.attribute("size"), entry.shape));
         if (info(entry.dtype).valuesPerBlock > 1) // the file counts bytes, we count values
             return Error{ErrorCode::Unsupported, fmt::format("chunks of {} are not read", info(entry.dtype).torchName)};
+        const auto count = elementCount(entry.shape);
+        if (const auto bytes = count ? bytesOf(entry.dtype, *count) : std::nullopt; !bytes || *bytes > kMostTensorBytes)
+            return Error{ErrorCode::Corrupt, fmt::format("a tensor of {} {} has more bytes than can be counted", nameOf(entry.dtype), shapeText(entry.shape))};
         const Value chunks = value.attribute("chunks");
         if (!chunks.isSequence())
             return Error{ErrorCode::Corrupt, "its chunks are no list"};
@@ -248,27 +255,27 @@ private:
             SHARDLENS_TRY(poll());
             const Value index = storage.keyAt(i);
             const Value place = storage.valueAt(i);
-            const auto fqn = m_fqnName.of(index).asText();
-            if (!fqn) {
+            const Value fqn = m_fqnName.of(index);
+            if (fqn.kind() != Kind::Text && fqn.kind() != Kind::Int) { // a planner that does not flatten keeps numbers as keys
                 remark("foreign-storage", fmt::format("Entry {} of storage_data has a key without name ({}); it is passed over.", i, classText(index)));
                 continue;
             }
-            DcpEntry* const entry = entryOf(*fqn);
+            DcpEntry* const entry = entryOf(fqn);
             if (entry == nullptr) {
-                remark("foreign-storage", fmt::format("storage_data names {}, of which state_dict_metadata knows nothing; it is passed over.", printable(*fqn)));
+                remark("foreign-storage", fmt::format("storage_data names {}, of which state_dict_metadata knows nothing; it is passed over.", printable(keyText(fqn))));
                 continue;
             }
-            SHARDLENS_ASSIGN(const DcpItem item, itemOf(place, *fqn));
+            SHARDLENS_ASSIGN(const DcpItem item, itemOf(place, entry->key));
             take(*entry, index, item);
         }
         return {};
     }
 
-    DcpEntry* entryOf(std::string_view name)
+    DcpEntry* entryOf(Value name)
     {
-        if (name.data() != m_lastName.data() || name.size() != m_lastName.size()) { // one text for all chunks of a tensor
-            const auto at = m_byKey.find(std::string(name));
-            m_lastName = name;
+        if (name.index() != m_lastName) { // one text for all chunks of a tensor
+            const auto at = m_byKey.find(keyText(name));
+            m_lastName = name.index();
             m_lastEntry = at == m_byKey.end() ? nullptr : &m_out.entries[at->second];
         }
         return m_lastEntry;
@@ -310,11 +317,10 @@ private:
         std::vector<std::string> names;
         for (std::size_t i = 0; i < std::min<std::size_t>(list.size(), kMostAxes); ++i)
             names.push_back(keyText(list.at(i)));
-        const auto at = std::find(m_out.transforms.begin(), m_out.transforms.end(), names);
-        if (at != m_out.transforms.end())
-            return static_cast<std::uint32_t>(at - m_out.transforms.begin());
-        m_out.transforms.push_back(std::move(names));
-        return static_cast<std::uint32_t>(m_out.transforms.size() - 1);
+        const auto [at, isNew] = m_transforms.emplace(std::move(names), static_cast<std::uint32_t>(m_out.transforms.size()));
+        if (isNew)
+            m_out.transforms.push_back(at->first);
+        return at->second;
     }
 
     void take(DcpEntry& entry, Value index, const DcpItem& item)
@@ -345,16 +351,26 @@ private:
         const auto isIt = [&](std::size_t chunk) { return std::ranges::equal(m_out.chunks.offset(chunk), m_offset); };
         if (hint && *hint >= 0 && static_cast<std::uint64_t>(*hint) < entry.chunkCount && isIt(entry.firstChunk + static_cast<std::size_t>(*hint)))
             return entry.firstChunk + static_cast<std::size_t>(*hint);
-        if (m_searched != &entry) {
-            m_searched = &entry;
-            m_byOffset.clear();
-            for (std::size_t i = 0; i < entry.chunkCount; ++i) {
-                const ShapeView at = m_out.chunks.offset(entry.firstChunk + i);
-                m_byOffset.emplace(std::vector<std::uint64_t>(at.begin(), at.end()), entry.firstChunk + i);
-            }
+        return chunkByOffset(entry);
+    }
+
+    // Where there is no hint, or a wrong one: numbers of chunks by their offset, sorted once an entry. The first counts of those with equal offsets.
+    std::optional<std::size_t> chunkByOffset(const DcpEntry& entry)
+    {
+        if (m_byOffset.empty()) {
+            m_byOffset.resize(m_out.chunks.size());
+            std::iota(m_byOffset.begin(), m_byOffset.end(), std::size_t{0});
+            m_isSorted.resize(m_out.entries.size());
         }
-        const auto at = m_byOffset.find(m_offset);
-        return at == m_byOffset.end() ? std::nullopt : std::optional(at->second);
+        const auto begin = m_byOffset.begin() + static_cast<std::ptrdiff_t>(entry.firstChunk);
+        const auto end = begin + static_cast<std::ptrdiff_t>(entry.chunkCount);
+        const auto number = static_cast<std::size_t>(&entry - m_out.entries.data());
+        const auto isBefore = [&](std::size_t a, std::span<const std::uint64_t> offset) { return std::ranges::lexicographical_compare(m_out.chunks.offset(a), offset); };
+        if (!m_isSorted[number])
+            std::stable_sort(begin, end, [&](std::size_t a, std::size_t b) { return isBefore(a, m_out.chunks.offset(b)); });
+        m_isSorted[number] = true;
+        const auto at = std::lower_bound(begin, end, std::span<const std::uint64_t>(m_offset), isBefore);
+        return at != end && std::ranges::equal(m_out.chunks.offset(*at), m_offset) ? std::optional(*at) : std::nullopt;
     }
 
     void readFlattened(Value all)
@@ -395,12 +411,13 @@ private:
     std::unordered_map<std::string, std::uint32_t> m_files;
     std::vector<std::uint64_t> m_offset;
     std::vector<std::uint64_t> m_extent;
-    std::string_view m_lastName;
+    std::uint32_t m_lastName = 0xFFFFFFFF;
     DcpEntry* m_lastEntry = nullptr;
     std::string_view m_lastPath;
     std::uint32_t m_lastFile = 0;
-    const DcpEntry* m_searched = nullptr;
-    std::map<std::vector<std::uint64_t>, std::size_t> m_byOffset;
+    std::vector<std::size_t> m_byOffset; // all chunks; those of an entry sorted by their offset where m_isSorted says so
+    std::vector<bool> m_isSorted;        // by entry
+    std::map<std::vector<std::string>, std::uint32_t> m_transforms;
     std::uint64_t m_steps = 0;
     std::uint64_t m_remarks = 0;
 };
@@ -470,13 +487,9 @@ struct Numbers {
     }
 };
 
-std::uint32_t placeIn(std::vector<std::vector<std::string>>& lists, const std::vector<std::string>& list)
+std::string whatIs(const DcpEntry& entry)
 {
-    const auto at = std::find(lists.begin(), lists.end(), list);
-    const auto place = static_cast<std::uint32_t>(at - lists.begin());
-    if (at == lists.end())
-        lists.push_back(list);
-    return place;
+    return entry.kind == DcpEntry::Kind::Bytes ? "an object" : fmt::format("{} {}", nameOf(entry.dtype), shapeText(entry.shape));
 }
 
 void appendChunks(const DcpMetadata& part, const DcpEntry& of, const Numbers& numbers, DcpEntry& entry, DcpMetadata& out)
@@ -494,7 +507,7 @@ void appendChunks(const DcpMetadata& part, const DcpEntry& of, const Numbers& nu
 DcpMetadata mergeDcpMetadata(std::vector<DcpMetadata> ofRanks)
 {
     DcpMetadata out;
-    out.transforms.resize(1);
+    std::map<std::vector<std::string>, std::uint32_t> transforms{{{}, 0}};
     std::unordered_map<std::string, std::uint32_t> files;
     std::unordered_map<std::string, std::size_t> byKey;
     std::vector<Numbers> numbers(ofRanks.size());
@@ -508,7 +521,7 @@ DcpMetadata mergeDcpMetadata(std::vector<DcpMetadata> ofRanks)
             numbers[rank].files.push_back(at->second);
         }
         for (const std::vector<std::string>& list : part.transforms)
-            numbers[rank].transforms.push_back(placeIn(out.transforms, list));
+            numbers[rank].transforms.push_back(transforms.emplace(list, static_cast<std::uint32_t>(transforms.size())).first->second);
         for (std::size_t i = 0; i < part.entries.size(); ++i) {
             const auto [at, isNew] = byKey.emplace(part.entries[i].key, out.entries.size());
             if (isNew) {
@@ -525,6 +538,9 @@ DcpMetadata mergeDcpMetadata(std::vector<DcpMetadata> ofRanks)
         if (rank == 0)
             out.tree = std::move(part.tree);
     }
+    out.transforms.resize(transforms.size());
+    for (const auto& [list, number] : transforms)
+        out.transforms[number] = list;
     for (std::size_t e = 0; e < out.entries.size(); ++e) {
         DcpEntry& entry = out.entries[e];
         entry.firstChunk = out.chunks.size();
@@ -532,11 +548,14 @@ DcpMetadata mergeDcpMetadata(std::vector<DcpMetadata> ofRanks)
             const DcpEntry& of = ofRanks[rank].entries[i];
             if (of.kind == entry.kind && of.dtype == entry.dtype && of.shape == entry.shape) {
                 appendChunks(ofRanks[rank], of, numbers[rank], entry, out);
+                if (entry.item.file == DcpItem::kNoFile)
+                    entry.item = numbers[rank].renumbered(of.item);
                 continue;
             }
+            if (entry.kind != DcpEntry::Kind::Unknown)
+                entry.problem = of.kind == DcpEntry::Kind::Unknown ? of.problem
+                                                                   : fmt::format("The ranks' metadata do not agree about {}: {} and {}. They may be of different saves", printable(entry.key), whatIs(entry), whatIs(of));
             entry.kind = DcpEntry::Kind::Unknown;
-            entry.problem = fmt::format("The ranks' metadata do not agree about {}: {} {} and {} {}. They may be of different saves", printable(entry.key), nameOf(entry.dtype), shapeText(entry.shape),
-                                        nameOf(of.dtype), shapeText(of.shape));
         }
     }
     return out;

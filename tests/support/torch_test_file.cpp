@@ -91,6 +91,17 @@ private:
         writeOne(Py::Tuple{call.arguments});
         m_out += 'R';
     }
+    void writeOne(const Py::Object& object)
+    {
+        writeOne(object.type);
+        writeOne(Py::Tuple{object.arguments});
+        m_out += '\x81';
+        for (const Py& state : object.state) {
+            write(state);
+            m_out += 'b';
+        }
+    }
+    void writeOne(const Py::Opcodes& opcodes) { m_out += opcodes.bytes; }
     void writeOne(const Py::Tensor& tensor)
     {
         writeOne(Py::Global{"torch._utils", "_rebuild_tensor_v2"});

@@ -38,7 +38,15 @@ struct Py {
         std::vector<std::uint64_t> shape;
         std::vector<std::uint64_t> strides; // empty: row-major
     };
-    std::variant<None, bool, std::int64_t, double, std::string, std::vector<Py>, Tuple, Dict, Global, Call, Tensor> value;
+    struct Object { // NEWOBJ with these arguments, and BUILD with the one state where there is one
+        Global type;
+        std::vector<Py> arguments;
+        std::vector<Py> state;
+    };
+    struct Opcodes { // as they are: what no Python would write
+        std::string bytes;
+    };
+    std::variant<None, bool, std::int64_t, double, std::string, std::vector<Py>, Tuple, Dict, Global, Call, Tensor, Object, Opcodes> value;
 };
 
 [[nodiscard]] Py pyDict(std::vector<std::pair<std::string, Py>> items, bool ordered = false);
