@@ -254,17 +254,24 @@ Status DcpFolder::addPieces(const DcpEntry& entry, TensorId tensor)
     return forEachPiece(entry, [&](const DcpPiece& piece) { return m_builder->addPiece(tensor, BoxView{piece.offset, piece.extent}, piece.placement, piece.strides); });
 }
 
-bool DcpFolder::overlaps(const DcpEntry& entry) const
+// Values that the chunks of an entry hold, copies counted again; nothing where that is beyond 2^64.
+std::optional<std::uint64_t> DcpFolder::chunkValues(const DcpEntry& entry) const
 {
     std::uint64_t cells = 0;
     for (std::size_t chunk = entry.firstChunk; chunk < entry.firstChunk + entry.chunkCount; ++chunk) {
         const auto volume = elementCount(m_metadata.chunks.extent(chunk));
         const auto sum = volume ? checkedAdd(cells, *volume) : std::nullopt;
         if (!sum)
-            return true;
+            return std::nullopt;
         cells = *sum;
     }
-    return cells > elementCount(entry.shape).value_or(0);
+    return cells;
+}
+
+bool DcpFolder::overlaps(const DcpEntry& entry) const
+{
+    const auto cells = chunkValues(entry);
+    return !cells || *cells > elementCount(unitShape(entry.shape, entry.dtype)).value_or(0);
 }
 
 Result<std::shared_ptr<const TorchFile>> DcpFolder::object(const DcpEntry& entry, JobContext& job) const
@@ -361,6 +368,9 @@ void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
     }
     if (more > 0)
         find("chunk-unreadable", fmt::format("{} has {} more such chunks.", name, groupedText(more)), kNoFile);
+    const std::uint64_t whole = elementCount(unitShape(entry.shape, entry.dtype)).value_or(0);
+    if (const auto cells = chunkValues(entry); cells && *cells < whole)
+        find("hole", fmt::format("The chunks of {} hold {} of the {} values of {}: the metadata have a hole. `shardlens verify` says where.", name, groupedText(*cells), groupedText(whole), shapeText(entry.shape)), kNoFile);
     if (!overlaps(entry))
         return;
     if (const auto pair = firstOverlap(entry))

@@ -66,6 +66,7 @@ private:
     DcpFolder(CheckpointBuilder& builder, std::string folder, std::string prefix, DcpMetadata metadata);
     void openFiles();
     Status readItems(JobContext& job);
+    [[nodiscard]] std::optional<std::uint64_t> chunkValues(const DcpEntry& entry) const;
     void addFindingsOf(const DcpEntry& entry, TensorId tensor);
     [[nodiscard]] std::optional<std::pair<std::size_t, std::size_t>> firstOverlap(const DcpEntry& entry) const;
     [[nodiscard]] std::string placeText(std::size_t chunk) const;
