@@ -8,12 +8,15 @@ namespace shardlens {
 
 using pickle::Value;
 
-Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages)
+Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, std::uint64_t at)
 {
     const RoleId role = builder.role(RoleKind::Other, "storage");
     for (std::size_t i = 0; i < file.storages().size(); ++i) {
-        const TorchStorage& storage = file.storages()[i];
-        const ParameterId parameter = builder.parameter(fmt::format("{}: storage {}", builder.file(id).name, i));
+        TorchStorage storage = file.storages()[i];
+        if (!storage.decoded)
+            storage.offset += at;
+        const std::string where = at == 0 ? std::string() : fmt::format(" at byte {}", at);
+        const ParameterId parameter = builder.parameter(fmt::format("{}{}: storage {}", builder.file(id).name, where, i));
         const TensorId tensor = builder.addTensor({parameter, role, DType::U8, Combine::Exclusive, false, {storage.sizeBytes}});
         SHARDLENS_TRY(builder.addWhole(tensor, storagePlacement(builder, id, storage, builder.holder({}))));
         storages.emplace(std::pair{&file, i}, tensor);

@@ -15,8 +15,9 @@ namespace shardlens {
 
 // Tensors of a payload that are the storages of source files, as bytes: by file and number of the storage.
 using StorageTensors = std::map<std::pair<const TorchFile*, std::size_t>, TensorId>;
-// Adds one for each storage of a file that is `id` in the builder: what small objects of its tree hold is copied from there.
-Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages);
+// Adds one for each storage of a file that is `id` in the builder: what small objects of its tree hold is copied from there. `at` is where the torch file
+// begins in that file.
+Status addStorageTensors(CheckpointBuilder& builder, FileId id, const TorchFile& file, StorageTensors& storages, std::uint64_t at = 0);
 
 // One torch file of a target on its way: its pickle, and its storages in the order in which they were asked for.
 class TargetFileMaker {
