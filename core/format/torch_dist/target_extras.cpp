@@ -20,8 +20,10 @@ void addModules(const TargetTensor& tensor, Layers& out)
 {
     Layer& layer = out[tensor.name.layers][tensor.name.layer.value_or(0)];
     const std::string& tail = tensor.name.tail;
+    const bool isFusedNorm = tail.find(".layer_norm_") != std::string::npos; // its name alone may be that of the module
     for (std::size_t dot = tail.find('.'); dot != std::string::npos; dot = tail.find('.', dot + 1))
-        layer.modules.insert(tail.substr(0, dot));
+        if (!isFusedNorm || tail.find('.', dot + 1) != std::string::npos)
+            layer.modules.insert(tail.substr(0, dot));
     if (tensor.name.expert)
         layer.experts = std::max(layer.experts, *tensor.name.expert + 1);
 }
@@ -35,10 +37,12 @@ std::string inExperts(std::string tail)
     return tail;
 }
 
-bool hasModule(const Layer& layer, const std::string& module)
+// A module without parameters is where what it lies in is.
+std::string placeOf(const std::map<std::uint64_t, Layer>& layers, const std::string& module)
 {
+    const bool hasParameters = std::any_of(layers.begin(), layers.end(), [&](const auto& one) { return one.second.modules.contains(module); });
     const std::size_t dot = module.find_last_of('.');
-    return layer.modules.contains(module) || (dot != std::string::npos && layer.modules.contains(module.substr(0, dot)));
+    return hasParameters || dot == std::string::npos ? module : module.substr(0, dot);
 }
 
 } // namespace
@@ -53,11 +57,11 @@ std::vector<std::string> extraKeys(const std::set<ExtraPlace>& extras, const std
     std::set<std::string> out;
     for (const auto& [before, place] : extras) {
         const std::string tail = inExperts(place);
-        const std::string module = tail.substr(0, tail.find_last_of('.'));
+        const std::string module = placeOf(layers[before], tail.substr(0, tail.find_last_of('.')));
         const bool isExpert = tail.find(kExpertModules) != std::string::npos;
         const auto stack = stacked.find(before);
         for (const auto& [number, layer] : layers[before]) {
-            if (!hasModule(layer, module))
+            if (!layer.modules.contains(module))
                 continue;
             std::string key = before + tail;
             if (!before.empty() && stack == stacked.end())

@@ -25,19 +25,20 @@ struct TargetName {
 // Every spelling of an expert's matrices becomes the one of the format: ".experts.local_experts.3.linear_fc1.weight", ".experts.linear_fc1.weight3".
 [[nodiscard]] TargetName targetNameOf(std::string_view name);
 
-// Norms have the names of Transformer Engine's fused modules, whatever the model was built of (§6.4): "input_layernorm.weight" is
-// "self_attention.linear_qkv.layer_norm_weight" in a layer that has such a module, and so on. `has` says whether the layer has a tensor of that tail.
+// Norms have the names of Transformer Engine's fused modules, whatever the model was built of (§6.4): in a layer of Megatron's own modules "input_layernorm.weight"
+// is "self_attention.linear_qkv.layer_norm_weight", and "pre_mlp_layernorm.weight" is "mlp.linear_fc1.layer_norm_weight", before experts too. `has` says whether the
+// layer has a tensor of that tail.
 template <typename Has>
 [[nodiscard]] std::string fusedNormTail(std::string tail, const Has& has)
 {
     struct Norm {
-        std::string_view local;
-        std::string_view module;
+        std::string_view own;
+        std::string_view fused;
     };
-    constexpr Norm kNorms[] = {{"input_layernorm.", "self_attention.linear_qkv."}, {"pre_mlp_layernorm.", "mlp.linear_fc1."}};
+    constexpr Norm kNorms[] = {{"input_layernorm.", "self_attention.linear_qkv.layer_norm_"}, {"pre_mlp_layernorm.", "mlp.linear_fc1.layer_norm_"}};
     for (const Norm& norm : kNorms)
-        if (tail.starts_with(norm.local) && has(std::string(norm.module) + "weight"))
-            return std::string(norm.module) + "layer_norm_" + tail.substr(norm.local.size());
+        if (tail.starts_with(norm.own) && has("input_layernorm.weight") && has("self_attention.linear_qkv.weight")) // else it is fused, or never is
+            return std::string(norm.fused) + tail.substr(norm.own.size());
     return tail;
 }
 
