@@ -91,6 +91,15 @@ private:
         writeOne(Py::Tuple{call.arguments});
         m_out += 'R';
     }
+    void writeOne(const Py::Object& object)
+    {
+        writeOne(object.type);
+        m_out += ")\x81";
+        for (const Py& state : object.state) {
+            write(state);
+            m_out += 'b';
+        }
+    }
     void writeOne(const Py::Tensor& tensor)
     {
         writeOne(Py::Global{"torch._utils", "_rebuild_tensor_v2"});

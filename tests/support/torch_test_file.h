@@ -38,7 +38,11 @@ struct Py {
         std::vector<std::uint64_t> shape;
         std::vector<std::uint64_t> strides; // empty: row-major
     };
-    std::variant<None, bool, std::int64_t, double, std::string, std::vector<Py>, Tuple, Dict, Global, Call, Tensor> value;
+    struct Object { // NEWOBJ without arguments, and BUILD where there is a state
+        Global type;
+        std::vector<Py> state; // one or none
+    };
+    std::variant<None, bool, std::int64_t, double, std::string, std::vector<Py>, Tuple, Dict, Global, Call, Tensor, Object> value;
 };
 
 [[nodiscard]] Py pyDict(std::vector<std::pair<std::string, Py>> items, bool ordered = false);

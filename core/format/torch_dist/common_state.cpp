@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace shardlens::torch_dist {
@@ -31,27 +32,49 @@ std::vector<Value> optimizersOf(Value root)
     return out;
 }
 
-std::optional<StepNumber> numberOf(const TorchFile& file, Value value)
+std::optional<Step> numberOf(const CommonState& from, Value value)
 {
-    if (value.kind() == Kind::Int)
-        return value.asInt() ? std::optional<StepNumber>(*value.asInt()) : std::nullopt;
-    if (value.kind() == Kind::Float)
-        return value.asFloat() ? std::optional<StepNumber>(*value.asFloat()) : std::nullopt;
+    Step out{std::int64_t{0}, from.file, from.id, from.offset};
+    if (const auto whole = value.kind() == Kind::Int ? value.asInt() : std::nullopt) {
+        out.number = *whole;
+        return out;
+    }
+    if (value.kind() == Kind::Float) {
+        out.number = value.asFloat().value_or(0);
+        return out;
+    }
     if (!TorchFile::isTensor(value) || TorchFile::sparseLayoutOf(value))
         return std::nullopt;
-    auto tensor = file.tensorOf(value);
-    return tensor && tensor->shape.empty() && !tensor->noData ? std::optional<StepNumber>(tensor.take()) : std::nullopt;
+    auto tensor = from.file->tensorOf(value);
+    if (!tensor || !tensor->shape.empty() || tensor->noData)
+        return std::nullopt;
+    out.number = tensor.take();
+    return out;
 }
 
-bool isSameStep(const StepNumber& a, const StepNumber& b)
+// Tensors are the same where they are one: their values are not read on opening.
+bool isSameStep(const Step& a, const Step& b)
 {
-    if (a.index() != b.index())
+    if (a.number.index() != b.number.index())
         return false;
-    if (const auto* left = std::get_if<TorchTensor>(&a)) { // which other values share the memory of is not asked
-        const auto& right = std::get<TorchTensor>(b);
-        return left->storage == right.storage && left->offsetBytes == right.offsetBytes && left->dtype == right.dtype;
+    if (const auto* left = std::get_if<TorchTensor>(&a.number)) {
+        const auto& right = std::get<TorchTensor>(b.number);
+        return a.file == b.file && left->storage == right.storage && left->offsetBytes == right.offsetBytes && left->dtype == right.dtype;
     }
-    return std::holds_alternative<std::int64_t>(a) ? std::get<std::int64_t>(a) == std::get<std::int64_t>(b) : std::get<double>(a) == std::get<double>(b);
+    return std::holds_alternative<std::int64_t>(a.number) ? std::get<std::int64_t>(a.number) == std::get<std::int64_t>(b.number) : std::get<double>(a.number) == std::get<double>(b.number);
+}
+
+// Steps that torch's own dictionary of an optimizer says.
+void addStepsOf(const CommonState& from, Value inner, std::vector<Step>& out)
+{
+    const auto add = [&](Value value) {
+        if (auto number = value ? numberOf(from, value) : std::nullopt)
+            out.push_back(std::move(*number));
+    };
+    add(inner.find("state").find("common_step"));
+    const Value groups = inner.find("param_groups");
+    for (std::size_t i = 0; i < groups.size(); ++i)
+        add(groups.at(i).find("step"));
 }
 
 void sayUnreadable(CheckpointBuilder& builder, FileId id, const Error& error)
@@ -115,25 +138,16 @@ Result<CommonState> readCommonEntry(DcpFolder& folder, JobContext& job)
     return out;
 }
 
-std::optional<StepNumber> stepOf(const CommonState& common)
+std::optional<Step> stepOf(const CommonState& common, const std::vector<CommonState>& optimizers)
 {
-    if (!common)
-        return std::nullopt;
-    std::optional<StepNumber> out;
-    for (const Value optimizer : optimizersOf(common.root)) {
-        const Value inner = optimizer.find("optimizer").isMapping() ? optimizer.find("optimizer") : optimizer;
-        std::vector<Value> said{inner.find("state").find("common_step")};
-        for (std::size_t i = 0; i < inner.find("param_groups").size(); ++i)
-            said.push_back(inner.find("param_groups").at(i).find("step"));
-        for (const Value value : said) {
-            const auto number = value ? numberOf(*common.file, value) : std::nullopt;
-            if (number && out && !isSameStep(*number, *out))
-                return std::nullopt;
-            if (number)
-                out = number;
-        }
-    }
-    return out;
+    std::vector<Step> said;
+    if (common)
+        for (const Value optimizer : optimizersOf(common.root))
+            addStepsOf(common, optimizer.find("optimizer").isMapping() ? optimizer.find("optimizer") : optimizer, said);
+    for (const CommonState& one : optimizers)
+        addStepsOf(one, one.root, said);
+    const bool agree = std::all_of(said.begin(), said.end(), [&](const Step& step) { return isSameStep(step, said.front()); });
+    return said.empty() || !agree ? std::nullopt : std::optional(said.front());
 }
 
 std::string shardingTypeOf(const CommonState& common)

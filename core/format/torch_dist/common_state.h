@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace shardlens::torch_dist {
 
@@ -30,8 +31,14 @@ struct CommonState {
 [[nodiscard]] Result<CommonState> readCommonEntry(DcpFolder& folder, JobContext& job);
 
 // The number of the optimizer's step, where all of its groups agree: megatron-core keeps one for all parameters (§6.8).
-using StepNumber = std::variant<std::int64_t, double, TorchTensor>;
-[[nodiscard]] std::optional<StepNumber> stepOf(const CommonState& common);
+struct Step {
+    std::variant<std::int64_t, double, TorchTensor> number;
+    std::shared_ptr<const TorchFile> file; // that a tensor is of
+    FileId id = kNoFile;
+    std::uint64_t offset = 0; // of the archive in it
+};
+// `optimizers`: dictionaries of the distributed optimizers' groups, which some types keep as objects of the container instead.
+[[nodiscard]] std::optional<Step> stepOf(const CommonState& common, const std::vector<CommonState>& optimizers);
 
 // "fully_reshardable", as content_metadata or the optimizer itself says it; empty where neither does.
 [[nodiscard]] std::string shardingTypeOf(const CommonState& common);

@@ -32,6 +32,9 @@ Result<MetaNode> objectNode(Reading& reading, const DcpEntry& entry, JobContext&
 {
     auto file = reading.folder->object(entry, job);
     if (file) {
+        const pickle::Value root = (*file)->root();
+        if (entry.key.find("optimizer.distributed.") != std::string::npos && entry.key.find(".optimizer/") != std::string::npos && root.size() > 0 && root.at(0).isMapping())
+            reading.optimizers.push_back({*file, root.at(0), reading.folder->fileOf(entry.item.file), entry.item.offset, true});
         MetaNode out = describe(**file, kNodesOfObject);
         out.key = printable(entry.key);
         return out;
@@ -90,6 +93,11 @@ void addIntegrity(Reading& reading)
     if (!json || !json->is_object() || !json->contains("files") || !(*json)["files"].is_object()) {
         find(Severity::Warning, "integrity", fmt::format("{} cannot be read ({}): its checksums say nothing.", kIntegrityFile, json ? "it has no files" : json.error().text()));
         return;
+    }
+    for (std::size_t i = 0; i < reading.builder.fileCount(); ++i) { // which are compared when somebody asks for it
+        File& file = reading.builder.file(idAt<FileId>(i));
+        if (const auto sum = (*json)["files"].find(file.name); sum != (*json)["files"].end() && sum->is_string())
+            file.sha256 = sum->get<std::string>();
     }
     std::vector<std::string> missing;
     std::vector<std::string> unlisted;

@@ -17,6 +17,7 @@ struct Reading {
     std::optional<DcpFolder> folder;
     FileId index = kNoFile; // .metadata
     CommonState common;
+    std::vector<CommonState> optimizers; // what groups of distributed optimizers keep as objects of the container
     Facts facts;
 };
 

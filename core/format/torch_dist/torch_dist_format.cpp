@@ -1,5 +1,6 @@
 #include "core/format/torch_dist/torch_dist_format.h"
 
+#include "core/base/endian.h"
 #include "core/base/text.h"
 #include "core/encoding/torch_pieces.h"
 #include "core/format/torch_dist/reading.h"
@@ -8,7 +9,7 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstring>
+#include <bit>
 #include <set>
 
 namespace shardlens::torch_dist {
@@ -19,28 +20,26 @@ constexpr std::string_view kStep = "step";
 // One number for all parameters, kept beside the container, stands under each of them.
 Status addSteps(Reading& reading, const StackReader& stacks)
 {
-    const auto step = stacks.hasState(kStep) ? std::nullopt : stepOf(reading.common);
+    const auto step = stacks.hasState(kStep) ? std::nullopt : stepOf(reading.common, reading.optimizers);
     if (!step)
         return {};
     CheckpointBuilder& builder = reading.builder;
     CheckpointBuilder::Placement place{};
     DType dtype = DType::I64;
-    if (const auto* tensor = std::get_if<TorchTensor>(&*step)) {
-        TorchStorage storage = reading.common.file->storages().at(tensor->storage);
+    if (const auto* tensor = std::get_if<TorchTensor>(&step->number)) {
+        TorchStorage storage = step->file->storages().at(tensor->storage);
         if (!storage.decoded)
-            storage.offset += reading.common.offset;
-        place = storagePlacement(builder, reading.common.id, storage, builder.holder({}));
+            storage.offset += step->offset;
+        place = storagePlacement(builder, step->id, storage, builder.holder({}));
         place.offset += tensor->offsetBytes;
         place.flags = tensor->flags;
         dtype = tensor->dtype;
     } else {
         std::array<std::byte, 8> bytes{};
-        if (const auto* number = std::get_if<std::int64_t>(&*step))
-            std::memcpy(bytes.data(), number, bytes.size());
-        else
-            std::memcpy(bytes.data(), &std::get<double>(*step), bytes.size());
-        dtype = std::holds_alternative<std::int64_t>(*step) ? DType::I64 : DType::F64;
-        place = {builder.addInline(reading.common.id, bytes), 0, builder.holder({}), {}};
+        const auto* number = std::get_if<std::int64_t>(&step->number);
+        storeLe(bytes.data(), number != nullptr ? *number : std::bit_cast<std::int64_t>(std::get<double>(step->number)));
+        dtype = number != nullptr ? DType::I64 : DType::F64;
+        place = {builder.addInline(step->id, bytes), 0, builder.holder({}), {}};
     }
     const RoleId role = builder.role(RoleKind::OptimizerState, kStep);
     for (const ParameterId parameter : stacks.trained())
@@ -94,6 +93,8 @@ void addRunFacts(Reading& reading)
         add("written by", plural(writers.size(), "rank", "ranks"));
     if (!reading.iteration.others.empty())
         builder.addFact("other iterations", fmt::format("{} (--tag opens them)", fmt::join(reading.iteration.others, ", ")));
+    if (const std::string type = shardingTypeOf(reading.common); !type.empty())
+        reading.facts["distrib_optim_sharding_type"] = type;
     builder.setModelFacts(reading.facts);
 }
 
