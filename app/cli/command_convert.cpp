@@ -50,11 +50,11 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     ConvertRequest& request = arguments.request;
     command.add_option("SRC", request.source, "A checkpoint: its root folder, its tag's folder, or one file")->required();
     command.add_option("DST", request.target, "A new folder, or one file where the name ends in .safetensors .sft .pt .pth .bin .ckpt")->required();
-    command.add_option("--to", request.to, "safetensors, torch, dcp, deepspeed, universal, sdloader, megatron, mindspore or colossalai (default: what DST's name says, else the source's format)")->type_name("FORMAT");
+    command.add_option("--to", request.to, "safetensors, torch, dcp, deepspeed, universal, sdloader, megatron, torch-dist, mindspore or colossalai (default: what DST's name says, else the source's format)")->type_name("FORMAT");
     addOpenArguments(command, request.open);
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
-    command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's); writers of --to dcp (default: 1)")->type_name("N")->check(CLI::Range(1, 65536));
+    command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's); writers of --to dcp and torch-dist (default: 1)")->type_name("N")->check(CLI::Range(1, 65536));
     const auto addSize = [&command](const char* name, std::optional<std::uint32_t>& into, const char* what) {
         command.add_option(name, into, what)->type_name("N")->check(CLI::Range(1, 65536));
     };

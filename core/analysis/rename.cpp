@@ -26,7 +26,7 @@ std::vector<std::size_t> partsOf(std::string_view name)
     return out;
 }
 
-std::string quoted(std::string_view literal)
+std::string quotedPattern(std::string_view literal)
 {
     std::string out;
     for (const char c : literal) {
@@ -112,7 +112,7 @@ std::optional<RenameSuggestion> suggestRename(const std::vector<std::string>& a,
         const std::size_t length = prefixes.first.size() + prefixes.second.size();
         if (matches == 0 || (best && (matches < best->matches || (matches == best->matches && length >= bestLength))))
             continue;
-        best = RenameSuggestion{fmt::format("^{}={}", quoted(prefixes.first), quotedReplacement(prefixes.second)), matches};
+        best = RenameSuggestion{fmt::format("^{}={}", quotedPattern(prefixes.first), quotedReplacement(prefixes.second)), matches};
         bestLength = length;
     }
     return best;

@@ -23,7 +23,7 @@ constexpr std::array<Extension, 6> kExtensions{{{".safetensors", OutputKind::Saf
                                                 {".bin", OutputKind::Torch},
                                                 {".ckpt", OutputKind::Torch}}};
 // DESIGN.md §7: what --to will know.
-constexpr std::array<std::string_view, 2> kLaterFormats{"torch-dist", "gguf"};
+constexpr std::array<std::string_view, 1> kLaterFormats{"gguf"};
 
 constexpr std::string_view kMindSpore = "mindspore";
 
@@ -59,7 +59,7 @@ std::optional<OutputKind> kindOfFormat(std::string_view id)
 
 Error notWritten(const Checkpoint& source, const ConvertRequest& request)
 {
-    constexpr const char* kAdvice = "this version writes safetensors, torch, dcp, deepspeed, universal, sdloader, megatron, mindspore and colossalai: say which with --to";
+    constexpr const char* kAdvice = "this version writes safetensors, torch, dcp, deepspeed, universal, sdloader, megatron, torch-dist, mindspore and colossalai: say which with --to";
     if (!request.to)
         return {ErrorCode::Refused, fmt::format("the source is {}, and writing that follows later; {}", printable(source.formatTitle()), kAdvice)};
     if (std::find(kLaterFormats.begin(), kLaterFormats.end(), *request.to) != kLaterFormats.end())

@@ -14,7 +14,7 @@ namespace {
 // Layouts hold all that their source has.
 Select defaultOf(const std::optional<std::string>& to)
 {
-    constexpr std::array<std::string_view, 6> kLayouts{"deepspeed", "universal", "sdloader", "megatron", "mindspore", "colossalai"};
+    constexpr std::array<std::string_view, 7> kLayouts{"deepspeed", "universal", "sdloader", "megatron", "torch-dist", "mindspore", "colossalai"};
     return to && std::find(kLayouts.begin(), kLayouts.end(), *to) != kLayouts.end() ? Select::All : Select::Weights;
 }
 

@@ -344,7 +344,8 @@ void DcpFolder::addFindings(const std::function<TensorId(const DcpEntry&)>& tens
 
 void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
 {
-    const std::string name = printable(tensor == kNoTensor ? entry.key : m_builder->fullName(tensor));
+    const bool isAll = tensor != kNoTensor && m_builder->tensor(tensor).shape == entry.shape; // else one of several that the entry became
+    const std::string name = printable(isAll ? m_builder->fullName(tensor) : entry.key);
     const auto find = [&](const char* code, std::string text, FileId file) { m_builder->addFinding({Severity::Error, code, std::move(text), tensor, file, std::nullopt}); };
     std::size_t said = 0;
     std::size_t more = 0;

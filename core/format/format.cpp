@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kHeadBytes = 512;
 constexpr std::size_t kFoldersLookedInto = 32;
 constexpr std::size_t kMaxEntries = 1'000'000;
-constexpr const char* kLookedFor = "latest, mp_rank_*_model_states.pt, zero_pp_rank_*, latest_checkpointed_iteration.txt, mp_rank_*/model_optim_rng.pt, lists of the SDLoader (*.json), rank_N/*.ckpt, param_name_map.json, .metadata with *.distcp, pytorch_model-meta-dist-*.json, modeling/, *.safetensors, *.index.json, *.pt, *.pth, *.bin";
+constexpr const char* kLookedFor = "latest, mp_rank_*_model_states.pt, zero_pp_rank_*, latest_checkpointed_iteration.txt, mp_rank_*/model_optim_rng.pt, metadata.json, lists of the SDLoader (*.json), rank_N/*.ckpt, param_name_map.json, .metadata with *.distcp, pytorch_model-meta-dist-*.json, modeling/, *.safetensors, *.index.json, *.pt, *.pth, *.bin";
 
 Result<std::vector<DirectoryEntry>> listFolder(const std::string& path)
 {

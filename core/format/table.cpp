@@ -9,13 +9,14 @@
 #include "core/format/safetensors/safetensors_format.h"
 #include "core/format/sdloader/sdloader_format.h"
 #include "core/format/torch/torch_format.h"
+#include "core/format/torch_dist/torch_dist_format.h"
 
 #include <array>
 
 namespace shardlens {
 namespace {
 
-constexpr std::array<Format, 9> kFormats{{
+constexpr std::array<Format, 10> kFormats{{
     {.id = "sdloader",
      .title = "DeepSpeed SDLoader",
      .reads = "the JSON list of SDLoaderFactory (Megatron, or an inference set: bloom, ds_model) with its files, or a folder with one",
@@ -34,6 +35,15 @@ constexpr std::array<Format, 9> kFormats{{
      .probe = deepspeed::probe,
      .open = deepspeed::open,
      .layOut = deepspeed::layOut},
+    {.id = "torch-dist", // before the formats of its container and of its root
+     .title = "Megatron torch_dist",
+     .reads = "a root with latest_checkpointed_iteration.txt, or an iteration of metadata.json, .metadata and .distcp files: layers stacked or not, flattened optimizer states, common.pt",
+     .writes = "a root that megatron-core loads at any sizes, of its own checkpoints, Megatron-LM's rank files, or any model with megatron-core's names; optimizer states with them",
+     .hasTags = true,
+     .layOutSelects = true,
+     .probe = torch_dist::probe,
+     .open = torch_dist::open,
+     .layOut = torch_dist::layOut},
     {.id = "megatron",
      .title = "Megatron-LM",
      .reads = "a root with latest_checkpointed_iteration.txt, or an iteration of mp_rank_TT[_PPP][_EEE]/model_optim_rng.pt: tensor, pipeline and expert parallel, with distrib_optim.pt",

@@ -63,6 +63,7 @@ struct File {
     std::optional<std::uint32_t> rank; // who wrote it, where the name or the content says
     std::string holds;          // "module F16, arguments", for people
     std::string container;      // "torch zip", "torch legacy", "safetensors"
+    std::string sha256{};       // of all its bytes, in lower-case hexadecimal, where the checkpoint says it
 };
 
 // What the offsets of sources count in.

@@ -5,50 +5,10 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 namespace shardlens::megatron {
 namespace {
 
 using pickle::Value;
-
-std::optional<std::string> factText(Value value)
-{
-    if (const auto flag = value.kind() == pickle::Kind::Bool ? value.asBool() : std::nullopt)
-        return std::string(*flag ? "true" : "false");
-    if (const auto number = value.asInt())
-        return std::to_string(*number);
-    if (const auto real = value.asFloat())
-        return std::floor(*real) == *real && std::abs(*real) < 1e15 ? fmt::format("{:.0f}", *real) : fmt::format("{}", *real);
-    if (const auto text = value.asText())
-        return std::string(*text);
-    return std::nullopt;
-}
-
-void readArguments(RankSet& set, Value args)
-{
-    const Value state = args.state().isMapping() ? args.state() : args;
-    for (std::size_t i = 0; i < state.size(); ++i)
-        if (const auto name = state.keyAt(i).asText())
-            if (auto text = factText(state.valueAt(i)))
-                set.facts.insert_or_assign(std::string(*name), std::move(*text));
-}
-
-// What follows from the arguments: gating has several spellings, Mamba's widths are products.
-void deriveFacts(RankSet& set)
-{
-    Facts& facts = set.facts;
-    const auto isTrue = [&](const char* name) {
-        const auto at = facts.find(name);
-        return at != facts.end() && at->second == "true";
-    };
-    facts["swiglu"] = isTrue("swiglu") || isTrue("gated_linear_unit") || isTrue("quick_geglu") ? "true" : "false";
-    const auto heads = factNumber(facts, "mamba_num_heads");
-    const auto headDim = factNumber(facts, "mamba_head_dim");
-    if (heads && headDim)
-        facts["mamba_d_inner"] = std::to_string(*heads * *headDim);
-    set.isTied = !isTrue("untie_embeddings_and_output_weights");
-}
 
 // Shapes win over arguments (§5.5).
 void proveGating(RankSet& set, const Rank& rank)
@@ -81,15 +41,6 @@ std::optional<std::string> saidFact(const Facts& facts, const char* name)
 
 } // namespace
 
-std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name)
-{
-    const auto at = facts.find(name);
-    if (at == facts.end() || at->second.empty() || at->second.find_first_not_of("0123456789") != std::string::npos || at->second.size() > 12)
-        return std::nullopt;
-    const std::uint64_t number = std::stoull(at->second);
-    return number == 0 ? std::nullopt : std::optional(number);
-}
-
 Status checkExpertArguments(const RankSet& set)
 {
     bool hasExperts = false;
@@ -111,8 +62,8 @@ void readFacts(RankSet& set)
 {
     const Rank& first = *set.firstRead();
     const Value root = first.content.torch->root();
-    readArguments(set, root.find("args"));
-    deriveFacts(set);
+    set.facts = megatronFacts(root.find("args"));
+    set.isTied = hasTiedEmbedding(set.facts);
     proveGating(set, first);
     set.facts["version"] = factText(root.find("checkpoint_version")).value_or("0");
 }

@@ -1,7 +1,5 @@
 #include "core/format/megatron/folder.h"
 
-#include "core/base/text.h"
-#include "core/io/byte_source.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +9,6 @@
 namespace shardlens::megatron {
 namespace {
 
-constexpr std::uint64_t kMostTrackerBytes = 4096;
 constexpr std::size_t kMostRankFolders = 1u << 16;
 constexpr std::size_t kIterationsLookedAt = 200;
 
@@ -31,50 +28,6 @@ std::vector<std::string> iterationsOf(const Candidate& root)
             out.push_back(entry.name);
     }
     return out;
-}
-
-std::string namesText(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (const std::string& name : names)
-        out += (out.empty() ? "" : ", ") + printable(name);
-    return out.empty() ? "none" : out;
-}
-
-// The folder that the tracker means.
-Result<std::string> trackedFolder(const Candidate& root)
-{
-    SHARDLENS_ASSIGN(const auto file, FileSource::open(root.path + "/" + kTrackerFile));
-    SHARDLENS_ASSIGN(const auto bytes, readBytes(*file, 0, file->size(), kMostTrackerBytes));
-    std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    std::erase_if(text, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
-    if (text == "release")
-        return text;
-    std::uint64_t number = 0;
-    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (problem != std::errc{} || end != text.data() + text.size())
-        return Error{ErrorCode::Corrupt, fmt::format("{} holds '{}'; a number or \"release\" is expected", kTrackerFile, printable(text))};
-    return fmt::format("iter_{:07d}", number);
-}
-
-Result<std::string> chooseIteration(const Candidate& root, const OpenOptions& options, const std::vector<std::string>& iterations)
-{
-    const auto isHere = [&](const std::string& name) { return std::find(iterations.begin(), iterations.end(), name) != iterations.end(); };
-    if (options.tag) {
-        if (!isHere(*options.tag))
-            return Error{ErrorCode::NotFound, fmt::format("--tag names '{}', which is no iteration here; found: {}", printable(*options.tag), namesText(iterations))};
-        return *options.tag;
-    }
-    if (root.entry(kTrackerFile) != nullptr) {
-        SHARDLENS_ASSIGN(std::string name, trackedFolder(root));
-        if (!isHere(name))
-            return Error{ErrorCode::NotFound, fmt::format("the tracker points to {}, which is not here; found: {} (--tag opens one)", name, namesText(iterations))};
-        return name;
-    }
-    if (iterations.size() == 1)
-        return iterations.front();
-    return Error{ErrorCode::Refused, fmt::format("{} and no {}: choose one with --tag, or open its folder: {}", plural(iterations.size(), "iteration", "iterations"),
-                                                 kTrackerFile, namesText(iterations))};
 }
 
 // layer_wise_optimizer_N.pt, one a data-parallel rank (§2.3).
@@ -127,11 +80,6 @@ Result<IterationFolder> listIteration(const Candidate& folder)
 }
 
 } // namespace
-
-bool isIterationName(std::string_view name)
-{
-    return name == "release" || (name.starts_with("iter_") && name.size() >= 12 && std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; }));
-}
 
 std::optional<RankFolder> rankFolderOf(std::string_view name)
 {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/format/format.h"
+#include "core/format/iteration_root.h"
 
 #include <cstdint>
 #include <optional>
@@ -31,12 +32,8 @@ struct IterationFolder {
     std::string firstLayerWise;               // one of them
 };
 
-// "iter_0000003", "release".
-[[nodiscard]] bool isIterationName(std::string_view name);
-
 constexpr const char* kModelFile = "model_optim_rng.pt";
 constexpr const char* kModelFileWithoutOptimizer = "model_rng.pt"; // of runs whose optimizer lies in optim.pt
-constexpr const char* kTrackerFile = "latest_checkpointed_iteration.txt";
 
 // Whether a folder is an iteration, or a root with one. Looks into at most a few sub-folders' listings.
 [[nodiscard]] bool looksLikeIteration(const Candidate& candidate);

@@ -24,7 +24,7 @@ std::string iterationName(const RankSet& set)
     if (isIterationName(set.folder.name))
         return set.folder.name;
     const auto number = factNumber(set.facts, "iteration");
-    return number ? fmt::format("iter_{:07d}", *number) : std::string("release");
+    return number ? iterationFolderName(*number) : std::string("release");
 }
 
 // Makes the files of the target's ranks.
@@ -309,9 +309,7 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     RankWriter writer(*set, parts, why.empty() ? &optimizer : nullptr, options, target);
     SHARDLENS_TRY(writer.add(placement, job, out));
     if (!options.rank) {
-        const std::string iteration = iterationName(*set);
-        const std::string digits = iteration.substr(std::min(iteration.find_first_not_of("iter_0"), iteration.size() - 1));
-        out.textFiles.push_back({kTrackerFile, iteration == "release" ? iteration : digits});
+        out.textFiles.push_back({kTrackerFile, trackerText(iterationName(*set))});
         addResults(*source, parts, target, why.empty(), out);
     }
     addVocabularyNotes(parts, placement, target, out);

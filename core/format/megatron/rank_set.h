@@ -2,6 +2,7 @@
 
 #include "core/format/megatron/folder.h"
 #include "core/format/rank_file.h"
+#include "core/layout/megatron_arguments.h"
 #include "core/layout/rule_set.h"
 #include "core/model/piece_import.h"
 
@@ -118,8 +119,6 @@ void sayLostExperts(RankSet& set);
 void readFacts(RankSet& set);
 // Refused: arguments by which experts lie in another way than the rules say (§2.4, §5.5). Names must be known.
 Status checkExpertArguments(const RankSet& set);
-// A whole number above 0, of up to 12 digits, that the run says; nothing where it says none.
-[[nodiscard]] std::optional<std::uint64_t> factNumber(const Facts& facts, std::string_view name);
 // Names: chunks, layers with the model's numbers, experts.
 Status nameEntries(RankSet& set);
 // The name with the number that a pattern's first group matched replaced.
