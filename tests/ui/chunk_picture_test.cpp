@@ -1,6 +1,7 @@
 #include "tests/ui/atlas_sample.h"
 #include "tests/ui/chunk_sample.h"
 #include "tests/ui/ui_fixture.h"
+#include "ui/models/rule_book.h"
 #include "ui/models/table_text.h"
 #include "ui/pages/tensor/fault_list.h"
 #include "ui/pages/tensor_page.h"
@@ -117,6 +118,11 @@ TEST(TensorFaultsTest, MoreHolesThanAreListedAreCounted)
     EXPECT_EQ(faults.missingCells, 10'000u);
     EXPECT_FALSE(faults.listsAll);
     EXPECT_EQ(faults.sentence(), "10,000 values that nobody holds, the first 4,096 are listed");
+}
+
+TEST(TensorFaultsTest, WhereOnePartIsAllTheSentenceSaysSo)
+{
+    EXPECT_EQ(cutSentence(*makeChunkSample({.parts = {2, 1}, .left = {1}}), kOnly), "Cut along dimension 0, and one part of it is held.");
 }
 
 TEST(TensorFaultRowsTest, IsAModelAndATextForTheClipboard)

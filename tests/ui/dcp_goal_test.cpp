@@ -142,21 +142,23 @@ TEST_F(DcpGoalTest, AJobFileIsWrittenAndReadBack)
     draft.select = Select::All;
     draft.dtype = DType::BF16;
     draft.include = QStringLiteral("weight");
+    JobDraft now;
+    now.source = draft.source;
     const QString path = QString::fromStdString(m_folder.file("job.json"));
     ASSERT_TRUE(writeJobFile(path, requestOf(draft)).isEmpty());
     const auto request = readJobFile(path);
     ASSERT_TRUE(request.ok());
-    const auto back = draftOf(*request, JobDraft{.source = draft.source}, **source);
+    const auto back = draftOf(*request, now, **source);
     ASSERT_TRUE(back.ok()) << back.error().sentence();
     EXPECT_EQ(*back, draft);
 
     ConvertRequest one = *request;
     one.dp = 1;
-    const auto same = draftOf(one, JobDraft{.source = draft.source}, **source);
+    const auto same = draftOf(one, now, **source);
     ASSERT_TRUE(same.ok()) << same.error().sentence();
     EXPECT_EQ(same->writers, 1u);
     one.zeroStage = 2;
-    const auto refused = draftOf(one, JobDraft{.source = draft.source}, **source);
+    const auto refused = draftOf(one, now, **source);
     ASSERT_FALSE(refused.ok());
     EXPECT_THAT(refused.error().sentence(), HasSubstr("zero_stage cannot be used with the goal dcp"));
 }

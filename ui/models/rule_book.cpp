@@ -185,6 +185,8 @@ QString cutSentence(const Checkpoint& checkpoint, TensorId tensor)
     QStringList names;
     for (const std::size_t dim : dims)
         names << QString::number(dim);
+    if (boxes.size() == 1)
+        return said("Cut along dimension %1, and one part of it is held%2.").arg(names.join(QStringLiteral(", ")), on);
     return dims.size() == 1 ? said("Cut along dimension %1 into %2 parts%3.").arg(names.front(), numberText(boxes.size()), on)
                             : said("Cut along dimensions %1 into %2 boxes%3.").arg(names.join(QStringLiteral(", ")), numberText(boxes.size()), on);
 }

@@ -183,9 +183,9 @@ QString WriterBalance::sentence(const WriterUses& uses, bool byRank) const
             return pattern.arg(name, shareText(bars[bar].bytes), bytesText(bars[bar].bytes));
         };
         text = WriterText::tr("%1; %2.", "the largest, the smallest").arg(part(largest), part(smallest));
-        if (byRank) // a file's name stays as it is
-            text.replace(0, 1, text.left(1).toUpper());
     }
+    if (byRank && !text.isEmpty()) // a file's name stays as it is
+        text.replace(0, 1, text.left(1).toUpper());
     if (missing > 0)
         text += QLatin1Char(' ') + counted(missing, WriterText::tr("1 file is missing and not counted."), WriterText::tr("%1 files are missing and not counted."));
     return text;
