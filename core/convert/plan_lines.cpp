@@ -130,6 +130,8 @@ bool holdsTensors(const MetaNode& node)
 void collectValues(const MetaNode& node, const std::string& path, std::vector<std::string>& into)
 {
     for (const MetaNode& child : node.children) {
+        if (path.empty() && child.key == kOwnMetadataKey)
+            continue;
         const std::string name = path.empty() ? child.key : path + "." + child.key;
         if (child.kind == MetaNode::Kind::Tensor || child.kind == MetaNode::Kind::Summary)
             continue;

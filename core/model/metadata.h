@@ -8,6 +8,9 @@
 
 namespace shardlens {
 
+// The key of a branch of a file's root that describes the file itself: no value of what somebody saved.
+constexpr const char* kOwnMetadataKey = "(metadata)";
+
 // What a checkpoint holds beside tensors, for people to read: dictionaries, lists, numbers, text, and objects of which nothing was executed.
 struct MetaNode {
     enum class Kind : std::uint8_t {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace shardlens::dcp {
 namespace {
@@ -15,6 +16,7 @@ using pickle::Kind;
 using pickle::Value;
 
 constexpr std::size_t kMostAxesOfValue = 64;
+constexpr std::uint64_t kMostBytesOfValue = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kMostMeshDims = 16;
 constexpr std::uint64_t kMostRanksOfMesh = 1u << 20;
 
@@ -63,13 +65,16 @@ std::optional<std::uint32_t> rankOfDevice(Value device)
     return failed == std::errc{} ? std::optional(out) : std::nullopt;
 }
 
-Result<Box> boxOf(Value metadata, std::size_t rank)
+Result<Box> boxOf(Value metadata, const Shape& shape)
 {
     SHARDLENS_ASSIGN(const auto offset, countsOf(metadata.attribute("shard_offsets"), "shard_offsets"));
     SHARDLENS_ASSIGN(const auto extent, countsOf(metadata.attribute("shard_sizes"), "shard_sizes"));
-    if (offset.size() != rank || extent.size() != rank)
+    if (offset.size() != shape.size() || extent.size() != shape.size())
         return Error{ErrorCode::Corrupt, "a shard with another number of dimensions than its tensor"};
-    return Box{Shape(offset.begin(), offset.end()), Shape(extent.begin(), extent.end())};
+    const Box out{Shape(offset.begin(), offset.end()), Shape(extent.begin(), extent.end())};
+    if (!isInside(BoxView(out), shape))
+        return Error{ErrorCode::Corrupt, fmt::format("a shard at {} of size {} leaves the tensor {}", shapeText(out.offset), shapeText(out.extent), shapeText(shape))};
+    return out;
 }
 
 Result<DistributedValue> shardedTensorOf(Value value, std::span<const std::uint32_t> asked, DistributedValue out)
@@ -77,7 +82,7 @@ Result<DistributedValue> shardedTensorOf(Value value, std::span<const std::uint3
     const Value state = value.args().at(3); // (local shards, metadata, process group, spec, rrefs)
     const Value shards = state.at(0);
     for (std::size_t i = 0; i < shards.size(); ++i) {
-        auto box = boxOf(shards.at(i).attribute("metadata"), out.shape.size());
+        auto box = boxOf(shards.at(i).attribute("metadata"), out.shape);
         if (!box)
             return box.takeError();
         out.parts.push_back({box.take(), shards.at(i).attribute("tensor")});
@@ -85,10 +90,10 @@ Result<DistributedValue> shardedTensorOf(Value value, std::span<const std::uint3
     const Value all = state.at(1).attribute("shards_metadata");
     for (std::size_t i = 0; i < all.size() && !asked.empty(); ++i) {
         const auto rank = rankOfDevice(all.at(i).attribute("placement"));
-        auto box = boxOf(all.at(i), out.shape.size());
+        auto box = boxOf(all.at(i), out.shape);
         if (!box)
             return box.takeError();
-        if (rank && std::find(asked.begin(), asked.end(), *rank) != asked.end())
+        if (rank && std::binary_search(asked.begin(), asked.end(), *rank))
             out.places.push_back({*rank, box.take()});
     }
     if (const auto world = state.at(2).attribute("global_world_size").asInt(); world && *world > 0 && *world <= static_cast<std::int64_t>(kMostRanksOfMesh))
@@ -260,6 +265,9 @@ Result<DistributedValue> distributedValueOf(const TorchFile& file, Value value, 
     out.dtype = *known;
     SHARDLENS_ASSIGN(const auto shape, countsOf(arguments.at(2), "the size of a distributed tensor"));
     out.shape.assign(shape.begin(), shape.end());
+    const auto values = elementCount(out.shape);
+    if (const auto bytes = values ? bytesOf(out.dtype, *values) : std::nullopt; !bytes || *bytes > kMostBytesOfValue)
+        return Error{ErrorCode::Corrupt, fmt::format("a tensor of {} {} has more bytes than can be counted", nameOf(out.dtype), shapeText(out.shape))};
     return isClassNamed(wrappedClass(value), "DTensor") ? dtensorOf(file, value, rank, asked, std::move(out)) : shardedTensorOf(value, asked, std::move(out));
 }
 

@@ -31,7 +31,7 @@ struct DistributedValue {
 // Whether a value is one of the two classes.
 [[nodiscard]] bool isDistributed(pickle::Value value);
 // Refused: partial sums (each rank holds a summand), meshes and placements that cannot be decoded. `rank`: whose file it is, by its name.
-// `asked`: ranks whose part of the tensor is of interest.
+// `asked`: ranks whose part of the tensor is of interest, ascending.
 [[nodiscard]] Result<DistributedValue> distributedValueOf(const TorchFile& file, pickle::Value value, std::uint32_t rank, std::span<const std::uint32_t> asked);
 
 } // namespace shardlens::dcp

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -18,7 +19,8 @@ namespace shardlens::dcp {
 namespace {
 
 constexpr std::string_view kIndexEnding = ".safetensors.index.json";
-constexpr std::size_t kFilesNamed = 8;
+constexpr std::size_t kShardFilesNamed = 8;
+constexpr std::uint64_t kMostBytesOfShards = std::numeric_limits<std::int64_t>::max();
 
 struct ShardFileName {
     std::uint32_t rank = 0;   // counted from 0; names count from 1
@@ -152,6 +154,13 @@ Status ShardReader::addTensor(const std::string& name)
         }
         cells += elementCount(part.shape).value_or(0);
     }
+    const auto count = elementCount(shape);
+    if (const auto bytes = count ? bytesOf(first.dtype, *count) : std::nullopt; !bytes || *bytes > kMostBytesOfShards) {
+        const auto farthest = std::max_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.offset < b.offset; });
+        lose(name, fmt::format("{} is {} {} by the offset {} in {}: more bytes than can be counted.", printable(name), nameOf(first.dtype), shapeText(shape), shapeText(farthest->offset),
+                               printable(m_builder.file(farthest->file).name)), farthest->file);
+        return {};
+    }
     const Combine combine = cells > elementCount(shape).value_or(0) ? Combine::Replicas : Combine::Exclusive;
     const TensorId id = m_builder.addTensor({m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), first.dtype, combine, true, shape});
     for (const Part& part : parts) {
@@ -164,7 +173,7 @@ Status ShardReader::addTensor(const std::string& name)
 
 void ShardReader::addMissing(std::uint32_t rank, std::uint32_t output, const char* why)
 {
-    if (++m_missing > kFilesNamed)
+    if (++m_missing > kShardFilesNamed)
         return;
     const std::string name = nameOfShard(rank, output, m_outputs);
     const FileId id = m_builder.addFile(missingFile(m_folder.path + "/" + name, name));
@@ -176,7 +185,7 @@ void ShardReader::addMissing(std::uint32_t rank, std::uint32_t output, const cha
 void ShardReader::addMissingRanks()
 {
     const std::uint32_t last = m_outputsOf.rbegin()->first;
-    for (std::uint32_t rank = 0; rank < last && m_missing <= kFilesNamed; ++rank)
+    for (std::uint32_t rank = 0; rank < last && m_missing <= kShardFilesNamed; ++rank)
         if (!m_outputsOf.contains(rank))
             addMissing(rank, *m_outputsOf.rbegin()->second.begin(), "and ranks after it are");
 }

@@ -28,6 +28,7 @@ constexpr std::string_view kOptimizerSeries = "optimizer";
 constexpr std::size_t kNodesOfRankFile = 20'000;
 constexpr std::size_t kMissingSaid = 16;
 constexpr std::uint32_t kMostMissingRanks = 65'536;
+constexpr std::size_t kMostLostPieces = 4'000'000; // of all tensors; beyond them holes name no file
 
 // "pytorch_model_fsdp_0_rank3.bin" is number 3 of the series "pytorch_model_fsdp_0_rank" … ".bin".
 struct SeriesName {
@@ -138,6 +139,7 @@ private:
     std::vector<RankFile> m_files;       // of the series at hand
     std::vector<std::uint32_t> m_missing;
     std::map<std::uint32_t, FileId> m_missingFiles;
+    std::size_t m_lostPieces = 0;
     std::set<std::string> m_fragmented; // prefixes of flat parameters whose fragments lie beside them
 };
 
@@ -300,7 +302,7 @@ Status RankFilesReader::addDistributed(const Gathered& gathered)
     for (const Piece& piece : pieces)
         SHARDLENS_TRY(addPart(id, piece.file, piece.tensor, piece.box));
     for (const DistributedValue::Place& place : first->places) // what the lost files held
-        if (place.box.volume() > 0)
+        if (place.box.volume() > 0 && ++m_lostPieces <= kMostLostPieces)
             SHARDLENS_TRY(m_builder.addPiece(id, BoxView(place.box), {m_builder.streamOf(m_missingFiles.at(place.rank)), 0, m_builder.holder({}), {}}));
     return {};
 }

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace shardlens::dcp {
@@ -47,9 +48,15 @@ Status StateReader::addTensor(Part& part, std::size_t number, const StateNames& 
 // Tensors inside the object of an entry: a tuple that was stored whole, say.
 Status StateReader::addLeaves(Part& part, const DcpEntry& entry, const TorchFile& file, const StateNames& names, JobContext& job)
 {
-    SHARDLENS_ASSIGN(const std::vector<TreeLeaf> leaves, tensorLeavesOf(file.root(), job));
+    const auto leaves = tensorLeavesOf(file.root(), job);
     const FileId id = part.folder.fileOf(entry.item.file);
-    for (const TreeLeaf& leaf : leaves) {
+    if (!leaves && leaves.error().code() != ErrorCode::Cancelled) {
+        m_builder.addFinding({Severity::Warning, "unreadable-object", fmt::format("{} is an object of its own, and its tensors are not read: {}.", printable(entry.key), leaves.error().text()), kNoTensor, id, std::nullopt});
+        return {};
+    }
+    if (!leaves)
+        return leaves.error();
+    for (const TreeLeaf& leaf : *leaves) {
         const StateName name = names.inside(entry, leaf.name);
         if (TorchFile::sparseLayoutOf(leaf.value)) {
             m_builder.addLost({name.parameter, name.role, fmt::format("{} is a sparse tensor inside an object, which is not read.", printable(name.parameter))}, "unsupported-tensor", id);
@@ -129,7 +136,7 @@ Status StateReader::addEntries(Part& part, FileId metadataFile, JobContext& job)
     }
     MetaNode root = std::move(tree).take();
     root.children.push_back(metadata.tree);
-    root.children.back().key = "(metadata)";
+    root.children.back().key = kOwnMetadataKey;
     m_builder.addMetadata({metadataFile, std::move(root)});
     return {};
 }
@@ -150,7 +157,8 @@ void StateReader::addSaveFindings(const SaveFolder& save, const DcpFolder& folde
     const auto& files = folder.metadata().files;
     const std::set<std::string_view> named(files.begin(), files.end());
     for (const DirectoryEntry& entry : save.dataFiles) {
-        if (named.contains(entry.name) || entry.sizeBytes == 0) // a rank with nothing to write leaves an empty file
+        const bool isOfLostRank = std::any_of(save.ranksWithout.begin(), save.ranksWithout.end(), [&](std::uint32_t rank) { return entry.name.starts_with(fmt::format("__{}_", rank)); });
+        if (named.contains(entry.name) || entry.sizeBytes == 0 || isOfLostRank) // a rank with nothing to write leaves an empty file
             continue;
         auto opened = openFile(save.path + "/" + entry.name, save.prefix + entry.name);
         File row = opened ? opened->row : missingFile(save.path + "/" + entry.name, save.prefix + entry.name);
