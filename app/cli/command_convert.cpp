@@ -24,9 +24,17 @@ std::string checkSize(const std::string& text)
     return parseSize(text) != 0 ? std::string{} : text + " is no size; write a number with a unit, such as 512MiB or 5GB";
 }
 
+// "bf16" is what people type.
+std::string upperCase(std::string text)
+{
+    for (char& c : text)
+        c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    return text;
+}
+
 std::string checkDType(const std::string& text)
 {
-    return dtypeByName(text) ? std::string{} : text + " is no dtype; write F32, F16 or BF16";
+    return dtypeByName(upperCase(text)) ? std::string{} : text + " is no dtype; write F32, F16 or BF16";
 }
 
 ConvertRequest requestOf(const ConvertArguments& arguments)
@@ -37,7 +45,7 @@ ConvertRequest requestOf(const ConvertArguments& arguments)
     out.include = arguments.selection.include;
     out.exclude = arguments.selection.exclude;
     if (!arguments.dtype.empty())
-        out.dtype = dtypeByName(arguments.dtype);
+        out.dtype = dtypeByName(upperCase(arguments.dtype));
     if (!arguments.maxShard.empty())
         out.maxShardBytes = parseSize(arguments.maxShard);
     if (!arguments.memoryLimit.empty())

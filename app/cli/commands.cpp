@@ -151,7 +151,7 @@ Result<CheckpointPtr> SourceArguments::open(JobContext& job) const
 
 void addOpenArguments(CLI::App& command, OpenOptions& options)
 {
-    command.add_option("--tag", options.tag, "The tag of a DeepSpeed root folder (default: what `latest` says), epoch and step of MindSpore's files, 10_5, or a save of ColossalAI's training folder, epoch-0_step-100 (default: the highest)")
+    command.add_option("--tag", options.tag, "The tag of a DeepSpeed root folder (default: what `latest` says), epoch and step of MindSpore's files, 10_5, a save of ColossalAI's training folder, epoch-0_step-100, or of a PyTorch DCP root, step-100 (default: the highest)")
         ->type_name("TAG");
     command.add_option("--module-key", options.moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
     command.add_option("--rules", options.rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");

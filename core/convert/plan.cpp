@@ -143,9 +143,12 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     SHARDLENS_TRY(checkFindings(*plan.source, selected, options));
     SHARDLENS_TRY(checkDTypes(*plan.source, selected, choice.kind));
     const DcpKeys keys(*plan.source, selected.tensors, choice.select);
+    const bool losesBranch = choice.kind == OutputKind::Dcp && plan.source->formatId() == choice.formatId && choice.select != Select::All;
     for (const OutputTensor& tensor : selected.tensors)
         plan.results.push_back({choice.kind == OutputKind::Dcp ? keys.nameOf(tensor) : tensor.name, tensor.source, tensor.dtype});
     plan.lines = planLines(*plan.source, plan.request, selected, choice.kind);
+    if (losesBranch)
+        plan.lines.push_back({PlanLine::Kind::Info, "Keys", "Tensors stand under the names that `shardlens list` gives, without the branch (`model.`) that the source may keep them in; --select all keeps every key, and the optimizer."});
     if (choice.kind == OutputKind::Dcp) {
         SHARDLENS_ASSIGN(plan.files, planDcpFiles(*plan.source, selected.tensors, keys, *plan.request.dp));
     } else {

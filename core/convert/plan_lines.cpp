@@ -133,7 +133,7 @@ void collectValues(const MetaNode& node, const std::string& path, std::vector<st
         if (path.empty() && child.key == kOwnMetadataKey)
             continue;
         const std::string name = path.empty() ? child.key : path + "." + child.key;
-        if (child.kind == MetaNode::Kind::Tensor || child.kind == MetaNode::Kind::Summary)
+        if (child.kind == MetaNode::Kind::Tensor || child.kind == MetaNode::Kind::Summary || child.key == "(metadata)") // of the container's own
             continue;
         if (holdsTensors(child))
             collectValues(child, name, into);

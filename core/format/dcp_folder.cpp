@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -19,9 +20,10 @@ namespace shardlens {
 namespace {
 
 constexpr std::size_t kBatch = 4096;           // items that one thread reads in a row
-constexpr std::size_t kItemThreads = 8;        // reading the beginnings waits for the disk, not for the processor
+constexpr std::size_t kItemThreads = 8;
 constexpr std::size_t kFewItems = 256;         // read in one thread
-constexpr std::size_t kProblemsSaid = 8;
+constexpr std::size_t kProblemsSaid = 8; // of one tensor
+constexpr std::size_t kProblemsSaidInAll = 24;
 constexpr std::size_t kLostFilesSaid = 16;
 constexpr std::uint64_t kMostPairsCompared = 50'000'000;
 
@@ -74,9 +76,12 @@ Result<DcpFolder> DcpFolder::open(CheckpointBuilder& builder, const std::string&
 void DcpFolder::openFiles()
 {
     std::vector<std::uint64_t> chunksOf(m_metadata.files.size());
+    std::vector<std::uint64_t> endOf(m_metadata.files.size()); // of the items that the metadata place in it
     for (std::size_t i = 0; i < m_metadata.chunks.size(); ++i)
-        if (const std::uint32_t file = m_metadata.chunks.item(i).file; file != DcpItem::kNoFile)
-            ++chunksOf[file];
+        if (const DcpItem& item = m_metadata.chunks.item(i); item.file != DcpItem::kNoFile) {
+            ++chunksOf[item.file];
+            endOf[item.file] = std::max(endOf[item.file], checkedAdd(item.offset, item.length).value_or(std::numeric_limits<std::uint64_t>::max()));
+        }
     std::vector<std::size_t> order(m_metadata.files.size()); // rows by name, whatever order the metadata have
     std::iota(order.begin(), order.end(), 0u);
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return naturalLess(m_metadata.files[a], m_metadata.files[b]); });
@@ -91,6 +96,9 @@ void DcpFolder::openFiles()
             row.state = File::State::Unreadable;
         row.rank = writerOf(name);
         row.container = "distcp";
+        if (opened && endOf[i] > row.size)
+            m_builder->addFinding({Severity::Warning, "truncated-file", fmt::format("{} is cut off: the metadata place items up to byte {}, and it ends at {}.", printable(name), groupedText(endOf[i]), groupedText(row.size)),
+                                   kNoTensor, idAt<FileId>(m_builder->fileCount()), writerOf(name)});
         row.holds = plural(chunksOf[i], "chunk", "chunks");
         const FileId id = m_builder->addFile(std::move(row));
         m_data[i] = {id, opened ? opened->source : nullptr, {}};
@@ -121,7 +129,7 @@ public:
             std::fill_n(m_entryOf.begin() + static_cast<std::ptrdiff_t>(entries[e].firstChunk), entries[e].chunkCount, static_cast<std::uint32_t>(e));
         orderItems();
         const std::vector<Batch> batches = cutIntoBatches();
-        const auto executor = makeThreadedExecutor(m_order.size() <= kFewItems ? 1 : kItemThreads);
+        const auto executor = makeThreadedExecutor(m_order.size() <= kFewItems ? 1 : std::min(kItemThreads, availableThreads()));
         return executor->forEach(batches.size(), [&](std::size_t i) { return read(batches[i]); });
     }
 
@@ -340,6 +348,9 @@ void DcpFolder::addFindings(const std::function<TensorId(const DcpEntry&)>& tens
     for (const DcpEntry& entry : m_metadata.entries)
         if (entry.kind == DcpEntry::Kind::Tensor)
             addFindingsOf(entry, tensorOf(entry));
+    if (m_problemsSaid > kProblemsSaidInAll)
+        m_builder->addFinding({Severity::Warning, "chunk-unreadable", fmt::format("{} more chunks of tensors are no part of them or cannot be read; `shardlens verify` lists the tensors.", groupedText(m_problemsLeft)), kNoTensor,
+                               kNoFile, std::nullopt});
 }
 
 void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
@@ -356,7 +367,10 @@ void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
         const bool isStored = item.file != DcpItem::kNoFile;
         if ((isInside && isEmpty(extent)) || (isInside && isStored && m_places[chunk].problem == kNone))
             continue;
-        if (said++ >= kProblemsSaid) {
+        const bool isCutOff = isInside && isStored && m_data[item.file].source && checkedAdd(item.offset, item.length).value_or(std::numeric_limits<std::uint64_t>::max()) > m_data[item.file].source->size(); // the file's own finding says it
+        if (isCutOff)
+            continue;
+        if (said++ >= kProblemsSaid || ++m_problemsSaid > kProblemsSaidInAll) {
             ++more;
             continue;
         }
@@ -367,8 +381,9 @@ void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
         else
             find("chunk-unreadable", fmt::format("A chunk of {} cannot be read ({}): {}.", name, placeText(chunk), m_problems[m_places[chunk].problem]), m_data[item.file].id);
     }
-    if (more > 0)
+    if (more > 0 && m_problemsSaid <= kProblemsSaidInAll)
         find("chunk-unreadable", fmt::format("{} has {} more such chunks.", name, groupedText(more)), kNoFile);
+    m_problemsLeft += more;
     const std::uint64_t whole = elementCount(unitShape(entry.shape, entry.dtype)).value_or(0);
     if (const auto cells = chunkValues(entry); cells && *cells < whole)
         find("hole", fmt::format("The chunks of {} hold {} of the {} values of {}: the metadata have a hole. `shardlens verify` says where.", name, groupedText(*cells), groupedText(whole), shapeText(entry.shape)), kNoFile);

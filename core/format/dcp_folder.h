@@ -80,6 +80,8 @@ private:
     std::vector<std::vector<std::int64_t>> m_strides;
     std::vector<TorchStorage> m_storages;
     std::vector<std::string> m_problems;
+    std::size_t m_problemsSaid = 0; // findings about chunks
+    std::size_t m_problemsLeft = 0;
 };
 // Where a storage of an item's own file lies: its offsets count in the item, or in what a compressed item decodes to.
 [[nodiscard]] CheckpointBuilder::Placement placementInItem(CheckpointBuilder& builder, FileId file, const DcpItem& item, TorchStorage storage);

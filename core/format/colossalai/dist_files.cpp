@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kFilesAtOnce = 16;
 constexpr std::size_t kPartsNamed = 4; // of a file that lacks some
+constexpr std::size_t kMostHoles = 100'000; // missing parts that are listed
 constexpr std::size_t kLostSaid = 16;  // tensors of which nothing is there
 
 std::string baseName(const std::string& path)
@@ -76,8 +77,13 @@ DistFiles::Source DistFiles::sourceOf(std::uint32_t value)
     if (base != file.value && m_foreignPaths++ == 0)
         m_foreignPath = file.value;
     std::error_code failed;
-    if (base != file.value && !m_here.contains(base) && file.value.find('\0') == std::string::npos && std::filesystem::is_regular_file(file.value, failed))
+    const bool isElsewhere = base != file.value && !m_here.contains(base) && file.value.starts_with('/') && file.value.find('\0') == std::string::npos;
+    if (isElsewhere && std::filesystem::is_regular_file(file.value, failed)) { // a relative one would count from wherever this program runs
+        if (m_elsewhere++ == 0)
+            m_builder.addFinding({Severity::Warning, "file-elsewhere", fmt::format("The metadata name a file outside this folder, and none of its name lies here: {} is read.", printable(file.value)),
+                                  kNoTensor, kNoFile, std::nullopt});
         return {file.value, file.value, file.dist, {value}};
+    }
     return {m_folder.path + "/" + base, m_prefix + base, file.dist, {value}};
 }
 
@@ -145,6 +151,7 @@ Status DistFiles::process(const Source& source, StoredFileResult stored)
     m_builder.file(id).holds = plural(stored.file.tensorCount(), "tensor", "tensors");
     import.addFindings([](TensorId) { return kNoTensor; });
     m_held.clear();
+    m_vocabularies.reset();
     SHARDLENS_TRY(addEntries(source, stored.file, import));
     return addRest(source, stored.file, import);
 }
@@ -292,10 +299,13 @@ bool DistFiles::addTied(const Source& source, const StoredFile& stored, TensorId
     const std::string& name = stored.checkpoint->parameterOf(held);
     if (stored.torch || !isVocabulary(name) || m_table.find(name))
         return false;
-    std::vector<std::uint32_t> same;
-    for (const auto& [tensor, other] : m_held)
-        if (stored.checkpoint->tensor(other).shape == own.shape && stored.checkpoint->tensor(other).dtype == own.dtype && isVocabulary(m_table.tensors()[tensor].name))
-            same.push_back(tensor);
+    if (!m_vocabularies) {
+        m_vocabularies.emplace();
+        for (const auto& [tensor, other] : m_held)
+            if (isVocabulary(m_table.tensors()[tensor].name))
+                (*m_vocabularies)[{stored.checkpoint->tensor(other).dtype, stored.checkpoint->tensor(other).shape}].push_back(tensor);
+    }
+    const std::vector<std::uint32_t>& same = (*m_vocabularies)[{own.dtype, own.shape}];
     if (same.size() != 1)
         return false;
     const DistTensor& original = m_table.tensors()[same.front()];
@@ -353,7 +363,7 @@ void DistFiles::sayOrphans(const std::set<std::uint32_t>& dists)
 
 void DistFiles::saySources()
 {
-    if (m_foreignPaths > 0)
+    if (m_foreignPaths > 0 && m_elsewhere == 0)
         m_builder.addFinding({Severity::Info, "file-path", fmt::format("\"file\" holds the folder that the writer used ({}): the files beside the metadata are read.",
                                                                        printable(m_foreignPath)), kNoTensor, kNoFile,
                               std::nullopt});
@@ -362,6 +372,8 @@ void DistFiles::saySources()
 // Of a tensor that is too large to count nothing can be a piece; that is a finding already.
 void DistFiles::addHole(TensorId tensor, const Box& box, StreamId nowhere, std::uint32_t dist)
 {
+    if (++m_holes > kMostHoles) // what is not listed is still not held by anybody
+        return;
     static_cast<void>(m_builder.addPiece(tensor, BoxView(box), {nowhere, 0, m_builder.holder({holderOf(dist)}), {}}));
 }
 

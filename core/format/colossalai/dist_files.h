@@ -7,6 +7,7 @@
 #include "core/model/checkpoint_builder.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -72,6 +73,9 @@ private:
     std::map<std::string, TensorId> m_buffers; // and tied names with values of their own
     std::set<std::string> m_aliases;
     std::unordered_map<std::uint32_t, TensorId> m_held; // of the file at hand: tensor of the table → tensor of the file
+    std::size_t m_holes = 0;
+    std::size_t m_elsewhere = 0; // files outside the folder
+    std::optional<std::map<std::pair<DType, Shape>, std::vector<std::uint32_t>>> m_vocabularies; // of them, made when first asked for
     std::size_t m_foreignPaths = 0;
     std::string m_foreignPath;
 };

@@ -180,6 +180,15 @@ void DistTable::finish(const RuleSet& rules, const std::set<std::uint32_t>& dist
     for (DistTensor& tensor : m_tensors) {
         if (tensor.problem.empty() && !tensor.parts.empty())
             judge(tensor);
+        if (tensor.problem.empty() && tensor.order == PartOrder::Padded) { // only a vocabulary is padded (§13)
+            const auto rule = rules.ruleFor(tensor.name, {});
+            if (!rule || *rule == nullptr || !(*rule)->vocabulary) {
+                const DistPart& part = tensor.parts.front();
+                tensor.problem = fmt::format("entry {}: {} reach beyond global_shape {} along dimension 0, and by the rules it is no vocabulary, which alone is padded", printable(tensor.name),
+                                             boxText(offsets(tensor, part), lengths(tensor, part)), shapeText(tensor.global));
+                tensor.problemDist = part.dist;
+            }
+        }
         if (tensor.problem.empty() && !tensor.parts.empty() && tensor.order == PartOrder::Plain)
             judgeFused(tensor, rules);
     }

@@ -61,6 +61,7 @@ public:
         SHARDLENS_TRY(chooseRules());
         SHARDLENS_TRY(chooseTensors());
         const bool isRun = !m_states.empty() && !m_tensors.empty();
+        const std::vector<std::string> order = parameterOrder(); // placing sorts by stage
         if (!m_tensors.empty()) {
             SHARDLENS_TRY(ModelPlacement::place(m_source, m_rules, m_shape, m_tensors));
             ModelWriter writer(m_source, m_payload, m_shape, isRun ? fmt::format("{}/", kModelFolder) : std::string());
@@ -68,7 +69,7 @@ public:
         }
         if (!m_states.empty()) {
             OptimizerWriter writer(m_source, m_payload, m_shape, isRun ? fmt::format("{}/", kOptimizerFolder) : std::string());
-            SHARDLENS_TRY(writer.add(m_states, parameterOrder(), m_job, m_out));
+            SHARDLENS_TRY(writer.add(m_states, order, m_job, m_out));
         }
         if (isRun)
             addRunningStates();
@@ -198,7 +199,7 @@ private:
         for (const SelectedTensor& selected : selection) {
             SHARDLENS_TRY(m_job.poll());
             SHARDLENS_TRY(checkName(selected));
-            SHARDLENS_ASSIGN(const DType dtype, dtypeOf(selected));
+            const DType dtype = m_source.tensor(selected.tensor).dtype; // --dtype is about weights: a step that is rounded is another step
             m_states.push_back({m_source.parameterOf(selected.tensor), m_source.roleOf(selected.tensor).name, selected.tensor, dtype});
             m_out.results.push_back({selected.name, selected.tensor, dtype});
         }
@@ -282,9 +283,16 @@ private:
             m_out.notes.push_back({NoteKind::Kept, "Optimizer state", fmt::format("{}, whole and numbered as the parameters are{}.", plural(m_states.size(), "state", "states"),
                                                                                   isRun ? fmt::format("; the model is in {}/, states are in {}/", kModelFolder,
                                                                                                       kOptimizerFolder) : "")});
-        for (const Finding& finding : m_source.findings())
-            if (finding.code == "interleaved-moments" && !m_states.empty())
-                m_out.notes.push_back({NoteKind::Warning, "Fused moments", finding.text});
+        const auto casts = std::count_if(m_tensors.begin(), m_tensors.end(), [&](const ModelTensor& one) { return m_source.tensor(one.source).dtype != one.dtype; });
+        if (casts > 0)
+            m_out.notes.push_back({NoteKind::Cast, "Cast", fmt::format("{} to {}{}.", plural(static_cast<std::uint64_t>(casts), "tensor", "tensors"), nameOf(*m_options.dtype),
+                                                                       m_states.empty() ? "" : "; optimizer states keep theirs")});
+        const bool isCut = std::any_of(m_tensors.begin(), m_tensors.end(), [](const ModelTensor& one) { return one.dim.has_value(); });
+        if (m_shape.tp > 1 && !m_tensors.empty() && !isCut)
+            m_out.notes.push_back({NoteKind::Warning, "Nothing is cut", fmt::format("No rule of {} splits a tensor of these names: every tensor-parallel rank gets all of the model.", printable(m_rules.id))});
+        if (!m_states.empty() && m_source.formatId() != "colossalai")
+            m_out.notes.push_back({NoteKind::Warning, "Optimizer numbers", "ColossalAI finds states by the number of their parameter, and the source records no numbers: they follow the order in which it lists its "
+                                                                           "parameters. Check that this is the order of the model that resumes (`param_names` in pytorch_optim_group.bin has it)."});
         if (m_shape.rank)
             m_out.notes.push_back({NoteKind::Info, "One rank", fmt::format("Only the files of dist id {} are written.", *m_shape.rank)});
         noteDuplicates();

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
 
 namespace shardlens::colossalai {
 namespace {
@@ -170,8 +171,11 @@ private:
             m_hasExperts = m_hasExperts || (shard && shard->expert);
         } else {
             const FileId id = m_builder.addFile(out.stored.row);
-            const auto lost = m_index ? std::count_if(m_index->map.begin(), m_index->map.end(), [&](const auto& entry) { return entry.second == name; }) : 0;
-            const std::string what = m_index ? fmt::format(": {}{} are lost", plural(static_cast<std::uint64_t>(lost), "tensor", "tensors"), stageText(name)) : std::string();
+            if (m_index && m_tensorsOf.empty())
+                for (const auto& [tensor, file] : m_index->map)
+                    ++m_tensorsOf[file];
+            const std::uint64_t lost = m_index ? m_tensorsOf[name] : 0;
+            const std::string what = m_index ? fmt::format(": {}{} are lost", plural(lost, "tensor", "tensors"), stageText(name)) : std::string();
             const bool isMissing = stored.problem->code() == ErrorCode::NotFound;
             if (m_unread.empty())
                 m_unread = isMissing ? fmt::format("{} is not in the folder", printable(name)) : fmt::format("{}: {}", printable(name), stored.problem->text());
@@ -257,6 +261,7 @@ private:
     std::vector<Opened> m_files;
     std::map<std::pair<const Checkpoint*, MemoryPlace>, std::pair<TensorId, std::string>> m_memory;
     std::map<std::string, TensorId> m_ids;
+    std::unordered_map<std::string, std::uint64_t> m_tensorsOf; // of the index, by file; counted when a file cannot be read
     std::string m_unread;      // why the first file that could not be read could not
     bool m_hasExperts = false; // files of expert-parallel ranks, which hold copies
     ModelOrder m_order;

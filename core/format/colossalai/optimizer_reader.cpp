@@ -210,7 +210,7 @@ private:
                 fused.push_back(name);
         }
         if (!fused.empty())
-            m_builder.addFinding({Severity::Info, "interleaved-moments",
+            m_builder.addFinding({Severity::Warning, "interleaved-moments",
                                   fmt::format("Moments of {} ({}{}) are given as stored: of a run with tensor parallelism they lie interleaved by rank, while the weights do not, and no file records its size.",
                                               plural(fused.size(), "fused parameter", "fused parameters"), printable(fused.front()), fused.size() > 1 ? " and others" : ""),
                                   kNoTensor, kNoFile, std::nullopt});

@@ -41,7 +41,7 @@ Result<std::optional<std::size_t>> cutOf(const std::string& name, const Tensor& 
     if (rule == nullptr || rule->kind != Division::Kind::Split || isFused(*rule) || rule->dim >= tensor.shape.size() || info(tensor.dtype).valuesPerBlock != 1)
         return whole;
     const std::uint64_t extent = tensor.shape[rule->dim];
-    if (extent == 0)
+    if (extent < tp) // such a layer is left unsplit (§8.1)
         return whole;
     if (extent % tp == 0)
         return std::optional(rule->dim);
@@ -96,7 +96,7 @@ public:
         m_stages = stages;
         if (stages > 1 && m_layers < stages)
             return Error{ErrorCode::Refused, fmt::format("{} cannot be divided over {} pipeline stages: each needs one at least{}", plural(m_layers, "layer", "layers"), stages,
-                                                         m_layers == 0 ? "; the names of the tensors number no layers (--rules names a file with a pattern)" : "")};
+                                                         m_layers == 0 ? "; the names of the tensors number no layers" : "")};
         std::uint32_t stage = 0;
         for (const std::uint64_t count : ModelPlacement::layersOfStages(m_layers, stages)) {
             m_stageOf.insert(m_stageOf.end(), count, stage);

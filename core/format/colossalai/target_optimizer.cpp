@@ -243,7 +243,7 @@ Status OptimizerWriter::addGroups(JobContext& job, Target& out)
     SHARDLENS_ASSIGN(Value groups, ownGroups(maker, job, isOwn));
     if (!isOwn) {
         groups = oneGroup(maker);
-        out.notes.push_back({TargetNote::Kind::Dropped, "Parameter groups", "Hyper-parameters (lr, betas, weight_decay …) have no place in what was read: one group lists all parameters, and the training script must set them."});
+        out.notes.push_back({TargetNote::Kind::Dropped, "Parameter groups", "Hyper-parameters (lr, betas, weight_decay …) are not carried over from another format: one group lists all parameters, and the training script must set them."});
     }
     SHARDLENS_ASSIGN(TargetTorchFile file, std::move(maker).finish(groups, m_leftOut));
     out.torchFiles.push_back(std::move(file));

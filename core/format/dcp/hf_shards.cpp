@@ -82,6 +82,7 @@ public:
         }
         for (const std::string& name : m_order)
             SHARDLENS_TRY(addTensor(name));
+        m_builder.addFinding({Severity::Info, "last-shard", "These files say where their parts of a tensor begin, and not how large it is: if the last rank's file is lost, nothing tells.", kNoTensor, kNoFile, std::nullopt});
         addMissingRanks();
         addMissingOutputs();
         return {};

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <optional>
 #include <set>
+#include <span>
 
 namespace shardlens::dcp {
 namespace {
@@ -168,6 +169,8 @@ Result<std::vector<SaveFolder>> findSaves(const Candidate& candidate, const std:
         const std::string name = tag.value_or(steps.front());
         SHARDLENS_ASSIGN(const Candidate folder, lookAt(candidate.path + "/" + name));
         auto save = saveIn(folder, "");
+        if (!save && steps.size() > 1 && !tag)
+            return Error{ErrorCode::Refused, fmt::format("{}; --tag opens an earlier save: {}", save.error().text(), printable(fmt::format("{}", fmt::join(std::span(steps).subspan(1), ", "))))}.within(printable(name));
         if (!save)
             return save.takeError().within(printable(name));
         save->tag = name;
@@ -216,7 +219,7 @@ Result<SaveMetadata> readMetadata(const SaveFolder& save, JobContext& job)
         auto bytes = readBytes(*opened->source, 0, opened->source->size(), kLargestMetadata);
         auto parsed = bytes ? DcpMetadata::parse(std::make_shared<const std::vector<std::byte>>(bytes.take()), job) : Result<DcpMetadata>(bytes.takeError());
         if (!parsed)
-            return parsed.takeError().within(printable(save.prefix + name));
+            return Error{parsed.error().code(), parsed.error().code() == ErrorCode::Corrupt ? parsed.error().text() + " (the file is cut off or damaged)" : parsed.error().text()}.within(printable(save.prefix + name));
         opened->row.container = "pickle";
         opened->row.holds = fmt::format("metadata of {}", plural(parsed->entries.size(), "key", "keys"));
         opened->row.rank = rankOfMetadata(name);

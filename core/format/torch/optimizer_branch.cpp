@@ -33,6 +33,7 @@ public:
 
     Status read(Value optimizer, const std::string& prefix)
     {
+        SHARDLENS_TRY(readFlat(optimizer, prefix));
         const auto names = namesOf(optimizer);
         const Value states = optimizer.find("state");
         for (std::size_t i = 0; i < states.size(); ++i) {
@@ -42,6 +43,19 @@ public:
             const Value ofParameter = states.valueAt(i);
             for (std::size_t s = 0; s < ofParameter.size() && ofParameter.isMapping(); ++s)
                 SHARDLENS_TRY(add(parameter, keyText(ofParameter.keyAt(s)), ofParameter.valueAt(s)));
+        }
+        return {};
+    }
+
+    // get_state_dict(flatten_optimizer_state_dict=True): one key "state.FQN.STATE" for each.
+    Status readFlat(Value optimizer, const std::string& prefix)
+    {
+        constexpr std::string_view kFlat = "state.";
+        for (std::size_t i = 0; i < optimizer.size(); ++i) {
+            const std::string key = keyText(optimizer.keyAt(i));
+            const std::size_t dot = key.find_last_of('.');
+            if (key.starts_with(kFlat) && dot > kFlat.size())
+                SHARDLENS_TRY(add(prefix + key.substr(kFlat.size(), dot - kFlat.size()), key.substr(dot + 1), optimizer.valueAt(i)));
         }
         return {};
     }

@@ -20,7 +20,7 @@
 namespace shardlens::torch_dist {
 namespace {
 
-using Kind = TargetNote::Kind;
+using NoteKind = TargetNote::Kind;
 
 constexpr std::uint32_t kMostWriters = 4096;
 constexpr std::string_view kStepState = "step";
@@ -105,15 +105,15 @@ public:
     void addNotes(Target& out) const
     {
         if (m_fused > 0)
-            out.notes.push_back({Kind::Info, "Names", fmt::format("{} norms get the names of the fused modules, as this format has them for every implementation: self_attention.linear_qkv.layer_norm_weight for "
+            out.notes.push_back({NoteKind::Info, "Names", fmt::format("{} norms get the names of the fused modules, as this format has them for every implementation: self_attention.linear_qkv.layer_norm_weight for "
                                                                   "input_layernorm.weight, and so on.",
                                                                   groupedText(m_fused))});
         if (m_others > 0)
-            out.notes.push_back({Kind::Dropped, "Other tensors", fmt::format("{} of neither model nor optimizer.", plural(m_others, "tensor", "tensors"))});
+            out.notes.push_back({NoteKind::Dropped, "Other tensors", fmt::format("{} of neither model nor optimizer.", plural(m_others, "tensor", "tensors"))});
         if (m_lost > 0)
-            out.notes.push_back({Kind::Dropped, "Optimizer", fmt::format("{} cannot be read; `shardlens verify` says why.", plural(m_lost, "state", "states"))});
+            out.notes.push_back({NoteKind::Dropped, "Optimizer", fmt::format("{} cannot be read; `shardlens verify` says why.", plural(m_lost, "state", "states"))});
         if (m_stepsDiffer)
-            out.notes.push_back({Kind::Dropped, "Steps", "The parameters' steps differ, and the format has one for all of them: none is written."});
+            out.notes.push_back({NoteKind::Dropped, "Steps", "The parameters' steps differ, and the format has one for all of them: none is written."});
     }
 
     [[nodiscard]] bool hasStates() const { return m_hasStates; }
@@ -272,7 +272,7 @@ Status addObjects(const TargetSource& read, const TargetSelection& selection, co
         ++kept;
     }
     if (kept > 0)
-        out.notes.push_back({Kind::Kept, "Objects", fmt::format("{} of the container.", plural(kept, "object", "objects"))});
+        out.notes.push_back({NoteKind::Kept, "Objects", fmt::format("{} of the container.", plural(kept, "object", "objects"))});
     if (keepsForm || !selection.hasModel())
         return {};
     std::size_t made = 0;
@@ -282,7 +282,7 @@ Status addObjects(const TargetSource& read, const TargetSelection& selection, co
         ++made;
     }
     if (made > 0)
-        out.notes.push_back({read.keepsExtras ? Kind::Dropped : Kind::Info, "Extra states",
+        out.notes.push_back({read.keepsExtras ? NoteKind::Dropped : NoteKind::Info, "Extra states",
                              read.keepsExtras ? fmt::format("{} of modules hold something (scaling factors of float8, say): empty ones are written, and the run begins them anew.", plural(made, "_extra_state", "_extra_states"))
                                               : fmt::format("{} without content, which modules ask for on loading.", plural(made, "_extra_state", "_extra_states"))});
     return {};
@@ -293,22 +293,22 @@ void addSourceNotes(const TargetSource& read, const TargetSelection& selection, 
     std::size_t stacks = 0;
     for (const TargetKey& key : keys)
         stacks += key.stacksLayers ? 1 : 0;
-    out.notes.push_back({Kind::Kept, "Tensors", fmt::format("{} become {}{}; the files depend on no size of a run.", plural(selection.tensors.size(), "tensor", "tensors"), plural(keys.size(), "key", "keys"),
+    out.notes.push_back({NoteKind::Kept, "Tensors", fmt::format("{} become {}{}; the files depend on no size of a run.", plural(selection.tensors.size(), "tensor", "tensors"), plural(keys.size(), "key", "keys"),
                                                             stacks > 0 ? fmt::format(", {} of them stacks of layers", stacks) : ", layers by number")});
     if (read.becomesReshardable() && selection.hasStates())
-        out.notes.push_back({Kind::Info, "Optimizer", "States get their parameters' shapes and the names of the type fully_reshardable, which megatron-core reads since 0.15."});
+        out.notes.push_back({NoteKind::Info, "Optimizer", "States get their parameters' shapes and the names of the type fully_reshardable, which megatron-core reads since 0.15."});
     if (read.kind == TargetSource::Kind::Names && selection.hasStates())
-        out.notes.push_back({Kind::Warning, "Optimizer", "The states are written, and the source has no parameter groups of Megatron's to go with them: Megatron needs --no-load-optim, or groups put into common.pt."});
+        out.notes.push_back({NoteKind::Warning, "Optimizer", "The states are written, and the source has no parameter groups of Megatron's to go with them: Megatron needs --no-load-optim, or groups put into common.pt."});
     if (read.kind == TargetSource::Kind::Names || !read.file)
-        out.notes.push_back({Kind::Warning, "Arguments", "The source has no arguments of a run: common.pt has none, and Megatron takes those of its command line."});
+        out.notes.push_back({NoteKind::Warning, "Arguments", "The source has no arguments of a run: common.pt has none, and Megatron takes those of its command line."});
     if (!selection.hasStates())
-        out.notes.push_back({Kind::Info, "Optimizer", "No states are written: start with --no-load-optim."});
+        out.notes.push_back({NoteKind::Info, "Optimizer", "No states are written: start with --no-load-optim."});
     for (const std::string& key : common.dropped())
-        out.notes.push_back({Kind::Dropped, "Random states", fmt::format("{} of the ranks: start with --no-load-rng.", key)});
+        out.notes.push_back({NoteKind::Dropped, "Random states", fmt::format("{} of the ranks: start with --no-load-rng.", key)});
     for (const std::string& name : common.leftOut())
         out.leftOut += (out.leftOut.empty() ? "" : ", ") + printable(name);
     if (!out.leftOut.empty())
-        out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
+        out.notes.push_back({NoteKind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
     selection.addNotes(out);
 }
 
