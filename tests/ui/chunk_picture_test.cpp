@@ -14,7 +14,9 @@
 #include <QClipboard>
 #include <QComboBox>
 #include <QElapsedTimer>
+#include <QFile>
 #include <QGuiApplication>
+#include <QProcess>
 #include <QSignalSpy>
 #include <QTableView>
 #include <QTest>
@@ -331,6 +333,48 @@ TEST_F(FaultListTest, ListsCopiesAndTellsWhatIsChosen)
     EXPECT_EQ(spy.size(), 1) << "set from outside";
     m_list.show(nullptr, {}, {});
     EXPECT_TRUE(m_list.isHidden());
+}
+
+class FaultPageTest : public test::WindowTest {
+protected:
+    // The sample as a directory of three writers, of which the second's file is lost.
+    TensorPage* shownLost()
+    {
+        const QString target = QString::fromStdString(m_folder.file("saved"));
+        QProcess writer;
+        writer.start(QStringLiteral(SHARDLENS_PROGRAM), {"convert", samplePath(), target, "--to", "dcp", "--dp", "3"});
+        if (!writer.waitForFinished() || writer.exitCode() != 0 || !QFile::remove(target + "/__1_0.distcp"))
+            return nullptr;
+        open(target, QStringLiteral("tensor"));
+        auto* tensor = page<TensorPage>();
+        const Checkpoint& checkpoint = *tensor->document()->checkpoint();
+        for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
+            if (checkpoint.fullName(idAt<TensorId>(i)) == "up.weight")
+                tensor->document()->selectTensor(idAt<TensorId>(i));
+        return tensor;
+    }
+};
+
+TEST_F(FaultPageTest, ListPictureAndClipboardAgree)
+{
+    TensorPage* tensor = shownLost();
+    ASSERT_NE(tensor, nullptr);
+    FaultList* list = tensor->faultList();
+    ASSERT_TRUE(list->isVisible());
+    EXPECT_THAT(list->sentence().toStdString(), testing::StartsWith("1 hole of"));
+    EXPECT_FALSE(tensor->axes()->isVisible()) << "two axes leave no choice";
+    pictures(QStringLiteral("tensor-fault"));
+    QTest::keyClick(tensor->picture(), Qt::Key_N);
+    EXPECT_EQ(list->current(), 0u);
+    EXPECT_THAT(tensor->copyText(false).toStdString(), HasSubstr("should be in rank 1, __1_0.distcp"));
+    EXPECT_THAT(tensor->copyText(true).toStdString(), HasSubstr("What\tWhere\tWho"));
+    QTest::keyClick(tensor->picture(), Qt::Key_Down);
+    EXPECT_EQ(tensor->picture()->selectedFault(), std::nullopt) << "a piece is selected now";
+    EXPECT_EQ(list->current(), std::nullopt);
+    list->table()->setFocus();
+    QTest::keyClick(list->table(), Qt::Key_Home);
+    QTest::keyClick(list->table(), Qt::Key_Down);
+    EXPECT_EQ(tensor->picture()->selectedFault(), 0u);
 }
 
 } // namespace

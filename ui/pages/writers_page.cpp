@@ -131,10 +131,10 @@ void WritersPage::buildTable()
     m_table->verticalHeader()->setMinimumSectionSize(1); // the style's least is larger than a row
     QHeaderView* header = m_table->horizontalHeader();
     header->setHighlightSections(false);
-    header->setStretchLastSection(true);
     header->setSortIndicator(-1, Qt::AscendingOrder);
     header->setSortIndicatorClearable(true); // a third click: as the checkpoint has them
     m_table->setSortingEnabled(true);
+    m_table->installEventFilter(this);
     connect(header, &QHeaderView::sortIndicatorChanged, this, [this] { showCount(); });
     connect(m_table->selectionModel(), &QItemSelectionModel::currentRowChanged, this, [this](const QModelIndex& now) {
         if (!m_quiet && now.isValid() && m_uses)
@@ -194,6 +194,7 @@ void WritersPage::show()
     m_quiet = false;
     m_plot->show(m_uses, isByRank());
     m_table->setColumnHidden(WriterRows::Rank, m_uses && !hasRanks);
+    fitColumns();
     m_stack->setCurrentWidget(document()->checkpoint() ? static_cast<QWidget*>(m_split) : m_empty);
     m_sentence->setText(m_uses ? m_plot->balance().sentence(*m_uses, isByRank()) : QString());
     m_hint->setText(!m_uses       ? QString()
@@ -263,7 +264,29 @@ void WritersPage::followTheme()
     m_table->verticalHeader()->setDefaultSectionSize(theme.px(24));
     for (int column = 0; column < WriterRows::ColumnCount; ++column)
         m_table->setColumnWidth(column, theme.px(kWriterWidths[static_cast<std::size_t>(column)]));
+    fitColumns();
     update();
+}
+
+// Names and what files hold take what the numbers leave.
+void WritersPage::fitColumns()
+{
+    int others = 0;
+    for (int column = 0; column < WriterRows::ColumnCount; ++column)
+        if (column != WriterRows::Name && column != WriterRows::Holds && !m_table->isColumnHidden(column))
+            others += m_table->columnWidth(column);
+    const int room = m_table->width() - others - Theme::current().px(14); // the scroll bar
+    const int least = Theme::current().px(kWriterWidths[WriterRows::Name] + kWriterWidths[WriterRows::Holds]);
+    const int holds = Theme::current().px(kWriterWidths[WriterRows::Holds]) + std::max(0, room - least) / 3;
+    m_table->setColumnWidth(WriterRows::Holds, holds);
+    m_table->setColumnWidth(WriterRows::Name, std::max(Theme::current().px(kWriterWidths[WriterRows::Name]), room - holds));
+}
+
+bool WritersPage::eventFilter(QObject* watched, QEvent* event)
+{
+    if (watched == m_table && event->type() == QEvent::Resize)
+        fitColumns();
+    return Page::eventFilter(watched, event);
 }
 
 // The file, and who wrote it, on all pages.

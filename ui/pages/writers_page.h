@@ -48,6 +48,7 @@ public:
 
 protected:
     void paintEvent(QPaintEvent* event) override;
+    bool eventFilter(QObject* watched, QEvent* event) override; // the table's width decides on its columns
 
 private:
     void buildBar();
@@ -59,6 +60,7 @@ private:
     void followSelection();
     void followRank();
     void followTheme();
+    void fitColumns();
     void applyFilter();
     void chooseUse(std::size_t use);
     void openAtlas();

@@ -19,7 +19,7 @@ namespace shardlens::ui {
 namespace {
 
 constexpr int kBalanceHoverMs = 120;
-constexpr double kRoomAboveBars = 1.12; // for the name of the mean line
+constexpr double kRoomAboveBars = 1.08;
 constexpr double kBarShare = 0.82;      // of its slot
 constexpr qsizetype kLongestLabel = 24; // letters of a file's short name
 // Design pixels.
@@ -173,7 +173,9 @@ void BalancePlot::place()
     // Few bars keep to the left at a width that still looks like a bar.
     const double slotCount = std::max(static_cast<double>(m_groups.size()), static_cast<double>(room) / Theme::current().px(kWidestBarSlot));
     m_plot->xAxis->setRange(-0.5, slotCount - 0.5);
-    m_plot->yAxis->setRange(0, top * kRoomAboveBars);
+    // The mean's name stands above its line, however close that is to the top.
+    const double share = (QFontMetricsF(Theme::current().font(TextStyle::Caption)).height() + 4) / std::max(1, m_plot->axisRect()->height());
+    m_plot->yAxis->setRange(0, std::max(top * kRoomAboveBars, count > 1 ? m_balance.mean / std::max(0.2, 1 - share) : 0));
     const bool isDense = room / slotCount < 4;
     for (QCPBars* bars : {m_largest, m_smallest, m_marked})
         bars->setWidth(isDense ? 1 : kBarShare);
