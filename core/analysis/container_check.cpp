@@ -30,6 +30,7 @@ struct CheckedMember {
     std::uint64_t sizeBytes = 0;
     std::uint64_t expected = 0; // above 32 bits only where what should be a checksum is harmed itself
     bool deflated = false;
+    std::string problem{}; // of an archive that is none: there is nothing to sum
 };
 
 struct CheckedArchive {
@@ -83,10 +84,10 @@ void addMembers(const ZipArchive& zip, std::uint64_t begin, const std::string& p
     }
 }
 
-// Keys of the items of DCP data files, by the file's path and the item's offset, as the metadata beside them have them.
-class ItemKeys {
+// The items of DCP data files, as the metadata beside them have them.
+class ItemPlaces {
 public:
-    ItemKeys(const Checkpoint& checkpoint, JobContext& job)
+    ItemPlaces(const Checkpoint& checkpoint, JobContext& job)
     {
         for (const File& file : checkpoint.files()) {
             const std::size_t name = file.path.find_last_of('/') + 1;
@@ -100,13 +101,15 @@ public:
         }
     }
 
-    // "item of model.w at 1,577: "
-    [[nodiscard]] std::string placeText(const std::string& path, std::uint64_t offset) const
+    struct Item {
+        std::string key;
+        std::uint64_t length = 0;
+    };
+    // By their offset; null where no metadata name the file.
+    [[nodiscard]] const std::map<std::uint64_t, Item>* itemsOf(const std::string& path) const
     {
-        const auto file = m_keys.find(path);
-        const auto key = file == m_keys.end() ? std::map<std::uint64_t, std::string>::const_iterator() : file->second.find(offset);
-        const bool isKnown = file != m_keys.end() && key != file->second.end();
-        return isKnown ? fmt::format("item of {} at {}: ", printable(key->second), groupedText(offset)) : fmt::format("item at {}: ", groupedText(offset));
+        const auto file = m_items.find(path);
+        return file == m_items.end() ? nullptr : &file->second;
     }
 
 private:
@@ -114,7 +117,7 @@ private:
     {
         const auto note = [&](const DcpItem& item, const std::string& key) {
             if (item.file != DcpItem::kNoFile)
-                m_keys[folder + metadata.files[item.file]].emplace(item.offset, key);
+                m_items[folder + metadata.files[item.file]].emplace(item.offset, Item{key, item.length});
         };
         for (const DcpEntry& entry : metadata.entries) {
             note(entry.item, entry.key);
@@ -123,26 +126,53 @@ private:
         }
     }
 
-    std::unordered_map<std::string, std::map<std::uint64_t, std::string>> m_keys;
+    std::unordered_map<std::string, std::map<std::uint64_t, Item>> m_items;
 };
 
+// Why an item is not one whole archive; empty where it is.
+std::string problemOfItem(const Result<ZipArchive>& zip)
+{
+    if (!zip)
+        return fmt::format("it is no archive any more ({})", zip.error().text());
+    for (const ZipNote& note : zip->notes())
+        if (note.code == "leading-bytes" || note.code == "trailing-bytes")
+            return fmt::format("its archive does not fill it: {}", note.text);
+    return {};
+}
+
+// A DCP data file is many archives. What is none to begin with (a safetensors blob), or leaves the file, opening the checkpoint has judged.
+CheckedArchive itemsOf(FileId file, const std::string& path, const std::shared_ptr<const ByteSource>& source, const std::map<std::uint64_t, ItemPlaces::Item>& items, const JobContext& job)
+{
+    CheckedArchive out{file, path, false, {}};
+    for (const auto& [offset, item] : items) {
+        if (!job.poll())
+            return out;
+        if (offset > source->size() || item.length > source->size() - offset)
+            continue;
+        const SliceSource slice(source, offset, item.length);
+        if (!startsAsZip(slice))
+            continue;
+        const std::string place = fmt::format("item of {} at {}", printable(item.key), groupedText(offset));
+        const auto zip = ZipArchive::open(slice, &job);
+        if (std::string problem = problemOfItem(zip); !problem.empty())
+            out.members.push_back({place, offset, item.length, item.length, 0, false, std::move(problem)});
+        else
+            addMembers(*zip, offset, place + ": ", out);
+    }
+    return out;
+}
+
 // Nothing where a header cannot be read: opening the checkpoint or reading its tensors says that.
-std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const ItemKeys& keys, const JobContext& job)
+std::optional<CheckedArchive> archiveOf(FileId file, const std::string& path, const ItemPlaces& places, const JobContext& job)
 {
     const auto source = FileSource::open(path);
-    if (!source || !startsAsZip(**source))
+    if (!source)
+        return std::nullopt;
+    if (const auto* items = places.itemsOf(path))
+        return itemsOf(file, path, *source, *items, job);
+    if (!startsAsZip(**source))
         return std::nullopt;
     CheckedArchive out{file, path, false, {}};
-    std::vector<std::uint64_t> begins = archivesInARow(*source, job); // a DCP data file is many archives
-    if (begins.size() > 1) {
-        begins.push_back((*source)->size());
-        for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
-            const SliceSource item(*source, begins[i], begins[i + 1] - begins[i]);
-            if (const auto zip = ZipArchive::open(item, &job))
-                addMembers(*zip, begins[i], keys.placeText(path, begins[i]), out);
-        }
-        return out;
-    }
     const auto zip = ZipArchive::open(**source, &job);
     if (!zip)
         return std::nullopt;
@@ -331,17 +361,21 @@ std::uint64_t ContainerCheck::totalBytes() const
 Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, JobContext& job, std::uint64_t partBytes)
 {
     auto impl = std::make_unique<Impl>();
-    const ItemKeys keys(checkpoint, job);
+    const ItemPlaces places(checkpoint, job);
     for (std::size_t i = 0; i < checkpoint.files().size(); ++i) {
         SHARDLENS_TRY(job.poll());
         const File& file = checkpoint.files()[i];
-        auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, keys, job) : std::nullopt;
+        auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, places, job) : std::nullopt;
         if (!archive && file.state == File::State::Read)
             archive = file.container == "safetensors" ? safetensorsOf(idAt<FileId>(i), file.path) : ckptOf(idAt<FileId>(i), file.path, job);
         if (!archive)
             continue;
-        for (std::size_t m = 0; archive->hasChecksums && m < archive->members.size(); ++m) {
+        for (std::size_t m = 0; m < archive->members.size(); ++m) {
             const CheckedMember& member = archive->members[m];
+            if (!member.problem.empty())
+                impl->parts.push_back({impl->archives.size(), m, 0, 0, 0, member.problem});
+            if (!member.problem.empty() || !archive->hasChecksums)
+                continue;
             impl->total += member.storedBytes;
             const std::uint64_t step = member.deflated || archive->isSafetensors ? member.storedBytes : partBytes;
             for (std::uint64_t at = 0; at < member.storedBytes; at += step)
@@ -357,6 +391,8 @@ Result<std::vector<Finding>> ContainerCheck::run(const Checkpoint& checkpoint, E
     std::vector<CheckedPart> parts = m_impl->parts;
     SHARDLENS_TRY(executor.forEach(parts.size(), [&](std::size_t i) -> Status {
         CheckedPart& part = parts[i];
+        if (!part.problem.empty())
+            return {};
         const CheckedArchive& archive = m_impl->archives[part.archive];
         const auto source = FileSource::open(archive.path);
         Status summed = !source                  ? Status(source.error())

@@ -46,6 +46,10 @@ public:
 
     Status run(Executor& executor)
     {
+        for (std::size_t i = 0; i < m_files.size(); ++i)
+            if (m_plan.files[i].sizeBytes == 0)
+                if (Status made = m_files[i]->writeEmpty(m_job); !made)
+                    return made.error().code() == ErrorCode::Cancelled ? made.takeError() : made.takeError().within("writing " + printable(m_plan.files[i].name));
         return executor.forEach(m_blocks.size(), [this](std::size_t i) { return copyBlock(i); });
     }
     [[nodiscard]] std::uint64_t bytesRead() const { return m_bytesRead.load(); }

@@ -54,6 +54,12 @@ Status FileWriter::write(std::size_t index, const Block& block, std::span<const 
     return {};
 }
 
+Status FileWriter::writeEmpty(JobContext& job)
+{
+    SHARDLENS_TRY(open());
+    return complete(job);
+}
+
 std::vector<std::uint32_t> FileWriter::recordChecksums() const
 {
     std::vector<std::uint32_t> out(m_file.records.size(), 0);

@@ -21,6 +21,8 @@ public:
     void expect(std::size_t blocks);
     // `bytes` are the whole block, with its place in the file. The last one brings checksums into their places and the file to the disk.
     Status write(std::size_t index, const Block& block, std::span<const std::byte> bytes, JobContext& job);
+    // Makes a file without bytes, of which no block comes.
+    Status writeEmpty(JobContext& job);
 
 private:
     Status open();

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
 
 namespace shardlens {
 namespace {
@@ -57,6 +58,13 @@ Result<ArchiveContent> itemOf(const Checkpoint& source, const OutputTensor& tens
     return out;
 }
 
+// The outside name of a module's copy beside its master is NAME/module, NAME being the parameter's or one that is tied to it.
+std::string nameOfModule(const OutputTensor& tensor)
+{
+    constexpr std::string_view kEnding = "/module";
+    return tensor.name.ends_with(kEnding) ? tensor.name.substr(0, tensor.name.size() - kEnding.size()) : tensor.name;
+}
+
 } // namespace
 
 DcpKeys::DcpKeys(const Checkpoint& source, const std::vector<OutputTensor>& tensors, Select select) : m_source(source)
@@ -75,7 +83,7 @@ std::vector<DcpStep> DcpKeys::pathOf(const OutputTensor& tensor) const
     case RoleKind::OptimizerState: return {{"optimizer", {}}, {"state", {}}, {m_source.parameterOf(tensor.source), {}}, {role.name, {}}};
     case RoleKind::Weight:
     case RoleKind::Buffer: return {{"model", {}}, {tensor.name, {}}};
-    case RoleKind::Module: return {{"module", {}}, {m_source.parameterOf(tensor.source), {}}};
+    case RoleKind::Module: return {{"module", {}}, {nameOfModule(tensor), {}}};
     case RoleKind::Other: break;
     }
     return {{tensor.name, {}}};
@@ -83,7 +91,7 @@ std::vector<DcpStep> DcpKeys::pathOf(const OutputTensor& tensor) const
 
 std::string DcpKeys::nameOf(const OutputTensor& tensor) const
 {
-    return m_isNested && m_source.roleOf(tensor.source).kind == RoleKind::Module ? "module." + m_source.parameterOf(tensor.source) : tensor.name;
+    return m_isNested && m_source.roleOf(tensor.source).kind == RoleKind::Module ? "module." + nameOfModule(tensor) : tensor.name;
 }
 
 Result<std::vector<PlannedFile>> planDcpFiles(const Checkpoint& source, const std::vector<OutputTensor>& tensors, const DcpKeys& keys, std::uint32_t writers)

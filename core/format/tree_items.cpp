@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 namespace shardlens {
 namespace {
@@ -20,7 +21,7 @@ using pickle::Kind;
 using pickle::Value;
 
 constexpr std::size_t kDeepestState = 128;
-constexpr std::size_t kMostLeaves = 4'000'000;
+constexpr std::size_t kMostVisits = 8'000'000; // of values, counted once for every way to them
 
 // A tensor or an object of the state, under its path.
 struct StateLeaf {
@@ -68,8 +69,8 @@ public:
 private:
     Status descend(Value value)
     {
-        if (m_path.size() > kDeepestState || m_leaves.size() > kMostLeaves)
-            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} levels or {} values", kDeepestState, groupedText(kMostLeaves))};
+        if (m_path.size() > kDeepestState)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree of more than {} levels", kDeepestState)};
         if (value.isMapping() && value.size() == 0)
             ++m_empty;
         for (std::size_t i = 0; i < value.size(); ++i) {
@@ -83,6 +84,8 @@ private:
     Status visit(Value value)
     {
         SHARDLENS_TRY(m_job.poll());
+        if (++m_visits > kMostVisits)
+            return Error{ErrorCode::LimitExceeded, fmt::format("a tree in which {} values are met, counted once for every way to them", groupedText(kMostVisits))};
         if (value.isMapping() || isDescended(value, 0))
             return descend(value);
         StateLeaf leaf{m_path, value, {}};
@@ -98,15 +101,19 @@ private:
         return {};
     }
 
-    // A list that holds a tensor, a dictionary, or such a list.
-    bool isDescended(Value value, std::size_t depth) const
+    // A list that holds a tensor, a dictionary, or such a list. One that holds itself is not looked into again, and each is looked at once.
+    bool isDescended(Value value, std::size_t depth)
     {
         if (value.kind() != Kind::List || depth > kDeepestState)
             return false;
-        for (std::size_t i = 0; i < value.size(); ++i)
-            if (TorchFile::isTensor(value.at(i)) || value.at(i).isMapping() || isDescended(value.at(i), depth + 1))
-                return true;
-        return false;
+        const auto [known, isNew] = m_isDescended.emplace(value.index(), false);
+        if (!isNew)
+            return known->second;
+        bool out = false;
+        for (std::size_t i = 0; i < value.size() && !out; ++i)
+            out = TorchFile::isTensor(value.at(i)) || value.at(i).isMapping() || isDescended(value.at(i), depth + 1);
+        m_isDescended[value.index()] = out;
+        return out;
     }
 
     const TorchContainer& m_container;
@@ -114,6 +121,8 @@ private:
     std::vector<DcpStep> m_path;
     std::vector<StateLeaf> m_leaves;
     std::set<std::string> m_keys;
+    std::unordered_map<std::uint32_t, bool> m_isDescended; // lists, by their index in the graph
+    std::size_t m_visits = 0;
     std::size_t m_empty = 0;
 };
 
@@ -283,6 +292,14 @@ Result<Target> treeAsItems(Target tree, std::uint32_t writers, JobContext& job)
     tree.bytesFiles.push_back({".metadata", std::move(metadata)});
     if (flattener.emptyDictionaries() > 0)
         tree.notes.push_back({TargetNote::Kind::Dropped, "Empty dictionaries", fmt::format("{} in the tree: a DCP directory has no place for what holds nothing.", plural(flattener.emptyDictionaries(), "empty dictionary", "empty dictionaries"))});
+    for (TargetNote& note : tree.notes) // a torch file keeps what is shared, a directory does not
+        if (note.kind == TargetNote::Kind::Kept)
+            note.text = fmt::format("The whole saved state: {}, nesting and plain values.", plural(tree.results.size(), "tensor", "tensors"));
+    std::set<std::size_t> storages;
+    const auto shared = std::count_if(leaves.begin(), leaves.end(), [&](const StateLeaf& leaf) { return leaf.tensor && !storages.insert(leaf.tensor->storage).second; });
+    if (shared > 0)
+        tree.notes.push_back({TargetNote::Kind::Info, "Shared storages", fmt::format("{} the storage of another one; a DCP directory holds each by itself, so what they share is written more than once.",
+                                                                                       shared == 1 ? "One tensor shares" : groupedText(static_cast<std::uint64_t>(shared)) + " tensors share")});
     tree.torchFiles.clear();
     return tree;
 }

@@ -137,24 +137,27 @@ std::string zipOfRecords(const std::vector<ArchiveRecord>& records)
         const auto padding = static_cast<std::uint16_t>((64 - fixed % 64) % 64);
         out += "PK\x03\x04";
         putLe(out, std::uint16_t{0});
-        putLe(out, std::uint16_t{0x0800});
+        putLe(out, std::uint16_t{0x0808}); // sizes and checksum stand behind the data, as torch writes them
         putLe(out, one.method);
-        putLe(out, std::uint32_t{0}); // time and date
-        putLe(out, one.crc);
-        putLe(out, static_cast<std::uint32_t>(one.stored.size()));
-        putLe(out, one.size);
+        out.append(16, '\0');
         putLe(out, static_cast<std::uint16_t>(one.name.size()));
         putLe(out, static_cast<std::uint16_t>(4 + padding));
         out += one.name + "FB";
         putLe(out, padding);
         out += std::string(padding, 'Z') + one.stored;
+        if (!record.data.empty()) {
+            out += "PK\x07\x08";
+            putLe(out, one.crc);
+            putLe(out, static_cast<std::uint32_t>(one.stored.size()));
+            putLe(out, one.size);
+        }
         written.push_back(std::move(one));
     }
     const auto directory = static_cast<std::uint32_t>(out.size());
     for (const WrittenRecord& one : written) {
         out += "PK\x01\x02";
         putLe(out, std::uint32_t{0});
-        putLe(out, std::uint16_t{0x0800});
+        putLe(out, std::uint16_t{0x0808});
         putLe(out, one.method);
         putLe(out, std::uint32_t{0});
         putLe(out, one.crc);

@@ -16,7 +16,7 @@ using pickle::Value;
 // A dictionary or list of the state on its way: lists are filled by index, whatever order the keys come in.
 struct Branch {
     bool isList = false;
-    std::vector<std::pair<std::string, Value>> items; // of a dictionary, in order
+    std::map<std::string, Value> items;               // of a dictionary
     std::map<std::uint64_t, Value> elements;          // of a list
     std::map<std::string, std::unique_ptr<Branch>> below;
     std::vector<std::string> order; // of everything, by key
@@ -43,6 +43,7 @@ private:
     TargetFileMaker m_maker;
     std::vector<std::shared_ptr<const TorchFile>> m_objects; // that the tree was taken from
     Branch m_root;
+    std::uint64_t m_padding = 0; // elements that lists lack
     std::set<std::string> m_leftOut;
 };
 
@@ -62,17 +63,14 @@ Status TreeMaker::place(const DcpEntry& entry, Value value)
     if (at->isList != path.back().index.has_value() || (path.back().index && *path.back().index >= kLongestList))
         return Error{ErrorCode::Corrupt, fmt::format("the path of {} uses one place as a dictionary and as a list, or an index beyond {}", printable(entry.key), groupedText(kLongestList))};
     at->order.push_back(path.back().key);
-    if (at->isList)
-        at->elements[*path.back().index] = value;
-    else
-        at->items.emplace_back(path.back().key, value);
-    return {};
+    const bool isNew = at->isList ? at->elements.emplace(*path.back().index, value).second : at->items.emplace(path.back().key, value).second;
+    return isNew ? Status{} : Error{ErrorCode::Corrupt, fmt::format("two values have the path of {}", printable(entry.key))};
 }
 
 Result<Value> TreeMaker::valueOf(Branch& branch)
 {
     pickle::GraphBuilder& graph = m_maker.graph();
-    std::map<std::string, Value> values(branch.items.begin(), branch.items.end());
+    std::map<std::string, Value>& values = branch.items;
     for (auto& [key, below] : branch.below) {
         SHARDLENS_ASSIGN(const Value made, valueOf(*below));
         if (branch.isList) {
@@ -81,7 +79,8 @@ Result<Value> TreeMaker::valueOf(Branch& branch)
                 index = c >= '0' && c <= '9' ? index * 10 + static_cast<std::uint64_t>(c - '0') : kLongestList;
             if (index >= kLongestList)
                 return Error{ErrorCode::Corrupt, fmt::format("a list with an element called {}", printable(key))};
-            branch.elements[index] = made;
+            if (!branch.elements.emplace(index, made).second)
+                return Error{ErrorCode::Corrupt, fmt::format("element {} of a list is a value and a branch at once", index)};
         } else if (!values.emplace(key, made).second) {
             return Error{ErrorCode::Corrupt, fmt::format("{} is a value and a dictionary at once", printable(key))};
         }
@@ -89,6 +88,9 @@ Result<Value> TreeMaker::valueOf(Branch& branch)
     if (branch.isList) {
         const Value out = graph.list();
         const std::uint64_t count = branch.elements.empty() ? 0 : branch.elements.rbegin()->first + 1;
+        m_padding += count - branch.elements.size();
+        if (m_padding > kLongestList)
+            return Error{ErrorCode::LimitExceeded, fmt::format("lists of the saved state lack more than {} elements", groupedText(kLongestList))};
         for (std::uint64_t i = 0; i < count; ++i) {
             const auto element = branch.elements.find(i);
             graph.append(out, element == branch.elements.end() ? graph.none() : element->second); // as torch pads
@@ -106,6 +108,8 @@ Status TreeMaker::addObject(const DcpFolder& folder, const DcpEntry& entry, JobC
     auto file = folder.object(entry, job);
     if (!file)
         return file.takeError().within(printable(entry.key));
+    if ((*file)->isBigEndian() && !(*file)->storages().empty())
+        return Error{ErrorCode::Refused, fmt::format("{} is an object with big-endian storages, and its tree cannot be written again; --select weights takes the tensors", printable(entry.key))};
     const FileId id = folder.fileOf(entry.item.file);
     const auto placementOf = [&](const TorchStorage& storage) { return placementInItem(m_builder, id, entry.item, storage); };
     SHARDLENS_TRY(addStorageTensors(m_builder, id, **file, m_storages, fmt::format("{}: ", entry.key), placementOf));

@@ -35,7 +35,7 @@ public:
         if (!m_file)
             m_file.emplace(memory(m_bytes));
         JobContext job;
-        const auto found = m_file->tensor(key, item, job);
+        const auto found = m_file->tensor(key, item, {}, job);
         if (!found)
             return codeName(found.error().code()) + ": " + found.error().text();
         std::string out = fmt::format("{} {}", nameOf(found->tensor.dtype), shapeText(found->tensor.shape));
@@ -227,13 +227,13 @@ TEST(DcpItems, ObjectsAreFilesOfTheirOwn)
     file.pad(100);
     const DcpItem item = file.add(objectItem({Py::Tuple{{{std::int64_t{7}}, {Py::Tensor{"FloatStorage", 0, 2, 0, {2}, {}}}}}}, {bytesOfFloatsLe({3, 4})}));
     JobContext job;
-    const auto object = DcpDataFile(memory(file.bytes())).object(item, job);
+    const auto object = DcpDataFile(memory(file.bytes())).object(item, {}, job);
     ASSERT_TRUE(object.ok()) << object.error().text();
     EXPECT_EQ((*object)->root().at(0).asInt(), 7);
     const auto tensor = (*object)->tensorOf((*object)->root().at(1));
     ASSERT_TRUE(tensor.ok());
     EXPECT_EQ(file.bytes().substr(item.offset + (*object)->storages().at(tensor->storage).offset, 8), bytesOfFloatsLe({3, 4}));
-    EXPECT_FALSE(DcpDataFile(memory(file.bytes())).object({0, 0, item.offset, item.length + 1}, job).ok());
+    EXPECT_FALSE(DcpDataFile(memory(file.bytes())).object({0, 0, item.offset, item.length + 1}, {}, job).ok());
 }
 
 // ---- serialization_format SAFETENSORS ----
