@@ -32,7 +32,7 @@ std::size_t stateAt(const DcpEntry& entry)
 
 } // namespace
 
-StateNames::StateNames(const DcpMetadata& metadata)
+StateNames::StateNames(const DcpMetadata& metadata, const std::function<bool(const DcpEntry&)>& holdsTensor)
 {
     std::vector<std::string> models;
     bool hasElsewhere = false;
@@ -44,10 +44,15 @@ StateNames::StateNames(const DcpMetadata& metadata)
             m_optimizer = branch;
         m_manyOptimizers = m_manyOptimizers || (isOptimizerBranch(branch) && entry.path[1].index.value_or(0) > 0);
     }
-    for (const DcpEntry& entry : metadata.entries) {
+    const auto isElsewhere = [&](const DcpEntry& entry) {
         const std::string_view branch = branchOf(entry);
-        hasElsewhere = hasElsewhere || (entry.kind == DcpEntry::Kind::Tensor && (models.empty() || branch != models.front()) && (m_optimizer.empty() || branch != m_optimizer));
-    }
+        return (models.empty() || branch != models.front()) && (m_optimizer.empty() || branch != m_optimizer);
+    };
+    const auto isTensor = [&](const DcpEntry& entry) { return entry.kind == DcpEntry::Kind::Tensor && isElsewhere(entry); };
+    const auto hasTensor = [&](const DcpEntry& entry) { return entry.kind == DcpEntry::Kind::Bytes && isElsewhere(entry) && holdsTensor(entry); };
+    hasElsewhere = std::any_of(metadata.entries.begin(), metadata.entries.end(), isTensor);
+    if (models.size() == 1 && m_optimizer.empty() && !hasElsewhere)
+        hasElsewhere = std::any_of(metadata.entries.begin(), metadata.entries.end(), hasTensor);
     if (models.size() == 1 && (!m_optimizer.empty() || !hasElsewhere))
         m_model = models.front();
 }

@@ -3,6 +3,7 @@
 #include "core/encoding/dcp_metadata.h"
 #include "core/model/checkpoint.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct StateName {
 // Which branches of the saved state are the model and the optimizer, decided for all of it.
 class StateNames {
 public:
-    explicit StateNames(const DcpMetadata& metadata);
+    // `holdsTensor` says of an object of its own whether tensors are in it; asked only where that decides.
+    StateNames(const DcpMetadata& metadata, const std::function<bool(const DcpEntry&)>& holdsTensor);
 
     // Of a tensor, or of a number of an optimizer.
     [[nodiscard]] StateName of(const DcpEntry& entry) const;

@@ -114,7 +114,11 @@ Status StateReader::addObject(Part& part, std::size_t number, const StateNames& 
 Status StateReader::addEntries(Part& part, FileId metadataFile, JobContext& job)
 {
     const DcpMetadata& metadata = part.folder.metadata();
-    const StateNames names(metadata);
+    const StateNames names(metadata, [&](const DcpEntry& entry) {
+        const auto file = part.folder.object(entry, job);
+        const auto leaves = file ? tensorLeavesOf((*file)->root(), job) : Result<std::vector<TreeLeaf>>(file.error());
+        return leaves && !leaves->empty();
+    });
     StateTree tree;
     part.tensors.assign(metadata.entries.size(), kNoTensor);
     for (std::size_t i = 0; i < metadata.entries.size(); ++i) {

@@ -302,8 +302,8 @@ TEST_F(DcpFormat, TransformedItemsAreSaidToBeNotRead)
     const std::string folder = folderOf(save);
     const auto length = static_cast<std::int64_t>(save.entries[1].chunks[0].item.size());
     writeBytesTo(folder + "/.metadata", pickled(dcpMetadata(pyDict({{"b", dcpTensor("float32", {2}, {dcpChunk({0}, {2})})}}), {Py::None{}},
-                                                            {{dcpIndex("b", Counts{0}, 0), dcpPlace("__0_0.distcp", 0, length, {{std::string("stream.zstd/1")}})}})));
-    EXPECT_THAT(findingsOf(*openedPath(folder)), Contains(HasSubstr("it was transformed by stream.zstd/1, which is not undone")));
+                                                            {{dcpIndex("b", Counts{0}, 0), dcpPlace("__0_0.distcp", 0, length, {{std::string("stream.rot13/1")}})}})));
+    EXPECT_THAT(findingsOf(*openedPath(folder)), Contains(HasSubstr("it was transformed by stream.rot13/1, which is not undone")));
 }
 
 TEST_F(DcpFormat, AFileOutsideTheFolderIsNotOpened)
