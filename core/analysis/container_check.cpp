@@ -137,6 +137,12 @@ std::string problemOfItem(const Result<ZipArchive>& zip)
     for (const ZipNote& note : zip->notes())
         if (note.code == "leading-bytes" || note.code == "trailing-bytes")
             return fmt::format("its archive does not fill it: {}", note.text);
+    for (const ZipMember& member : zip->members()) {
+        if (const auto offset = zip->dataOffset(member); !offset)
+            return offset.error().text();
+        if (member.method == 0 && member.storedBytes != member.sizeBytes)
+            return fmt::format("{} is stored with {} B and says {} B", printable(member.name), groupedText(member.storedBytes), groupedText(member.sizeBytes));
+    }
     return {};
 }
 

@@ -162,14 +162,14 @@ TEST_F(DistModel, APaddedVocabularyIsCutFromTheLowestDistIdOfItsStage)
 {
     DistTestRun run;
     run.count = 2;
-    DistTestTensor embed{"embed.weight", {3, 2}, 0, {{0, {0, 0}, {4, 2}, 0}, {1, {0, 0}, {4, 2}, 1000}}};
+    DistTestTensor embed{"model.embed_tokens.weight", {3, 2}, 0, {{0, {0, 0}, {4, 2}, 0}, {1, {0, 0}, {4, 2}, 1000}}};
     run.tensors = {embed, slicedTensor("up.weight", {4, 2}, 50, 0, 2)};
     run.safetensors = true;
     run.write(m_folder.path().string());
     const auto checkpoint = open();
     ASSERT_NE(checkpoint, nullptr);
-    EXPECT_EQ(floatsOf(checkpoint, "embed.weight"), countingUp(6, 0));
-    EXPECT_THAT(findingsOf(*checkpoint), ElementsAre(HasSubstr("padded-vocabulary: embed.weight")));
+    EXPECT_EQ(floatsOf(checkpoint, "model.embed_tokens.weight"), countingUp(6, 0));
+    EXPECT_THAT(findingsOf(*checkpoint), ElementsAre(HasSubstr("padded-vocabulary: model.embed_tokens.weight")));
 }
 
 TEST_F(DistModel, AHoleInTheMiddleOfTheOutlineIsFound)

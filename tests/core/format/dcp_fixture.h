@@ -15,6 +15,7 @@
 namespace shardlens::test {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;

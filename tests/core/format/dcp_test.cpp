@@ -241,7 +241,7 @@ TEST_P(DcpHarm, IsFoundAndTheRestIsRead)
     GetParam().harm(save);
     const CheckpointPtr checkpoint = opened(save);
     ASSERT_NE(checkpoint, nullptr);
-    EXPECT_THAT(findingsOf(*checkpoint), Contains(AllOf(HasSubstr("of w"), HasSubstr(GetParam().says))));
+    EXPECT_THAT(findingsOf(*checkpoint), Contains(AllOf(AnyOf(HasSubstr("of w"), HasSubstr("truncated-file: ")), HasSubstr(GetParam().says))));
     EXPECT_THAT(floatsOf(checkpoint, "b"), ElementsAre(90, 91));
     EXPECT_NE(firstHole(checkpoint, "w") == "complete", std::string_view(GetParam().name).find("Hole") != std::string_view::npos);
 }
@@ -249,8 +249,8 @@ TEST_P(DcpHarm, IsFoundAndTheRestIsRead)
 INSTANTIATE_TEST_SUITE_P(Harms, DcpHarm, testing::Values(
     Harm{"OutsideHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].offset = {4, 0}; }, "leaves the tensor [5, 3]: offset [4, 0] size [2, 3] in __1_0.distcp at byte 0"},
     Harm{"FarOutsideHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].offset = {1ull << 62, 1ull << 62}; }, "leaves the tensor"},
-    Harm{"PastTheEndHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].place = std::pair<std::int64_t, std::int64_t>(0, 5000); }, "say 5,000 B at offset 0, and the file ends at"},
-    Harm{"FarPastTheEndHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].place = std::pair<std::int64_t, std::int64_t>(INT64_MAX, INT64_MAX); }, "and the file ends at"},
+    Harm{"PastTheEndHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].place = std::pair<std::int64_t, std::int64_t>(0, 5000); }, "__1_0.distcp is cut off: the metadata place items up to byte 5,000, and it ends at 1,259"},
+    Harm{"FarPastTheEndHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].place = std::pair<std::int64_t, std::int64_t>(INT64_MAX, INT64_MAX); }, "__1_0.distcp is cut off: the metadata place items up to byte 18,446,744,073,709,551,614, and it ends at"},
     Harm{"CutHole", [](DcpTestSave& save) { DcpTestChunk& chunk = save.entry("model.w").chunks[1]; chunk.place = std::pair<std::int64_t, std::int64_t>(0, static_cast<std::int64_t>(chunk.item.size()) - 10); }, "truncated"},
     Harm{"NoArchiveHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].item = std::string(600, 'x'); }, "there is no torch.save archive"},
     Harm{"AnotherShapeHole", [](DcpTestSave& save) { save.entry("model.w").chunks[1].item = floatItem({3, 2}, std::vector<float>(6, 1)); }, "the item is F32 [3, 2], and the metadata say F32 [2, 3]"},

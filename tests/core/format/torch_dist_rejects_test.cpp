@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(
              },
              "metadata.json names the backend zarr, which is not read", ""},
         Harm{"NoDataFile", [](const auto& root) { std::filesystem::remove(iterationOf(root) + "__1_0.distcp"); }, "", "missing-file: __1_0.distcp is not in the folder"},
-        Harm{"ShortDataFile", [](const auto& root) { std::filesystem::resize_file(iterationOf(root) + "__1_0.distcp", 700); }, "", "__1_0.distcp at byte"},
+        Harm{"ShortDataFile", [](const auto& root) { std::filesystem::resize_file(iterationOf(root) + "__1_0.distcp", 700); }, "", "truncated-file: __1_0.distcp is cut off: the metadata place items up to byte"},
         Harm{"NoCommon", [](const auto& root) { std::filesystem::remove(iterationOf(root) + "common.pt"); }, "", "no-common: There is no common.pt"},
         Harm{"CommonIsNoTorchFile", [](const auto& root) { writeText(iterationOf(root) + "common.pt", "text"); }, "", "unreadable-common: common.pt cannot be read"},
         Harm{"LeftOver", [](const auto& root) { writeText(iterationOf(root) + "__7_0.distcp", "text"); }, "", "leftover-file: __7_0.distcp (4 B) is not named by .metadata"},
