@@ -291,6 +291,18 @@ TEST_F(BalancePlotTest, FiveHundredFilesShareBarsWhereThereIsNoRoom)
     EXPECT_EQ(plot.bars(), 512u);
 }
 
+TEST_F(BalancePlotTest, ASmallFileBesideALargeOneIsStillDrawn)
+{
+    BalancePlot& plot = shown({.sizes = {1000, 50'000'000}});
+    QCoreApplication::processEvents(); // the plot draws when the window's thread is idle
+    const QImage image = plot.grab().toImage();
+    const int x = pointOf("rank 0") + 30;
+    bool isDrawn = false;
+    for (int y = 0; y < image.height(); ++y)
+        isDrawn = isDrawn || image.pixelColor(x, y) == Theme::current().sequential(5);
+    EXPECT_TRUE(isDrawn);
+}
+
 TEST_F(BalancePlotTest, NothingIsNoTrouble)
 {
     BalancePlot& plot = shown({.sizes = {}, .hasRest = false});

@@ -197,10 +197,14 @@ QVariant WriterRows::data(const QModelIndex& index, int role) const
     switch (role) {
     case Qt::DisplayRole: return m_byRank && index.column() == Rank && !use.rank ? tr("none") : column.text(*m_uses, use);
     case Qt::ToolTipRole:
-        return tr("%1\n%2 B on the disk, %3 B of values").arg(fileNames(*m_uses, use), numberText(use.sizeBytes), numberText(use.values())).toHtmlEscaped().replace(QLatin1Char('\n'), QStringLiteral("<br>"));
+        return tr("%1: %2 B on the disk, %3 B of values").arg(fileNames(*m_uses, use), numberText(use.sizeBytes), numberText(use.values())).toHtmlEscaped();
     case Qt::FontRole: return theme.font(index.column() == Name ? TextStyle::Mono : TextStyle::Body);
     case Qt::TextAlignmentRole: return QVariant::fromValue(Qt::AlignVCenter | (column.isNumber && index.column() != Rank ? Qt::AlignRight : Qt::AlignLeft));
-    case Qt::ForegroundRole: return theme.colour(isBad ? Token::Error : use.isLeftOver && index.column() != Rank ? Token::Text3 : index.column() == Name || index.column() == Size ? Token::Text : Token::Text2);
+    case Qt::ForegroundRole:
+        return theme.colour(isBad                                                    ? Token::Error
+                            : use.isLeftOver                                         ? Token::Text3
+                            : index.column() == Name || index.column() == Size ? Token::Text
+                                                                                     : Token::Text2);
     case Qt::DecorationRole: return index.column() == Rank && use.rank ? QVariant(theme.categorical(static_cast<int>(*use.rank))) : QVariant();
     default: return {};
     }

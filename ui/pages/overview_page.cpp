@@ -456,7 +456,13 @@ void OverviewPage::showFigures()
     set(1, bytesText(checkpoint.totalFileBytes()), tr("on disk"), tr("%1 B").arg(numberText(checkpoint.totalFileBytes())));
     set(2, numberText(checkpoint.tensors().size()), tr("tensor(s)", nullptr, count(checkpoint.tensors().size())), counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces")));
     const std::uint32_t ranks = checkpoint.topology().worldSize();
-    if (checkpoint.topology().axes.empty())
+    std::set<std::uint32_t> writers;
+    for (const File& file : checkpoint.files())
+        if (file.rank)
+            writers.insert(*file.rank);
+    if (checkpoint.topology().axes.empty() && !writers.empty()) // no layout of ranks, but files that say who wrote them
+        set(3, numberText(writers.size()), tr("writer(s)", nullptr, count(writers.size())), tr("ranks that wrote files"));
+    else if (checkpoint.topology().axes.empty())
         set(3, QStringLiteral("–"), tr("ranks"), tr("this format has none"));
     else
         set(3, numberText(ranks), tr("rank(s)", nullptr, count(ranks)), axesText(checkpoint.topology()));

@@ -22,6 +22,7 @@ constexpr int kBalanceHoverMs = 120;
 constexpr double kRoomAboveBars = 1.08;
 constexpr double kBarShare = 0.82;      // of its slot
 constexpr qsizetype kLongestLabel = 24; // letters of a file's short name
+constexpr double kLeastBarPixels = 2;
 // Design pixels.
 constexpr int kLeastSlot = 5;
 constexpr int kWidestBarSlot = 120;
@@ -144,6 +145,12 @@ std::size_t BalancePlot::groupOf(std::size_t bar) const
     return m_groups.empty() ? 0 : bar / m_groups.front().count;
 }
 
+// Of a bar: what holds a byte is never invisible.
+double BalancePlot::leastHeight() const
+{
+    return m_plot->yAxis->range().upper * kLeastBarPixels / std::max(1, m_plot->axisRect()->height());
+}
+
 // As many bars as have room, each of equally many writers; the last may have fewer.
 void BalancePlot::place()
 {
@@ -168,14 +175,17 @@ void BalancePlot::place()
         top = std::max(top, largest.back());
         m_groups.push_back(group);
     }
-    m_largest->setData(keys, largest, true);
-    m_smallest->setData(keys, smallest, true);
     // Few bars keep to the left at a width that still looks like a bar.
     const double slotCount = std::max(static_cast<double>(m_groups.size()), static_cast<double>(room) / Theme::current().px(kWidestBarSlot));
     m_plot->xAxis->setRange(-0.5, slotCount - 0.5);
     // The mean's name stands above its line, however close that is to the top.
     const double share = (QFontMetricsF(Theme::current().font(TextStyle::Caption)).height() + 4) / std::max(1, m_plot->axisRect()->height());
     m_plot->yAxis->setRange(0, std::max(top * kRoomAboveBars, count > 1 ? m_balance.mean / std::max(0.2, 1 - share) : 0));
+    for (QVector<double>* heights : {&largest, &smallest})
+        for (double& height : *heights)
+            height = std::max(height, leastHeight());
+    m_largest->setData(keys, largest, true);
+    m_smallest->setData(keys, smallest, true);
     const bool isDense = room / slotCount < 4;
     for (QCPBars* bars : {m_largest, m_smallest, m_marked})
         bars->setWidth(isDense ? 1 : kBarShare);
@@ -216,7 +226,7 @@ void BalancePlot::markCurrent()
     for (std::size_t bar = 0; m_current && bar < m_balance.bars.size(); ++bar)
         if (m_balance.bars[bar].use == *m_current) {
             keys << static_cast<double>(groupOf(bar));
-            heights << static_cast<double>(m_balance.bars[bar].bytes);
+            heights << std::max(static_cast<double>(m_balance.bars[bar].bytes), leastHeight());
         }
     m_marked->setData(keys, heights, true);
     m_plot->replot(QCustomPlot::rpQueuedReplot);

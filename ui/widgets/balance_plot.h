@@ -58,6 +58,7 @@ private:
     void applyTheme();
     void place();
     void placeAxis();
+    [[nodiscard]] double leastHeight() const; // bytes
     void markCurrent();
     void announce();
     void moveTo(std::ptrdiff_t bar);

@@ -161,8 +161,8 @@ void TensorPicture::paintFaultLabels(QPainter& painter) const
                     lines << line;
             };
             add(regionWords(viewOf(fault.region), units));
-            if (fault.second)
-                add(tr("%1 and %2", "two ranks or files").arg(rankText(*fault.first), rankText(*fault.second)));
+            if (const QString first = fault.second ? rankText(*fault.first) : QString(); !first.isEmpty())
+                add(first == rankText(*fault.second) ? tr("both of %1", "two pieces of one rank or file").arg(first) : tr("%1 and %2", "two ranks or files").arg(first, rankText(*fault.second)));
             const QString text = lines.join(QLatin1Char('\n'));
             const QRectF room = painter.boundingRect(rect, Qt::AlignCenter, text).adjusted(-theme.px(4), -1, theme.px(4), 1);
             const bool isTwice = fault.kind == TensorFault::Kind::Overlap;

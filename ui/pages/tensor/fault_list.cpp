@@ -23,7 +23,12 @@ constexpr int kWidestWhere = 220; // design pixels; the tooltip has the rest
 } // namespace
 
 FaultList::FaultList(QWidget* parent)
-    : QWidget(parent), m_rows(new TensorFaultRows(this)), m_sentence(new TextLabel({}, TextStyle::Strong, Token::Error, this)), m_copy(new Link(tr("Copy"), this)), m_table(new QTableView(this)), m_detail(new TextLabel({}, TextStyle::Caption, Token::Text2, this))
+    : QWidget(parent),
+      m_rows(new TensorFaultRows(this)),
+      m_sentence(new TextLabel({}, TextStyle::Strong, Token::Error, this)),
+      m_copy(new Link(tr("Copy"), this)),
+      m_table(new QTableView(this)),
+      m_detail(new TextLabel({}, TextStyle::Caption, Token::Text2, this))
 {
     const Theme& theme = Theme::current();
     auto* head = new QHBoxLayout;
