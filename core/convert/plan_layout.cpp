@@ -43,6 +43,7 @@ private:
     Result<PlannedTensor> planned(const TargetRun& run);
     Result<ArchiveStorage> storageOf(TargetStorage storage);
     Result<ArchiveContent> archiveOf(std::vector<std::byte> pickle, std::vector<TargetStorage> storages);
+    template <class TargetFile> Status keep(Result<PlannedFile> planned, const TargetFile& file); // with the file's name, rank, tensors and sources
 
     Plan& m_plan;
     JobContext& m_job;
@@ -125,6 +126,17 @@ Result<ArchiveContent> TargetPlanner::archiveOf(std::vector<std::byte> pickle, s
     return out;
 }
 
+template <class TargetFile> Status TargetPlanner::keep(Result<PlannedFile> planned, const TargetFile& file)
+{
+    if (!planned)
+        return planned.takeError().within(printable(file.name));
+    planned->tensorCount = file.tensors;
+    planned->rank = file.rank;
+    planned->sources.assign(m_sources.begin(), m_sources.end());
+    m_plan.files.push_back(planned.take());
+    return {};
+}
+
 Status TargetPlanner::addDcp(TargetDcpFile file)
 {
     m_sources.clear();
@@ -133,14 +145,7 @@ Status TargetPlanner::addDcp(TargetDcpFile file)
         SHARDLENS_ASSIGN(ArchiveContent content, archiveOf(std::move(item.pickle), std::move(item.storages)));
         items.push_back(std::move(content));
     }
-    auto planned = planDcpFile(file.name, std::move(items));
-    if (!planned)
-        return planned.takeError().within(printable(file.name));
-    planned->tensorCount = file.tensors;
-    planned->rank = file.rank;
-    planned->sources.assign(m_sources.begin(), m_sources.end());
-    m_plan.files.push_back(planned.take());
-    return {};
+    return keep(planDcpFile(file.name, std::move(items)), file);
 }
 
 void TargetPlanner::addBytes(TargetBytesFile file)
@@ -158,14 +163,7 @@ Status TargetPlanner::addTorch(TargetTorchFile file)
     m_sources.clear();
     SHARDLENS_ASSIGN(ArchiveContent content, archiveOf(std::move(file.pickle), std::move(file.storages)));
     content.bigEndian = file.bigEndian;
-    auto planned = planTorchArchive(file.name, std::move(content));
-    if (!planned)
-        return planned.takeError().within(printable(file.name));
-    planned->tensorCount = file.tensors;
-    planned->rank = file.rank;
-    planned->sources.assign(m_sources.begin(), m_sources.end());
-    m_plan.files.push_back(planned.take());
-    return {};
+    return keep(planTorchArchive(file.name, std::move(content)), file);
 }
 
 void TargetPlanner::addText(TargetTextFile file)

@@ -1,6 +1,7 @@
 #include "ui/models/atlas_pieces.h"
 
 #include "ui/models/atlas_text.h"
+#include "ui/models/column_heading.h"
 #include "ui/theme/theme.h"
 
 #include <array>
@@ -88,14 +89,7 @@ QVariant TensorPieces::data(const QModelIndex& index, int role) const
 
 QVariant TensorPieces::headerData(int section, Qt::Orientation orientation, int role) const
 {
-    if (orientation != Qt::Horizontal || section < 0 || section >= ColumnCount)
-        return {};
-    const ColumnSpec& column = kColumns[static_cast<std::size_t>(section)];
-    if (role == Qt::DisplayRole)
-        return tr(column.title);
-    if (role == Qt::TextAlignmentRole)
-        return int(column.alignment | Qt::AlignVCenter);
-    return {};
+    return columnHeading(kColumns, section, orientation, role);
 }
 
 } // namespace shardlens::ui

@@ -2,6 +2,7 @@
 
 #include "core/model/coverage.h"
 #include "ui/models/atlas_text.h"
+#include "ui/models/column_heading.h"
 #include "ui/theme/theme.h"
 
 #include <QCoreApplication>
@@ -442,14 +443,7 @@ QVariant TensorFaultRows::data(const QModelIndex& index, int role) const
 
 QVariant TensorFaultRows::headerData(int section, Qt::Orientation orientation, int role) const
 {
-    if (orientation != Qt::Horizontal || section < 0 || section >= ColumnCount)
-        return {};
-    const FaultColumn& column = kFaultColumns[static_cast<std::size_t>(section)];
-    if (role == Qt::DisplayRole)
-        return tr(column.title);
-    if (role == Qt::TextAlignmentRole)
-        return int(column.alignment | Qt::AlignVCenter);
-    return {};
+    return columnHeading(kFaultColumns, section, orientation, role);
 }
 
 } // namespace shardlens::ui

@@ -1,6 +1,7 @@
 #include "ui/pages/tensors/tensor_rows.h"
 
 #include "core/base/text.h"
+#include "ui/models/column_heading.h"
 
 #include <algorithm>
 #include <array>
@@ -205,14 +206,7 @@ QVariant TensorRows::data(const QModelIndex& index, int role) const
 
 QVariant TensorRows::headerData(int section, Qt::Orientation orientation, int role) const
 {
-    if (orientation != Qt::Horizontal || section < 0 || section >= ColumnCount)
-        return {};
-    const ColumnSpec& column = kColumns[static_cast<std::size_t>(section)];
-    if (role == Qt::DisplayRole)
-        return tr(column.title);
-    if (role == Qt::TextAlignmentRole)
-        return QVariant::fromValue(column.alignment | Qt::AlignVCenter);
-    return {};
+    return columnHeading(kColumns, section, orientation, role);
 }
 
 QString TensorRows::csv() const
