@@ -1,6 +1,7 @@
 #include "app/cli/commands.h"
 
 #include "app/cli/json_answer.h"
+#include "core/base/nearest.h"
 #include "core/base/text.h"
 
 #include <CLI/CLI.hpp>
@@ -240,22 +241,22 @@ std::unique_ptr<Executor> makeExecutor(std::uint32_t threads)
 
 Result<TensorId> findTensor(const Checkpoint& checkpoint, const std::string& name)
 {
-    std::vector<std::string> close;
+    std::vector<std::string> names;
     for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
-        const std::string full = checkpoint.fullName(idAt<TensorId>(i));
-        if (full == name)
+        names.push_back(checkpoint.fullName(idAt<TensorId>(i)));
+        if (names.back() == name)
             return idAt<TensorId>(i);
-        if (close.size() < kMaxSuggestions && full.find(name) != std::string::npos)
-            close.push_back(printable(full));
     }
     for (const Alias& alias : checkpoint.aliases()) {
         if (name.compare(0, alias.name.size(), alias.name) != 0)
             continue;
         const std::string canonical = checkpoint.parameters()[indexOf(alias.parameter)] + name.substr(alias.name.size());
-        for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
-            if (checkpoint.fullName(idAt<TensorId>(i)) == canonical)
-                return idAt<TensorId>(i);
+        if (const auto at = std::find(names.begin(), names.end(), canonical); at != names.end())
+            return idAt<TensorId>(static_cast<std::size_t>(at - names.begin()));
     }
+    std::vector<std::string> close;
+    for (const std::string& one : nearestNames(name, names, kMaxSuggestions))
+        close.push_back(printable(one));
     std::string text = fmt::format("no tensor is named {}", printable(name));
     text += close.empty() ? "; `shardlens list` shows the names" : fmt::format("; close to it: {}", fmt::join(close, ", "));
     return Error{ErrorCode::NotFound, std::move(text)}.within(printable(checkpoint.path()));

@@ -58,6 +58,8 @@ public:
             }
             out.push_back(std::move(finding));
         }
+        if (coverage.scattered)
+            out.push_back(findingAbout(Severity::Error, "scattered", tensor, scatteredText(m_checkpoint, tensor) + "."));
         return coverage.complete();
     }
 

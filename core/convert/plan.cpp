@@ -160,21 +160,23 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     return {};
 }
 
-const char* adviceAbout(const Checkpoint& source)
+const char* adviceAbout(const Checkpoint& source, TensorId tensor)
 {
     if (source.modelFacts().contains("mindspore-strategy"))
         return " No strategy says how it is divided: one model has the lowest rank's, ranks have those of a source rank each.";
-    if (source.formatId() == "colossalai")
+    if (source.formatId() == "colossalai" && source.roleOf(tensor).kind == RoleKind::Buffer)
         return " No metadata places it; that of the lowest dist id is written.";
+    if (source.formatId() == "colossalai")
+        return " The metadata places both there; that of the lowest dist id is written.";
     return " No rule says how it is divided; the first is written. --rules names a file with a rule.";
 }
 
-// Tensors that are taken to be the same on every rank because no rule says how they are divided: their copies are compared, for they may be parts.
+// Tensors that nothing but the checkpoint itself, or no rule, says to be copies: they are compared, for they may be parts, or of two saves.
 Status compareAssumed(Plan& plan, JobContext& job)
 {
     const StreamSet streams(plan.source);
     for (const PlannedResult& result : plan.results) {
-        if (!plan.source->tensor(result.source).assumedReplicas)
+        if (!plan.source->tensor(result.source).unprovenCopies)
             continue;
         SHARDLENS_ASSIGN(const auto difference, replicaDifference(streams, result.source, job));
         if (!difference)
@@ -182,7 +184,7 @@ Status compareAssumed(Plan& plan, JobContext& job)
         std::string text = differenceText(*plan.source, result.source, *difference);
         if (plan.source->tensor(result.source).combine == Combine::Exclusive) // parts that overlap, and no copies
             return Error{ErrorCode::Refused, fmt::format("{}: which of the overlapping parts counts is not known", text.substr(0, text.size() - 1))};
-        plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ", std::move(text) + adviceAbout(*plan.source)});
+        plan.lines.push_back({PlanLine::Kind::Warning, "Copies differ", std::move(text) + adviceAbout(*plan.source, result.source)});
     }
     return {};
 }
@@ -197,7 +199,7 @@ Status compareByStrategy(Plan& plan, JobContext& job)
     for (const PlannedResult& result : plan.results) {
         const Tensor& tensor = plan.source->tensor(result.source);
         const bool isSample = plan.source->bytesOf(result.source) <= kSampledTensorBytes && compared < kTensorsSampled;
-        if (tensor.assumedReplicas || tensor.combine != Combine::Replicas || !(plan.request.verify || isSample))
+        if (tensor.unprovenCopies || tensor.combine != Combine::Replicas || !(plan.request.verify || isSample))
             continue;
         SHARDLENS_TRY(job.poll());
         ++compared;

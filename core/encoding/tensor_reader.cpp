@@ -47,6 +47,11 @@ Status meanOf(DType dtype, DType wide, std::size_t summands, std::span<std::byte
 
 } // namespace
 
+std::string scatteredText(const Checkpoint& checkpoint, TensorId tensor)
+{
+    return fmt::format("{}: its pieces are scattered over more places than can be gone through, which no training run writes", printable(checkpoint.fullName(tensor)));
+}
+
 std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const Hole& hole)
 {
     const Shape& shape = checkpoint.tensor(tensor).shape;
@@ -103,8 +108,12 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
     const Shape units = unitShape(owner.shape, owner.dtype);
     for (const std::vector<PieceId>& pieces : summandsOf(checkpoint, tensor)) {
         reader.m_summands.push_back(bandsOf(checkpoint, pieces, units));
-        if (!reader.m_summands.back().complete)
-            return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverageOf(checkpoint, tensor, 1).holes.front())};
+        if (reader.m_summands.back().complete)
+            continue;
+        const Coverage coverage = coverageOf(checkpoint, tensor, 1);
+        if (coverage.holes.empty()) // not known, then
+            return Error{ErrorCode::LimitExceeded, scatteredText(checkpoint, tensor)};
+        return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverage.holes.front())};
     }
     if (reader.m_summands.size() > 1 && !canCast(owner.dtype, DType::F64))
         return Error{ErrorCode::Unsupported, fmt::format("{}: no mean is made of {} values", printable(checkpoint.fullName(tensor)), nameOf(owner.dtype))};

@@ -41,6 +41,8 @@ private:
 
 // Reads those cells of `part` that one piece holds, each into its place in `out`, which has room for all of `part`: plain little-endian values in row-major order.
 [[nodiscard]] Status readPiece(const StreamSet& streams, TensorId tensor, PieceId piece, FlatRange part, std::span<std::byte> out);
+// "NAME: its pieces are scattered …": where nobody can say whether it has holes.
+[[nodiscard]] std::string scatteredText(const Checkpoint& checkpoint, TensorId tensor);
 // "NAME: elements 0 to 4 of [2, 3] are missing; rank 1 should hold them; FILE is not in the folder": a fragment.
 [[nodiscard]] std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const struct Hole& hole);
 

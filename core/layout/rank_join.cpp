@@ -139,7 +139,7 @@ Status RankJoin::join(const Group& group)
     made.combine = m_ranks == 1 && !hasReplicas ? made.combine : combineOf(joined->division);
     if (hasReplicas && made.combine == Combine::Exclusive)
         made.combine = Combine::Replicas;
-    made.assumedReplicas = m_ranks > 1 && joined->division.kind == Division::Kind::Replicated && !made.shape.empty() && !rule->regex;
+    made.unprovenCopies = m_ranks > 1 && joined->division.kind == Division::Kind::Replicated && !made.shape.empty() && !rule->regex;
     const TensorId tensor = m_builder.addTensor(made);
     for (const auto& [rank, parts] : group.parts)
         for (const Part& part : parts) {

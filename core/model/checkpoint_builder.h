@@ -54,6 +54,7 @@ public:
     // A tensor whose bytes cannot be counted (past 2^63, or no whole blocks) is an Error finding, and every piece of it is refused.
     TensorId addTensor(Tensor tensor);
     [[nodiscard]] const Tensor& tensor(TensorId id) const { return m_out.m_tensors[indexOf(id)]; }
+    [[nodiscard]] RoleKind roleKindOf(TensorId id) const { return m_out.roleOf(id).kind; }
     [[nodiscard]] std::string fullName(TensorId id) const { return m_out.fullName(id); }
     [[nodiscard]] std::size_t tensorCount() const { return m_out.m_tensors.size(); }
 

@@ -25,16 +25,20 @@ struct Coverage {
     std::vector<Overlap> overlaps; // at most `limit`
     std::uint64_t missingCells = 0;
     std::uint64_t overlappingPairs = 0;
+    bool scattered = false; // not known: the pieces break into more runs than anyone can go through
 
-    [[nodiscard]] bool complete() const { return missingCells == 0; }
+    [[nodiscard]] bool complete() const { return missingCells == 0 && !scattered; }
 };
 
 // The pieces whose values a mean is made of: one list for each tensor-parallel rank, in rank order (Combine::Average). Of any other tensor one list of all.
 [[nodiscard]] std::vector<std::vector<PieceId>> summandsOf(const Checkpoint& checkpoint, TensorId tensor);
 
-// Which cells of a tensor no piece holds, and which several do: a sweep over row-major order, O(r log r) in the runs that the pieces break into.
+inline constexpr std::uint64_t kRunsKept = 1u << 22; // in memory at a time
+
+// Which cells of a tensor no piece holds, and which several do: a sweep over row-major order, O(r log r) in the runs that the pieces break into;
+// where these are more than `runsKept` and the pieces, over bands of rows, and boxes are listed then, not flat ranges.
 // Never a bounding box: a hole inside the outline of the pieces is found. Of a mean each rank must hold every cell. `limit` bounds what is listed, not what
 // is counted.
-[[nodiscard]] Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit = 64);
+[[nodiscard]] Coverage coverageOf(const Checkpoint& checkpoint, TensorId tensor, std::size_t limit = 64, std::uint64_t runsKept = kRunsKept);
 
 } // namespace shardlens

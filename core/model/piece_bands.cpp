@@ -5,8 +5,8 @@
 namespace shardlens {
 namespace {
 
-constexpr std::size_t kBandsOfPiece = 8; // on the average: more, and single runs are no more than bands would be
-constexpr std::size_t kFreeBands = 4096;
+constexpr std::uint64_t kFreeBands = 4096;
+constexpr std::uint64_t kMostRuns = 1u << 24; // in memory; no layout of a real run comes near, a harmed one may ask for 2^40
 
 struct HeldRun {
     FlatRange cells;
@@ -50,8 +50,19 @@ void sortRuns(std::vector<HeldRun>& runs)
 // All cells as one row.
 PieceBands oneRow(const Checkpoint& checkpoint, std::span<const PieceId> pieces, ShapeView units)
 {
+    PieceBands out;
+    std::uint64_t count = 0;
+    for (const PieceId id : pieces) {
+        const RegionView region = checkpoint.pieces().at(id).region;
+        const auto* box = std::get_if<BoxView>(&region);
+        count += box == nullptr ? 0 : std::min(runCountOf(*box, units), kMostRuns + 1);
+    }
+    if (count > kMostRuns) {
+        out.scattered = true;
+        return out;
+    }
     std::vector<HeldRun> runs;
-    runs.reserve(pieces.size());
+    runs.reserve(pieces.size() + count);
     for (const PieceId id : pieces) {
         const RegionView region = checkpoint.pieces().at(id).region;
         if (const auto* flat = std::get_if<FlatRange>(&region)) {
@@ -62,7 +73,6 @@ PieceBands oneRow(const Checkpoint& checkpoint, std::span<const PieceId> pieces,
         }
     }
     sortRuns(runs);
-    PieceBands out;
     out.rowCells = elementCount(units).value_or(0);
     out.complete = takeRuns(runs, out.rowCells, out);
     out.bands.push_back({{0, 1}, 0, out.segments.size()});
@@ -86,6 +96,11 @@ std::vector<HeldBox> boxesOf(const Checkpoint& checkpoint, std::span<const Piece
     return out;
 }
 
+BoxView columnsOf(const BoxView& box)
+{
+    return {box.offset.subspan(1), box.extent.subspan(1)};
+}
+
 std::vector<std::uint64_t> rowBorders(const std::vector<HeldBox>& boxes)
 {
     std::vector<std::uint64_t> out;
@@ -97,7 +112,7 @@ std::vector<std::uint64_t> rowBorders(const std::vector<HeldBox>& boxes)
     return out;
 }
 
-// Bands of boxes. Nothing where they would be far more than the boxes.
+// Bands of boxes. Nothing where single runs of all cells are no more than they would be.
 std::optional<PieceBands> bandsOfBoxes(const std::vector<HeldBox>& boxes, ShapeView units)
 {
     PieceBands out;
@@ -106,7 +121,10 @@ std::optional<PieceBands> bandsOfBoxes(const std::vector<HeldBox>& boxes, ShapeV
     std::vector<const HeldBox*> open;
     std::vector<HeldRun> runs;
     std::size_t next = 0;
-    std::size_t visited = 0;
+    std::uint64_t visited = 0;
+    std::uint64_t runsInAll = 0;
+    for (const HeldBox& held : boxes)
+        runsInAll += std::min(runCountOf(held.box, units), kMostRuns);
     const std::vector<std::uint64_t> borders = rowBorders(boxes);
     std::uint64_t covered = 0;
     for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
@@ -114,15 +132,16 @@ std::optional<PieceBands> bandsOfBoxes(const std::vector<HeldBox>& boxes, ShapeV
         std::erase_if(open, [&](const HeldBox* one) { return one->box.offset[0] + one->box.extent[0] <= rows.begin; });
         for (; next < boxes.size() && boxes[next].box.offset[0] == rows.begin; ++next)
             open.push_back(&boxes[next]);
-        visited += open.size();
-        if (visited > kFreeBands + kBandsOfPiece * boxes.size())
+        for (const HeldBox* one : open)
+            visited += std::min(runCountOf(columnsOf(one->box), columns), kMostRuns);
+        if (visited > std::max(kFreeBands, std::min(runsInAll, kMostRuns)))
             return std::nullopt;
         if (rows.begin > covered)
             return out;
         std::sort(open.begin(), open.end(), [](const HeldBox* a, const HeldBox* b) { return a->piece < b->piece; }); // the first piece counts
         runs.clear();
         for (const HeldBox* one : open)
-            forEachRun({one->box.offset.subspan(1), one->box.extent.subspan(1)}, columns, [&](FlatRange cells) { runs.push_back({cells, one->piece}); });
+            forEachRun(columnsOf(one->box), columns, [&](FlatRange cells) { runs.push_back({cells, one->piece}); });
         sortRuns(runs);
         const std::size_t first = out.segments.size();
         const bool isWhole = takeRuns(runs, out.rowCells, out);

@@ -25,6 +25,7 @@ struct PieceBands {
     std::vector<Segment> segments;
     bool overlaps = false;   // some cell is held twice: the first piece counts
     bool complete = false;   // every cell is held
+    bool scattered = false;  // not known, and taken as not held: the pieces break into more runs than memory has room for
 
     [[nodiscard]] std::span<const Segment> of(const Band& band) const { return std::span(segments).subspan(band.first, band.last - band.first); }
 };

@@ -152,16 +152,30 @@ void forEachBox(FlatRange range, ShapeView shape, const std::function<void(const
         FlatSplitter(shape, visit).split(range, 0);
 }
 
+namespace {
+
+// Trailing axes that the box covers whole, and one more, form one run: the first of them.
+std::size_t runAxisOf(const BoxView& box, ShapeView shape)
+{
+    std::size_t axis = shape.size();
+    while (axis > 0 && box.extent[axis - 1] == shape[axis - 1])
+        --axis;
+    return axis == 0 ? 0 : axis - 1;
+}
+
+} // namespace
+
+std::uint64_t runCountOf(const BoxView& box, ShapeView shape)
+{
+    return box.volume() == 0 ? 0 : elementCount(box.extent.first(runAxisOf(box, shape))).value_or(0); // no more than the volume, which fits
+}
+
 void forEachRun(const BoxView& box, ShapeView shape, const std::function<void(FlatRange)>& visit)
 {
     if (box.volume() == 0)
         return;
     const Shape strides = rowMajorStrides(shape);
-    // Trailing axes that the box covers whole, and one more, form one run.
-    std::size_t runAxis = shape.size();
-    while (runAxis > 0 && box.extent[runAxis - 1] == shape[runAxis - 1])
-        --runAxis;
-    runAxis = runAxis == 0 ? 0 : runAxis - 1;
+    const std::size_t runAxis = runAxisOf(box, shape);
     const std::uint64_t runLength = shape.empty() ? 1 : box.extent[runAxis] * strides[runAxis];
     std::uint64_t start = 0;
     for (std::size_t axis = 0; axis < shape.size(); ++axis)

@@ -60,6 +60,8 @@ using RegionView = std::variant<FlatRange, BoxView>;
 void forEachBox(FlatRange range, ShapeView shape, const std::function<void(const Box&)>& visit);
 // The runs of row-major order that make up a box, ascending; neighbours are merged.
 void forEachRun(const BoxView& box, ShapeView shape, const std::function<void(FlatRange)>& visit);
+// How many runs forEachRun() visits.
+[[nodiscard]] std::uint64_t runCountOf(const BoxView& box, ShapeView shape);
 
 // "rows 6,019 to 11,007" style words for people: "[6019:11008, 0:4096]" or "elements 5 to 12".
 [[nodiscard]] std::string regionText(const RegionView& region);

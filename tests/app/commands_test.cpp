@@ -181,6 +181,9 @@ TEST(Layout, SuggestsNamesThatAreClose)
     const Answer answer = runShardlens({"layout", kSample, "norm"});
     EXPECT_EQ(answer.exitCode, 2);
     EXPECT_THAT(answer.remarks, AllOf(HasSubstr("no tensor is named norm"), HasSubstr("norm.weight")));
+    EXPECT_THAT(runShardlens({"layout", kSample, "model.embed.weight"}).remarks, HasSubstr("close to it: embed.weight"));
+    EXPECT_THAT(runShardlens({"layout", kSample, "embde.weight"}).remarks, HasSubstr("close to it: embed.weight"));
+    EXPECT_THAT(runShardlens({"layout", kSample, "nothing like it"}).remarks, HasSubstr("`shardlens list` shows the names"));
     EXPECT_EQ(runShardlens({"layout", kSample, "head.weight"}).exitCode, 0) << "a tied name";
 }
 

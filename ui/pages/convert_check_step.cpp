@@ -181,7 +181,7 @@ void ConvertCheckStep::addPickles(const SourceFacts& source, const ScanReport* s
 // The converter's own list, where it takes the source as a whole.
 void ConvertCheckStep::addLeftOut(const JobDraft& draft, const StepFacts& facts)
 {
-    if (!facts.outlook || !takesWhole(draft) || makesMindSpore(draft) || draft.keepObjects)
+    if (!facts.outlook || !takesWhole(draft) || makesFrameworkFiles(draft) || draft.keepObjects)
         return;
     const QString classes = makesRun(draft) ? facts.outlook->run.leftOut : facts.outlook->tree ? facts.outlook->tree->leftOut : QString();
     if (!classes.isEmpty())

@@ -91,8 +91,6 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
         request.exclude.push_back(draft.exclude.toStdString());
     if (hasShards(draft) && !draft.oneFile && draft.maxShardBytes != kDefaultShardBytes)
         request.maxShardBytes = draft.maxShardBytes;
-    if (hasWriters(draft) && draft.writers > 1)
-        request.dp = draft.writers;
 }
 
 // The members that only MindSpore's files have.
@@ -110,19 +108,19 @@ QString suffixOf(const JobDraft& draft)
     QString suffix;
     if (makesMindSpore(draft) && draft.rank)
         suffix = QStringLiteral("-rank%1").arg(*draft.rank);
-    if (makesRun(draft)) {
-        const bool isLayout = makesLayout(draft);
+    if (hasStages(draft)) {
+        const bool isLayout = makesLayout(draft) || makesSharded(draft);
         for (const auto& [name, size] : {std::pair{"tp", draft.tp},
                                          {"pp", draft.pp},
-                                         {"ep", isLayout ? draft.ep : std::nullopt},
+                                         {"ep", makesLayout(draft) ? draft.ep : std::nullopt},
                                          {"dp", isLayout ? std::nullopt : draft.dp},
                                          {"zero", isLayout ? std::nullopt : draft.zeroStage}})
             if (size)
                 suffix += QStringLiteral("-%1%2").arg(QLatin1String(name)).arg(*size);
     }
-    if (!suffix.isEmpty())
+    if (!suffix.isEmpty() && !makesSharded(draft))
         return suffix;
-    suffix = QLatin1Char('-') + QString::fromStdString(draft.format);
+    suffix = QLatin1Char('-') + QString::fromStdString(draft.format) + suffix;
     return hasWriters(draft) && draft.writers > 1 ? suffix + QString::number(draft.writers) : suffix;
 }
 
@@ -185,6 +183,23 @@ bool makesMindSpore(const JobDraft& draft)
     return goal != nullptr && goal->kind == ConvertGoal::Kind::Ranks;
 }
 
+bool makesSharded(const JobDraft& draft)
+{
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && goal->kind == ConvertGoal::Kind::Sharded;
+}
+
+bool makesFrameworkFiles(const JobDraft& draft)
+{
+    return makesMindSpore(draft) || makesSharded(draft);
+}
+
+bool hasStages(const JobDraft& draft)
+{
+    const ConvertGoal* goal = goalOf(draft.format);
+    return makesRun(draft) || (goal != nullptr && goal->hasStages);
+}
+
 bool hasWriters(const JobDraft& draft)
 {
     const ConvertGoal* goal = goalOf(draft.format);
@@ -209,7 +224,7 @@ bool keepsTree(const JobDraft& draft)
 
 bool takesWhole(const JobDraft& draft)
 {
-    return makesRun(draft) || makesMindSpore(draft) || keepsTree(draft);
+    return makesRun(draft) || makesFrameworkFiles(draft) || keepsTree(draft);
 }
 
 bool makesOneFile(const JobDraft& draft)
@@ -221,15 +236,15 @@ bool makesOneFile(const JobDraft& draft)
 
 Select contentsOf(const JobDraft& draft)
 {
-    return makesRun(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore) ? Select::All : draft.select;
+    return makesRun(draft) || makesSharded(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore) ? Select::All : draft.select;
 }
 
 QString problemOfTarget(const JobDraft& draft)
 {
     const bool isFile = namesFile(draft.target);
     if (hasWriters(draft) && isFile)
-        return QCoreApplication::translate("ConvertPage", "A PyTorch DCP is a folder of files, and the target's name says one file: take its ending away.");
-    if (makesRun(draft) && isFile)
+        return QCoreApplication::translate("ConvertPage", "A distributed checkpoint is a folder of files, and the target's name says one file: take its ending away.");
+    if ((makesRun(draft) || makesSharded(draft)) && isFile)
         return QCoreApplication::translate("ConvertPage", "A run is a folder of files, and the target's name says one file: take its ending away.");
     if (makesMindSpore(draft) && isFile && draft.strategy && !draft.rank)
         return QCoreApplication::translate("ConvertPage", "The ranks of a strategy are a folder of files, and the target's name says one file: take its ending away.");
@@ -263,12 +278,14 @@ ConvertRequest requestOf(const JobDraft& draft)
     request.open.rules = draft.rules;
     if (makesMindSpore(draft))
         addMindSpore(draft, request);
-    if (makesRun(draft)) {
+    if (hasStages(draft)) {
         request.tp = draft.tp;
         request.pp = draft.pp;
-    } else if (!makesMindSpore(draft) || !draft.sourceIsMindSpore) {
-        request.select = draft.select;
     }
+    if (!makesRun(draft) && !makesSharded(draft) && (!makesMindSpore(draft) || !draft.sourceIsMindSpore))
+        request.select = draft.select;
+    if (hasWriters(draft) && draft.writers > 1)
+        request.dp = draft.writers;
     if (makesLayout(draft)) {
         request.ep = draft.ep;
     } else if (makesRun(draft)) {
@@ -276,7 +293,7 @@ ConvertRequest requestOf(const JobDraft& draft)
         request.zeroStage = draft.zeroStage;
     }
     if (takesWhole(draft))
-        request.keepObjects = draft.keepObjects && !makesLayout(draft) && !makesMindSpore(draft);
+        request.keepObjects = draft.keepObjects && !makesLayout(draft) && !makesFrameworkFiles(draft);
     else
         addPicking(draft, request);
     request.memoryLimit = draft.memoryLimit;

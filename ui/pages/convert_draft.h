@@ -98,6 +98,12 @@ struct JobDraft {
 [[nodiscard]] bool makesRun(const JobDraft& draft);
 // The goal is MindSpore's files: the ranks of a strategy, or the whole model in one.
 [[nodiscard]] bool makesMindSpore(const JobDraft& draft);
+// The goal is a framework's shards of whatever the source holds.
+[[nodiscard]] bool makesSharded(const JobDraft& draft);
+// Either of the last two: what the source as a whole becomes are that format's files, and no run of the source's own.
+[[nodiscard]] bool makesFrameworkFiles(const JobDraft& draft);
+// The goal has tensor and pipeline ranks that the draft chooses.
+[[nodiscard]] bool hasStages(const JobDraft& draft);
 // The goal has a number of writers.
 [[nodiscard]] bool hasWriters(const JobDraft& draft);
 // The goal splits its files at a size, or makes one of all.

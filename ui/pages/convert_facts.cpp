@@ -137,15 +137,15 @@ void ConvertFacts::adopt(const CheckpointPtr& checkpoint)
         [checkpoint, options](std::stop_token stop) { return std::make_shared<const SourceOutlook>(outlookOf(checkpoint, options, stop)); },
         [this](std::shared_ptr<const SourceOutlook> outlook) {
             m_facts.outlook = std::move(outlook);
-            lookAtRun(m_options, m_isMindSpore);
+            lookAtRun(m_options, m_filesAsked);
             emit known();
         });
 }
 
-void ConvertFacts::lookAtRun(const TargetOptions& options, bool isMindSpore)
+void ConvertFacts::lookAtRun(const TargetOptions& options, const std::string& files)
 {
     m_options = options;
-    m_isMindSpore = isMindSpore;
+    m_filesAsked = files;
     if (m_facts.isReading || !m_facts.rulesProblem.isEmpty())
         return; // the run of another reading says nothing
     m_run.cancel();
@@ -154,13 +154,15 @@ void ConvertFacts::lookAtRun(const TargetOptions& options, bool isMindSpore)
         return;
     const bool isPlain = !options.dp && !options.zeroStage && !options.tp && !options.pp && !options.ep && !options.keepObjects;
     const bool isHopeless = !m_facts.outlook->run.refusal.isEmpty() && !isModelParallel(*m_facts.checkpoint);
-    if (!isMindSpore && (isPlain || isHopeless)) {
+    if (files.empty() && (isPlain || isHopeless)) {
         m_facts.run = OutlookPtr(m_facts.outlook, &m_facts.outlook->run);
         return;
     }
     const CheckpointPtr checkpoint = m_facts.checkpoint;
-    const auto outlook = isMindSpore ? mindSporeOutlook : runOutlook;
-    m_run.start([checkpoint, options, outlook](std::stop_token stop) { return std::make_shared<const Outlook>(outlook(checkpoint, options, stop)); },
+    const auto outlook = [checkpoint, options, files](const std::stop_token& stop) {
+        return files.empty() ? runOutlook(checkpoint, options, stop) : filesOutlook(checkpoint, files, options, stop);
+    };
+    m_run.start([outlook](std::stop_token stop) { return std::make_shared<const Outlook>(outlook(stop)); },
                 [this](OutlookPtr run) {
                     m_facts.run = std::move(run);
                     emit known();

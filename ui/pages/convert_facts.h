@@ -21,8 +21,8 @@ public:
     void lookAt(const CheckpointPtr& checkpoint, const OpenOptions& options);
     // Opens the source anew, by these rules. What is known stays until that is done, and where it fails.
     void readBy(const std::optional<std::string>& rules);
-    // The run that the draft asks for; the answer is in now().run when known() tells.
-    void lookAtRun(const TargetOptions& options, bool isMindSpore);
+    // The run that the draft asks for; the answer is in now().run when known() tells. `files`: the id of the format whose files are asked for instead (filesOutlook).
+    void lookAtRun(const TargetOptions& options, const std::string& files);
     // The strategy of the target; nothing: none. The answer is in now().targetStrategy when known() tells.
     void lookAtStrategy(const std::optional<std::string>& path);
     void setScan(std::shared_ptr<const ScanReport> scan) { m_facts.scan = std::move(scan); }
@@ -43,7 +43,7 @@ private:
     OpenOptions m_openOptions;         // of m_asOpened
     std::optional<std::string> m_targetStrategy; // that is read
     TargetOptions m_options; // of the run
-    bool m_isMindSpore = false; // it is one of MindSpore
+    std::string m_filesAsked; // of which format, instead
     Runner m_sourceStrategyRun;
     Runner m_targetStrategyRun;
     Runner m_open;

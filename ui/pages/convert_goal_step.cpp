@@ -195,6 +195,8 @@ void ConvertGoalStep::load(const JobDraft& draft, const StepFacts& facts)
             loadRun(facts);
         else if (card->format() == "mindspore")
             loadMindSpore(draft, facts);
+        else if (goalOf(card->format())->kind == ConvertGoal::Kind::Sharded)
+            loadSharded(card, facts);
         else
             card->setSize(facts.source
                               ? QString::fromStdString(sizeText(facts.source->of(draft.select).bytesAs(draft.dtype, card->format())))
@@ -215,7 +217,7 @@ void ConvertGoalStep::loadRun(const StepFacts& facts)
     const Outlook* can = facts.outlook ? &facts.outlook->run : nullptr;
     run->setTitle(isParallel ? tr("Other parallel layout: DeepSpeed") : tr("Continue on other ranks: DeepSpeed"));
     run->setEnabled(can != nullptr && (can->refusal.isEmpty() || isParallel)); // another layout may do where the source's own does not
-    const Outlook* sized = makesMindSpore(draft()) ? can : facts.run.get(); // what is known then is of the other goal
+    const Outlook* sized = makesFrameworkFiles(draft()) ? can : facts.run.get(); // what is known then is of the other goal
     run->setSize(sized != nullptr && sized->refusal.isEmpty() ? QString::fromStdString(sizeText(sized->bytes)) : QString());
     if (can == nullptr)
         run->setSentence(facts.checkpoint ? tr("Looking whether training can go on from this checkpoint.") : QString());
@@ -236,7 +238,7 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
     card->setVisible(isOwn);
     const Outlook* can = isOwn && facts.outlook ? &facts.outlook->run : nullptr;
     card->setEnabled(can != nullptr && can->refusal.isEmpty());
-    const Outlook* sized = makesMindSpore(draft()) ? can : facts.run.get();
+    const Outlook* sized = makesFrameworkFiles(draft()) ? can : facts.run.get();
     card->setSize(can != nullptr && sized != nullptr && sized->refusal.isEmpty() ? QString::fromStdString(sizeText(sized->bytes)) : QString());
     if (can == nullptr)
         card->setSentence(isOwn ? tr("Looking whether this checkpoint can be cut anew.") : QString());
@@ -247,6 +249,23 @@ void ConvertGoalStep::loadLayout(GoalCard* card, const StepFacts& facts)
                                ? tr("Every file of it, merged and split for other tensor, pipeline or expert ranks. Now: %1.")
                                : tr("Every file of it, merged and split for other tensor-parallel ranks. Now: %1."))
                               .arg(layoutText(*can->before, can->degreesBefore)));
+}
+
+// A framework's own distributed checkpoint: a card for every source that has a place in it.
+void ConvertGoalStep::loadSharded(GoalCard* card, const StepFacts& facts)
+{
+    const ConvertGoal& goal = *goalOf(card->format());
+    const bool isOwn = facts.checkpoint && facts.checkpoint->formatId() == goal.format;
+    card->setVisible(goal.namesOf == nullptr || isOwn || (facts.checkpoint && facts.checkpoint->formatId() == goal.namesOf));
+    const bool isChosen = draft().format == goal.format;
+    const bool refused = isChosen && facts.run && !facts.run->refusal.isEmpty();
+    card->setEnabled(facts.checkpoint != nullptr);
+    card->setSentence(refused ? tr("Not from this checkpoint: %1", "reason").arg(facts.run->refusal) : goal.sentenceText());
+    const std::optional<std::uint64_t> bytes = refused                  ? std::nullopt
+                                               : isChosen && facts.run  ? std::optional(facts.run->bytes)
+                                               : facts.source           ? std::optional(facts.source->of(Select::All).bytes)
+                                                                        : std::nullopt;
+    card->setSize(bytes ? QString::fromStdString(sizeText(*bytes)) : QString());
 }
 
 void ConvertGoalStep::loadMindSpore(const JobDraft& draft, const StepFacts& facts)
@@ -288,6 +307,8 @@ QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts)
 {
     if (makesMindSpore(draft) && facts.checkpoint && lacksStrategy(*facts.checkpoint))
         return tr("The strategy of these rank folders is not known: choose it on the overview, or drop it onto the window.");
+    if (makesSharded(draft) && facts.run)
+        return facts.run->refusal;
     if (!makesRun(draft))
         return {};
     if (!facts.outlook)

@@ -59,6 +59,7 @@ private:
     void add(GoalCard* card);
     void loadRun(const StepFacts& facts);
     void loadLayout(GoalCard* card, const StepFacts& facts);
+    void loadSharded(GoalCard* card, const StepFacts& facts);
     void loadMindSpore(const JobDraft& draft, const StepFacts& facts);
 
     std::vector<GoalCard*> m_cards;

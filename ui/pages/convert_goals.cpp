@@ -10,7 +10,7 @@ namespace {
 
 using Kind = ConvertGoal::Kind;
 
-constexpr std::array<ConvertGoal, 7> kConvertGoals{{
+constexpr std::array<ConvertGoal, 9> kConvertGoals{{
     {.format = "safetensors",
      .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "One model for inference: safetensors"),
      .sentence = QT_TRANSLATE_NOOP("ConvertGoalStep", "Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code."),
@@ -40,6 +40,19 @@ constexpr std::array<ConvertGoal, 7> kConvertGoals{{
      .kind = Kind::Layout,
      .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "Other parallel layout: Megatron-LM"),
      .summary = QT_TRANSLATE_NOOP("ConvertGoalStep", "Continue on other ranks")},
+    {.format = "torch-dist",
+     .kind = Kind::Sharded,
+     .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "For megatron-core: torch_dist"),
+     .sentence = QT_TRANSLATE_NOOP("ConvertGoalStep", "A distributed checkpoint that megatron-core loads at any parallel size, with the optimizer states that the source has, in files of as many writers as you say."),
+     .summary = QT_TRANSLATE_NOOP("ConvertGoalStep", "Megatron torch_dist"),
+     .hasWriters = true,
+     .namesOf = "megatron"},
+    {.format = "colossalai",
+     .kind = Kind::Sharded,
+     .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "For ColossalAI: shards with their places"),
+     .sentence = QT_TRANSLATE_NOOP("ConvertGoalStep", "A distributed checkpoint of ColossalAI's booster, cut for tensor and pipeline ranks, with the optimizer states that the source has."),
+     .summary = QT_TRANSLATE_NOOP("ConvertGoalStep", "ColossalAI"),
+     .hasStages = true},
     {.format = "mindspore",
      .kind = Kind::Ranks,
      .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "MindSpore ranks"),

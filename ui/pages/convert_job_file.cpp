@@ -35,7 +35,7 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
 {
     request.source = draft.source;
     request.to = draft.format;
-    const bool takesAll = makesRun(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
+    const bool takesAll = makesRun(draft) || makesSharded(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
     request.open.sourceStrategy = draft.open.sourceStrategy; // the same, perhaps under another name
     if (takesAll && request.select == Select::All)
         request.select.reset();
@@ -89,6 +89,11 @@ bool isSamePath(const std::string& a, const QString& b)
     return one.exists() ? one.canonicalFilePath() == other.canonicalFilePath() : one.absoluteFilePath() == other.absoluteFilePath();
 }
 
+bool isOfFormats(const Checkpoint& source, const std::string& a, const std::string& b)
+{
+    return source.formatId() == a || source.formatId() == b;
+}
+
 // What the goal wants of the source.
 Status checkGoal(const ConvertRequest& request, const std::string& goal, const Checkpoint& source)
 {
@@ -99,6 +104,8 @@ Status checkGoal(const ConvertRequest& request, const std::string& goal, const C
     const Format* format = formatById(source.formatId());
     if (request.open.rules && (format == nullptr || !format->hasRules))
         return Error{ErrorCode::Refused, "its member rules is for checkpoints of tensor-parallel ranks"};
+    if (const char* names = goalOf(goal)->namesOf; names != nullptr && !isOfFormats(source, goal, names))
+        return Error{ErrorCode::Refused, fmt::format("it makes {}, which needs a source of that format, or of {}", goal, names)};
     if (goal == "deepspeed" && (request.tp || request.pp) && !isModelParallel(source))
         return Error{ErrorCode::Refused, fmt::format("its member {} needs a source of tensor or pipeline ranks", request.tp ? "tp" : "pp")};
     return {};
@@ -181,7 +188,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.target = QString::fromStdString(request.target);
     draft.targetChosen = true;
     draft.tag = request.open.tag;
-    draft.select = request.select.value_or(makesMindSpore(draft) ? Select::All : Select::Weights);
+    draft.select = request.select.value_or(makesFrameworkFiles(draft) ? Select::All : Select::Weights);
     if (makesMindSpore(draft))
         takeMindSpore(request, draft);
     draft.dtype = request.dtype;

@@ -189,7 +189,7 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
 
 void ConvertOptionsStep::loadRows()
 {
-    const bool run = makesRun(draft());
+    const bool run = makesRun(draft()) || makesSharded(draft());
     for (const Content& content : m_contents)
         content.row.setVisible(!run && !(makesMindSpore(draft()) && draft().sourceIsMindSpore));
     for (const OptionRow* row : {&m_dtypeRow, &m_maxShardRow, &m_includeRow, &m_excludeRow}) {
@@ -254,7 +254,7 @@ void ConvertOptionsStep::loadReasons()
     loadWriters();
     m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
     const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
-    m_threadsRow.setReason(makesRun(draft()) ? tr("on the CPU: a GPU would not help here")
+    m_threadsRow.setReason(makesRun(draft()) || makesSharded(draft()) ? tr("on the CPU: a GPU would not help here")
                            : casts           ? tr("on the CPU: casts keep up with the disk")
                                              : tr("on the CPU: a GPU would not help here, every byte is copied"));
     loadPatternReasons();
@@ -269,9 +269,10 @@ void ConvertOptionsStep::loadWriters()
     for (const File& file : m_facts.checkpoint->files())
         if (file.rank)
             ranks.insert(*file.rank);
-    const std::uint64_t all = m_facts.source->of(draft().select).bytesAs(draft().dtype, draft().format);
+    const bool asIs = takesWhole(draft());
+    const std::uint64_t all = asIs && m_facts.run ? m_facts.run->bytes : m_facts.source->of(contentsOf(draft())).bytesAs(asIs ? std::nullopt : draft().dtype, draft().format);
     QString reason = draft().writers == 1 ? tr("one file of %1").arg(text(sizeText(all)))
-                                          : tr("a file each, about %1: tensors are cut along dimension 0").arg(text(sizeText(all / draft().writers)));
+                                          : tr("a file each, about %1").arg(text(sizeText(all / draft().writers)));
     if (!ranks.empty())
         reason = tr("%1; %2 wrote the source", "what becomes of it, how many ranks").arg(reason, text(plural(ranks.size(), "rank", "ranks")));
     m_writersRow.setReason(reason);
@@ -293,8 +294,6 @@ void ConvertOptionsStep::takePicking(JobDraft& draft) const
 {
     const QVariant dtype = m_dtype->currentData();
     draft.dtype = dtype.isValid() ? std::optional(static_cast<DType>(dtype.toInt())) : std::nullopt;
-    if (hasWriters(draft))
-        draft.writers = static_cast<std::uint32_t>(m_writers->value());
     if (hasShards(draft))
         draft.oneFile = m_maxShard->currentText() == m_maxShard->itemText(0);
     if (const std::uint64_t size = sizeIn(m_maxShard); size > 0 && hasShards(draft))
@@ -317,6 +316,8 @@ void ConvertOptionsStep::take()
         takePicking(next);
     if (wasWhole && takesWhole(next))
         m_whole->take(next);
+    if (hasWriters(next))
+        next.writers = static_cast<std::uint32_t>(m_writers->value());
     m_rules->take(next);
     m_mindSpore->take(next);
     if (const std::uint64_t size = sizeIn(m_memory); size > 0)
@@ -341,7 +342,7 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
 {
     if (makesMindSpore(draft))
         return ConvertMindSporeOptions::summary(draft, facts);
-    if (makesRun(draft))
+    if (makesRun(draft) || makesSharded(draft))
         return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
     const QString dtype = draft.dtype && !keepsTree(draft) ? dtypeText(*draft.dtype) : tr("as stored");

@@ -123,14 +123,18 @@ Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, co
     return outlookFor(source, request, stop);
 }
 
-Outlook mindSporeOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop)
+Outlook filesOutlook(const CheckpointPtr& source, const std::string& format, const TargetOptions& options, const std::stop_token& stop)
 {
     ConvertRequest request;
     request.source = source->path();
-    request.target = options.strategy ? "run" : "model"; // a name for the plan, which looks at no place
-    request.to = "mindspore";
+    request.target = "run"; // a name for the plan, which looks at no place
+    request.to = format;
     request.open = options.open;
-    request.select = options.select;
+    if (format == "mindspore") // the others take what there is
+        request.select = options.select;
+    request.tp = options.tp;
+    request.pp = options.pp;
+    request.dp = options.dp;
     request.strategy = options.strategy;
     request.prefix = options.prefix;
     request.outputFormat = options.container;

@@ -39,8 +39,8 @@ using OutlookPtr = std::shared_ptr<const Outlook>;
 [[nodiscard]] Outlook outlookOf(const Plan& plan);
 // Of a run that the engine resumes: DeepSpeed, or the source's own format where that can be cut anew (isLayoutFormat). Reads the headers of the source's files again: for a worker.
 [[nodiscard]] Outlook runOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop);
-// Of MindSpore's files. Likewise for a worker.
-[[nodiscard]] Outlook mindSporeOutlook(const CheckpointPtr& source, const TargetOptions& options, const std::stop_token& stop);
+// Of the files of another format that takes the source as a whole: MindSpore's, or sharded ones. Likewise for a worker.
+[[nodiscard]] Outlook filesOutlook(const CheckpointPtr& source, const std::string& format, const TargetOptions& options, const std::stop_token& stop);
 // Of a torch file with the source's whole tree; nothing where the source has none. Sizes and layouts are not in it.
 [[nodiscard]] std::optional<Outlook> treeOutlook(const CheckpointPtr& source, const std::stop_token& stop);
 

@@ -48,6 +48,13 @@ TargetOptions targetOptionsOf(const JobDraft& draft)
     }
     out.tp = draft.tp;
     out.pp = draft.pp;
+    if (makesSharded(draft)) {
+        const ConvertRequest asked = requestOf(draft);
+        out.tp = asked.tp;
+        out.pp = asked.pp;
+        out.dp = asked.dp;
+        return out;
+    }
     if (makesLayout(draft)) {
         out.ep = draft.ep;
         return out;
@@ -56,6 +63,12 @@ TargetOptions targetOptionsOf(const JobDraft& draft)
     out.zeroStage = draft.zeroStage;
     out.keepObjects = draft.keepObjects;
     return out;
+}
+
+// The format whose files the draft makes of the source as a whole; empty: its run, or tensors that are picked.
+std::string filesAsked(const JobDraft& draft)
+{
+    return makesFrameworkFiles(draft) ? draft.format : std::string();
 }
 
 constexpr int kNextWidth = 104;
@@ -171,7 +184,7 @@ void ConvertPage::adoptDocument()
         m_draft.sourceIsMindSpore = checkpoint->formatId() == "mindspore";
         const auto& files = checkpoint->files();
         m_draft.sourceContainer = m_draft.sourceIsMindSpore && !files.empty() && files.front().container.find("safetensors") != std::string::npos ? "safetensors" : "ckpt";
-        m_facts->lookAtRun(targetOptionsOf(m_draft), makesMindSpore(m_draft));
+        m_facts->lookAtRun(targetOptionsOf(m_draft), filesAsked(m_draft));
         if (m_draft.tag != checkpoint->subtitle())
             m_draft.tag.reset(); // `latest` names another one now
         if (!m_draft.targetChosen)
@@ -250,12 +263,12 @@ void ConvertPage::take(const JobDraft& draft)
         propose();
     if (draft.rules != before.rules)
         m_facts->readBy(draft.rules);
-    const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), makesMindSpore(of), of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
+    const auto cutting = [](const JobDraft& of) { return std::tuple(makesLayout(of), filesAsked(of), makesSharded(of) ? of.writers : 0, of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.keepObjects); };
     const auto files = [](const JobDraft& of) { return std::tuple(of.strategy, of.prefix, of.container, of.rank, contentsOf(of)); };
     const bool cutAnew = cutting(draft) != cutting(before) || draft.rules != before.rules || (makesMindSpore(draft) && files(draft) != files(before));
     m_facts->lookAtStrategy(draft.strategy);
     if (cutAnew)
-        m_facts->lookAtRun(targetOptionsOf(draft), makesMindSpore(draft));
+        m_facts->lookAtRun(targetOptionsOf(draft), filesAsked(draft));
     loadSteps(cutAnew ? nullptr : sender());
     changed();
 }
@@ -443,7 +456,7 @@ void ConvertPage::openJobFile(const QString& path)
     m_draft = *draft;
     m_facts->readBy(draft->rules);
     m_facts->lookAtStrategy(draft->strategy);
-    m_facts->lookAtRun(targetOptionsOf(*draft), makesMindSpore(*draft));
+    m_facts->lookAtRun(targetOptionsOf(*draft), filesAsked(*draft));
     loadSteps();
     changed();
     const QString asked = QFileInfo(QString::fromStdString(request->source)).canonicalFilePath();

@@ -74,6 +74,8 @@ QString sizesThatFit(const Checkpoint& checkpoint, Axis axis)
 // The axes that the goal can cut the source along.
 bool hasAxis(const JobDraft& draft, const Checkpoint& source, Axis axis)
 {
+    if (makesSharded(draft))
+        return hasStages(draft) && (axis == Axis::Tp || axis == Axis::Pp);
     if (!makesRun(draft))
         return false;
     if (!makesLayout(draft))
@@ -81,10 +83,12 @@ bool hasAxis(const JobDraft& draft, const Checkpoint& source, Axis axis)
     return axis == Axis::Tp || (axis != Axis::Dp && draft.format == "megatron");
 }
 
-// How many ranks the source has along it; 0: it does not say.
-std::uint32_t sourceSize(const StepFacts& facts, Axis axis)
+// How many ranks the source has along it; 0: it does not say. A framework that takes any source divides only its own as it is.
+std::uint32_t sourceSize(const JobDraft& draft, const StepFacts& facts, Axis axis)
 {
     const Topology& topology = facts.checkpoint->topology();
+    if (makesSharded(draft))
+        return facts.checkpoint->formatId() == draft.format ? std::max(1u, topology.sizeOf(axis)) : 1;
     if (isModelParallel(*facts.checkpoint))
         return topology.axes.empty() ? 0 : topology.sizeOf(axis);
     return facts.outlook && facts.outlook->run.before ? facts.outlook->run.before->ranks : 0;
@@ -134,9 +138,9 @@ void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
     const QSignalBlocker quiet(this);
     const bool isLayout = makesLayout(draft);
     for (const OptionRow* row : {&m_contents, &m_result})
-        row->setVisible(makesRun(draft));
+        row->setVisible(makesRun(draft) || makesSharded(draft));
     m_stage.setVisible(makesRun(draft) && !isLayout);
-    m_objects.setVisible(takesWhole(draft) && !isLayout && !makesMindSpore(draft));
+    m_objects.setVisible(takesWhole(draft) && !isLayout && !makesFrameworkFiles(draft));
     loadAxes(draft, facts);
     if (!isLayout)
         loadStage(draft, facts);
@@ -148,27 +152,29 @@ void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
 void ConvertWholeOptions::loadAxes(const JobDraft& draft, const StepFacts& facts)
 {
     const bool isParallel = facts.checkpoint && isModelParallel(*facts.checkpoint);
-    const bool known = facts.checkpoint && facts.outlook && (isParallel || facts.outlook->run.before);
+    const bool known = facts.checkpoint && facts.outlook && (isParallel || makesSharded(draft) || facts.outlook->run.before);
     for (AxisSize& axis : m_axes) {
         axis.isShown = facts.checkpoint ? hasAxis(draft, *facts.checkpoint, axis.axis) : makesRun(draft) && axis.axis == Axis::Dp;
         axis.row.setVisible(axis.isShown);
         if (axis.axis == Axis::Dp)
             axis.row.label->setText(isParallel ? tr("Data parallel") : tr("Ranks"));
         const std::optional<std::uint32_t> chosen = sizeIn(draft, axis.axis);
-        axis.source = known ? sourceSize(facts, axis.axis) : 0;
+        axis.source = known ? sourceSize(draft, facts, axis.axis) : 0;
         const bool isUnsaid = known && axis.source == 0;
         axis.size->setSpecialValueText(isUnsaid ? tr("as the source") : QString());
         axis.size->setMinimum(isUnsaid ? 0 : 1);
         axis.size->setValue(static_cast<int>(chosen.value_or(isUnsaid ? 0 : std::max(1u, axis.source))));
         axis.size->setEnabled(known);
-        axis.row.setReason(known ? reasonOf(axis, chosen, facts) : QString());
+        axis.row.setReason(known ? reasonOf(draft, axis, chosen, facts) : QString());
     }
 }
 
-QString ConvertWholeOptions::reasonOf(const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts)
+QString ConvertWholeOptions::reasonOf(const JobDraft& draft, const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts)
 {
+    if (makesSharded(draft) && facts.checkpoint->formatId() != draft.format)
+        return axis.axis == Axis::Tp ? tr("ranks that share each layer") : tr("ranks that hold some of the layers each");
     const QString source = QString::fromStdString(groupedText(axis.source));
-    if (!isModelParallel(*facts.checkpoint))
+    if (!isModelParallel(*facts.checkpoint) && !makesSharded(draft))
         return !chosen || *chosen == axis.source
                    ? tr("data parallel, as many as the source has")
                    : tr("data parallel; the source has %1, and every rank gets a share of its own").arg(source);
@@ -231,7 +237,7 @@ void ConvertWholeOptions::loadObjects(const JobDraft& draft, const StepFacts& fa
 
 void ConvertWholeOptions::take(JobDraft& draft) const
 {
-    if (takesWhole(draft) && !makesMindSpore(draft))
+    if (takesWhole(draft) && !makesFrameworkFiles(draft))
         draft.keepObjects = m_keep->isChecked();
     for (const AxisSize& axis : m_axes) {
         if (!axis.isShown || !axis.size->isEnabled())
@@ -249,15 +255,17 @@ QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& fac
 {
     if (!facts.checkpoint)
         return {};
-    if (isModelParallel(*facts.checkpoint)) {
+    if (makesSharded(draft) && hasWriters(draft))
+        return QString::fromStdString(plural(draft.writers, "writer", "writers"));
+    if (isModelParallel(*facts.checkpoint) || makesSharded(draft)) {
         QStringList sizes;
         for (const Axis axis : {Axis::Tp, Axis::Pp, Axis::Ep, Axis::Dp}) {
-            const std::uint32_t ranks = sizeIn(draft, axis).value_or(sourceSize(facts, axis));
+            const std::uint32_t ranks = sizeIn(draft, axis).value_or(sourceSize(draft, facts, axis));
             const bool tells = axis == Axis::Tp || axis == Axis::Pp ? ranks > 0 : ranks > 1;
             if (hasAxis(draft, *facts.checkpoint, axis) && (tells || sizeIn(draft, axis)))
                 sizes << QStringLiteral("%1 %2").arg(QLatin1String(nameOf(axis))).arg(ranks);
         }
-        if (!makesLayout(draft) && draft.zeroStage)
+        if (!makesLayout(draft) && !makesSharded(draft) && draft.zeroStage)
             sizes << QStringLiteral("ZeRO-%1").arg(*draft.zeroStage);
         return sizes.isEmpty() ? tr("As the source") : sizes.join(QStringLiteral(", "));
     }
@@ -272,7 +280,7 @@ QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& fac
 
 QString ConvertWholeOptions::obstacle(const JobDraft& draft, const StepFacts& facts)
 {
-    if (makesRun(draft))
+    if (makesRun(draft) || makesSharded(draft))
         return facts.run ? facts.run->refusal : QString();
     if (keepsTree(draft) && !draft.keepObjects && facts.outlook && facts.outlook->tree)
         return facts.outlook->tree->refusal;

@@ -40,7 +40,7 @@ private:
         bool isShown = false;
     };
 
-    [[nodiscard]] static QString reasonOf(const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts);
+    [[nodiscard]] static QString reasonOf(const JobDraft& draft, const AxisSize& axis, std::optional<std::uint32_t> chosen, const StepFacts& facts);
     void loadAxes(const JobDraft& draft, const StepFacts& facts);
     void loadStage(const JobDraft& draft, const StepFacts& facts);
     void loadResult(const StepFacts& facts);

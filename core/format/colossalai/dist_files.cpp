@@ -181,7 +181,7 @@ TensorId DistFiles::tensorFor(std::uint32_t index, DType dtype)
     if (id == kNoTensor) {
         const DistTensor& from = m_table.tensors()[index];
         Tensor made{m_builder.parameter(from.name), m_builder.role(RoleKind::Weight, "weight"), dtype, from.hasReplicas ? Combine::Replicas : Combine::Exclusive, true, from.global};
-        made.assumedReplicas = from.overlaps;
+        made.unprovenCopies = from.overlaps || from.hasReplicas; // the boxes are all that is known of them
         id = m_builder.addTensor(std::move(made));
     }
     return id;
@@ -329,7 +329,7 @@ void DistFiles::addBuffer(const Source& source, const StoredFile& stored, Tensor
     const auto [at, isNew] = m_buffers.try_emplace(name, kNoTensor);
     if (isNew) {
         Tensor made{m_builder.parameter(name), m_builder.role(RoleKind::Buffer, "buffer"), own.dtype, Combine::Replicas, true, own.shape};
-        made.assumedReplicas = true;
+        made.unprovenCopies = true;
         at->second = m_builder.addTensor(std::move(made));
     }
     const Tensor& known = m_builder.tensor(at->second);

@@ -4,6 +4,7 @@
 #include "core/format/dcp/hf_shards.h"
 #include "core/format/dcp/rank_files.h"
 #include "core/format/dcp/state_reader.h"
+#include "core/format/nested_states.h"
 
 #include <fmt/format.h>
 
@@ -33,6 +34,7 @@ Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& option
     for (const SaveFolder& save : saves)
         SHARDLENS_TRY(reader.read(save, job));
     reader.finish();
+    sayNestedStates(builder);
     return std::move(builder).finish();
 }
 

@@ -4,6 +4,7 @@
 #include "core/encoding/tensor_leaves.h"
 #include "core/encoding/torch_pieces.h"
 #include "core/format/dcp/distributed_value.h"
+#include "core/format/nested_states.h"
 #include "core/format/opened_file.h"
 #include "core/layout/branches.h"
 #include "core/model/checkpoint_builder.h"
@@ -414,6 +415,7 @@ Result<CheckpointPtr> openRankFiles(const Candidate& candidate, JobContext& job)
     RankFilesReader reader(builder, folder.path);
     for (const Series& series : chosen)
         SHARDLENS_TRY(reader.read(series, job));
+    sayNestedStates(builder);
     return std::move(builder).finish();
 }
 

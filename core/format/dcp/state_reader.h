@@ -3,7 +3,10 @@
 #include "core/format/dcp/save_folder.h"
 #include "core/format/dcp_folder.h"
 
+#include <cstdint>
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
 namespace shardlens::dcp {

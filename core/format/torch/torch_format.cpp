@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/encoding/torch_pieces.h"
+#include "core/format/nested_states.h"
 #include "core/format/opened_file.h"
 #include "core/format/sharded_folder.h"
 #include "core/format/torch/optimizer_branch.h"
@@ -258,6 +259,7 @@ Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions&, JobCo
     index.finish();
     if (files.index)
         builder.addFact("index", files.indexName);
+    sayNestedStates(builder);
     return std::move(builder).finish();
 }
 

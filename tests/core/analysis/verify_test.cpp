@@ -210,6 +210,25 @@ TEST_F(VerifyReplicasTest, AmongSeveralAreEachFound)
         EXPECT_THAT(findingsOf(copies(one)), ElementsAre("warning replicas-differ w")) << one;
 }
 
+// So many rows that copies are compared by boxes: the first column is held twice, the other once.
+TEST_F(VerifyReplicasTest, OfMillionsOfRowsAreFoundToo)
+{
+    const std::uint64_t rows = 1'500'000;
+    const auto columns = [&](const std::string& payload) {
+        return made(payload, [&](CheckpointBuilder& builder, FileId file) {
+            const TensorId tensor = builder.addTensor({builder.parameter("w"), builder.role(RoleKind::Weight, "weight"), DType::U8, Combine::Replicas, true, {rows, 2}});
+            for (const auto& [column, offset] : {std::pair{0u, std::uint64_t{0}}, {0u, rows}, {1u, 2 * rows}})
+                ASSERT_TRUE(builder.addPiece(tensor, BoxView(Box{{0, column}, {rows, 1}}), {builder.streamOf(file), offset, builder.holder({}), {}}));
+        });
+    };
+    std::string payload(3 * rows, 'a');
+    EXPECT_THAT(findingsOf(columns(payload)), IsEmpty());
+    payload[rows + 1'234'567] = 'X';
+    const CheckpointPtr checkpoint = columns(payload);
+    EXPECT_THAT(findingsOf(checkpoint), ElementsAre("warning replicas-differ w"));
+    EXPECT_THAT(verified(checkpoint).findings.front().text, HasSubstr("first at element 2,469,134"));
+}
+
 TEST_F(VerifyTest, ExpectsMasksToHoldInfinity)
 {
     const CheckpointPtr checkpoint = made(std::string("\0\0\x80\xFF", 4), [](CheckpointBuilder& builder, FileId file) {

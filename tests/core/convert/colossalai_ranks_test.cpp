@@ -249,5 +249,23 @@ TEST_F(ColossalaiRanks, OverlappingBoxesMustAgree)
     }
 }
 
+// Equal boxes are copies by the metadata alone: a file of another save among them shows by its values.
+TEST_F(ColossalaiRanks, CopiesThatDifferAreSaid)
+{
+    for (const float added : {0.0f, 1.0f}) {
+        DistTestRun run;
+        run.count = 2;
+        run.tensors = {{"w", {3, 2}, 0, {{0, {0, 0}, {3, 2}, 0}, {1, {0, 0}, {3, 2}, added}}}};
+        run.write(path("run"));
+        const auto lines = planLinesOf(open("run"), request("out"));
+        const auto said = Contains(AllOf(HasSubstr("Copies differ"), HasSubstr("w:"), HasSubstr("pytorch_model-dist-00000-shard-00000.bin and pytorch_model-dist-00001-shard-00000.bin"),
+                                         HasSubstr("lowest dist id")));
+        if (added == 0)
+            EXPECT_THAT(lines, Not(Contains(HasSubstr("differ"))));
+        else
+            EXPECT_THAT(lines, said);
+    }
+}
+
 } // namespace
 } // namespace shardlens::test

@@ -18,6 +18,7 @@ using testing_support::cellsOf;
 using testing_support::RandomRegions;
 
 constexpr std::size_t kAll = 100'000;
+constexpr std::uint64_t kFileBytes = 1'000'000;
 
 struct Held {
     Region region;
@@ -29,7 +30,7 @@ CheckpointPtr checkpointOf(const Shape& shape, const std::vector<Held>& pieces)
 {
     CheckpointBuilder builder("x", "x");
     File file;
-    file.size = 1'000'000;
+    file.size = kFileBytes;
     const FileId there = builder.addFile(file);
     file.state = File::State::Missing;
     const FileId gone = builder.addFile(file);
@@ -43,12 +44,14 @@ CheckpointPtr checkpointOf(const Shape& shape, const std::vector<Held>& pieces)
         CheckpointBuilder::Placement placement;
         placement.stream = builder.streamOf(one.missing ? gone : there);
         placement.holder = builder.holder({});
-        EXPECT_TRUE(builder.addPiece(id, viewOf(one.region), placement));
+        const bool fits = volumeOf(viewOf(one.region)) * sizeof(float) <= kFileBytes;
+        const std::vector<std::int64_t> strides(fits ? 0 : shape.size(), 0); // every value is the same one
+        EXPECT_TRUE(builder.addPiece(id, viewOf(one.region), placement, strides));
     }
     return std::move(builder).finish();
 }
 
-void expectCoverage(const Shape& shape, const std::vector<Held>& pieces)
+void expectCoverage(const Shape& shape, const std::vector<Held>& pieces, std::uint64_t runsKept)
 {
     const CheckpointPtr checkpoint = checkpointOf(shape, pieces);
     std::vector<int> present(cellsOf(shape), 0);
@@ -60,7 +63,7 @@ void expectCoverage(const Shape& shape, const std::vector<Held>& pieces)
             expectedByMissing[cell] = expectedByMissing[cell] || (cells[cell] && one.missing);
         }
     }
-    const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0), kAll);
+    const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0), kAll, runsKept);
     EXPECT_EQ(coverage.missingCells, static_cast<std::uint64_t>(std::count(present.begin(), present.end(), 0)));
     EXPECT_EQ(coverage.complete(), coverage.missingCells == 0);
 
@@ -100,7 +103,8 @@ TEST(Coverage, FindsEveryHoleAndWhetherAnythingIsHeldTwice)
             trace += fmt::format(" {}{}", regionText(viewOf(pieces.back().region)), pieces.back().missing ? " gone" : "");
         }
         SCOPED_TRACE(trace);
-        expectCoverage(shape, pieces);
+        expectCoverage(shape, pieces, kRunsKept);
+        expectCoverage(shape, pieces, 0); // by bands, as far as there are boxes
     }
 }
 
@@ -124,16 +128,54 @@ TEST(Coverage, OverlapsReachEveryCellThatIsHeldTwice)
             for (std::size_t cell = 0; cell < cells.size(); ++cell)
                 held[cell] += cells[cell] ? 1 : 0;
         }
-        std::vector<int> compared(held.size(), 0);
-        for (const Overlap& overlap : coverageOf(*checkpoint, idAt<TensorId>(0), kAll).overlaps) {
-            const Bitmap cells = bitmapOf(viewOf(overlap.region), shape);
-            for (std::size_t cell = 0; cell < cells.size(); ++cell)
-                compared[cell] += cells[cell] ? 1 : 0;
+        for (const std::uint64_t runsKept : {kRunsKept, std::uint64_t{0}}) {
+            std::vector<int> compared(held.size(), 0);
+            const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0), kAll, runsKept);
+            EXPECT_EQ(coverage.overlaps.size(), coverage.overlappingPairs);
+            for (const Overlap& overlap : coverage.overlaps) {
+                const Bitmap cells = bitmapOf(viewOf(overlap.region), shape);
+                for (std::size_t cell = 0; cell < cells.size(); ++cell)
+                    compared[cell] += cells[cell] ? 1 : 0;
+            }
+            // n pieces over a cell need n − 1 comparisons for a difference not to hide.
+            for (std::size_t cell = 0; cell < held.size(); ++cell)
+                EXPECT_GE(compared[cell], std::max(held[cell] - 1, 0)) << "cell " << cell;
         }
-        // n pieces over a cell need n − 1 comparisons for a difference not to hide.
-        for (std::size_t cell = 0; cell < held.size(); ++cell)
-            EXPECT_GE(compared[cell], std::max(held[cell] - 1, 0)) << "cell " << cell;
     }
+}
+
+// A few bytes in a file may claim any shape: neither time nor memory follows the number of rows.
+TEST(Coverage, ColumnsOfAnEndlessTensorAreTakenTogether)
+{
+    const std::uint64_t rows = std::uint64_t{1} << 40;
+    const auto column = [&](std::uint64_t at, std::uint64_t count) { return Box{{0, 0, at}, {rows, 2, count}}; };
+    const CheckpointPtr holed = checkpointOf({rows, 2, 4}, {{column(0, 1), false}, {column(2, 1), true}, {column(3, 1), false}});
+    const Coverage coverage = coverageOf(*holed, idAt<TensorId>(0));
+    EXPECT_EQ(coverage.missingCells, rows * 4);
+    ASSERT_EQ(coverage.holes.size(), 4u);
+    EXPECT_EQ(coverage.holes.front().region, Region(Box{{0, 0, 1}, {rows, 1, 1}}));
+    EXPECT_EQ(coverage.holes.front().expected, std::nullopt);
+    EXPECT_EQ(coverage.holes[1].region, Region(Box{{0, 0, 2}, {rows, 1, 1}}));
+    EXPECT_EQ(coverage.holes[1].expected, idAt<PieceId>(1));
+
+    const CheckpointPtr twice = checkpointOf({rows, 2, 4}, {{column(0, 3), false}, {column(2, 2), false}});
+    const Coverage doubled = coverageOf(*twice, idAt<TensorId>(0));
+    EXPECT_TRUE(doubled.complete());
+    ASSERT_EQ(doubled.overlaps.size(), 2u);
+    EXPECT_EQ(doubled.overlaps.back().region, Region(Box{{0, 1, 2}, {rows, 1, 1}}));
+}
+
+// Boxes that start at every row of their own, as no run has them: given up, and not taken for whole.
+TEST(Coverage, WhatCannotBeGoneThroughIsNotComplete)
+{
+    const std::uint64_t rows = std::uint64_t{1} << 40;
+    std::vector<Held> pieces;
+    for (std::uint64_t i = 0; i < 12'000; ++i)
+        pieces.push_back({Box{{i, 0, 0}, {rows - 2 * i, 2, 1}}, false});
+    const CheckpointPtr checkpoint = checkpointOf({rows, 2, 2}, pieces);
+    const Coverage coverage = coverageOf(*checkpoint, idAt<TensorId>(0));
+    EXPECT_TRUE(coverage.scattered);
+    EXPECT_FALSE(coverage.complete());
 }
 
 TEST(Coverage, LimitBoundsTheListNotTheCount)
