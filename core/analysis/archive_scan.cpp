@@ -60,11 +60,12 @@ Status FileScanner::scanZip(const Source& source, const Place& place)
         unread(place, "A5", 0, "an archive that cannot be read (" + archive.error().text() + ")");
         return salvage(source, place);
     }
+    const bool isAlone = archive->leadingBytes() == 0 && archive->trailingBytes() == 0;
+    if (ArchiveRow row = isAlone ? ArchiveRow() : archivesInARow(source, m_job); row.begins.size() > 1 || (!row.begins.empty() && row.end < source->size()))
+        return scanItems(source, std::move(row), place);
+    SHARDLENS_TRY(m_job.poll());
     if (archive->leadingBytes() == 0)
         return scanArchive(source, *archive, place);
-    if (auto begins = archivesInARow(source, m_job); !begins.empty())
-        return scanItems(source, std::move(begins), place);
-    SHARDLENS_TRY(m_job.poll());
     add(place, 4, "A8", archive->leadingBytes(), "an archive behind another one: two programs see two different files");
     SHARDLENS_TRY(scanArchive(source, *archive, place));
     Place front = place;
@@ -75,22 +76,27 @@ Status FileScanner::scanZip(const Source& source, const Place& place)
     return scanContainer(std::make_shared<SliceSource>(source, 0, archive->leadingBytes()), front, Claim::Perhaps);
 }
 
-// A DCP data file: whole archives one behind another.
-Status FileScanner::scanItems(const Source& source, std::vector<std::uint64_t> begins, const Place& place)
+// A DCP data file: whole archives one behind another, of which the last may be cut off.
+Status FileScanner::scanItems(const Source& source, ArchiveRow row, const Place& place)
 {
-    begins.push_back(source->size());
-    for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
-        SHARDLENS_TRY(m_job.poll());
-        const std::uint64_t from = begins[i];
-        const std::uint64_t to = begins[i + 1];
-        const auto item = std::make_shared<SliceSource>(source, from, to - from);
-        SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*item, &m_job));
+    const auto placeOf = [&](std::uint64_t from) {
         Place inner = place;
         inner.member = (place.member.empty() ? "" : place.member + " ") + fmt::format("[item at {}]", from);
         inner.sourceAt = place.sourceAt + from;
-        SHARDLENS_TRY(scanArchive(item, archive, inner));
+        return inner;
+    };
+    row.begins.push_back(row.end);
+    for (std::size_t i = 0; i + 1 < row.begins.size(); ++i) {
+        SHARDLENS_TRY(m_job.poll());
+        const std::uint64_t from = row.begins[i];
+        const auto item = std::make_shared<SliceSource>(source, from, row.begins[i + 1] - from);
+        SHARDLENS_ASSIGN(const ZipArchive archive, ZipArchive::open(*item, &m_job));
+        SHARDLENS_TRY(scanArchive(item, archive, placeOf(from)));
     }
-    return {};
+    if (row.end == source->size())
+        return {};
+    unread(place, "A5", row.end, "cut off: the archive that begins here has no end");
+    return salvage(std::make_shared<SliceSource>(source, row.end, source->size() - row.end), placeOf(row.end));
 }
 
 // Without a directory: the local headers from the start on, as far as their sizes lead.

@@ -77,7 +77,7 @@ private:
     Status scanArchive(const Source& source, const ZipArchive& archive, const Place& place);
     Result<std::vector<Member>> lookAtMembers(const Source& source, const ZipArchive& archive, const Place& place);
     Result<bool> lookAtMember(const Source& source, Member& member, const Place& place);
-    Status scanItems(const Source& source, std::vector<std::uint64_t> begins, const Place& place);
+    Status scanItems(const Source& source, ArchiveRow row, const Place& place);
     Status salvage(const Source& source, const Place& place);
     Result<Row> scanMember(const Source& source, const Member& member, Claim claim, const Place& place);
     struct Range {

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 #include <sys/stat.h>
 
@@ -91,7 +92,10 @@ Status addFiles(const OutputTensors& selected, const OutputChoice& choice, Plan&
 void addReplaced(Plan& plan)
 {
     struct stat facts {};
-    if (::lstat(TargetPath(plan.request.target).path.c_str(), &facts) == 0)
+    const std::string target = TargetPath(plan.request.target).path;
+    std::error_code failed;
+    const bool isEmpty = std::filesystem::is_directory(target, failed) && std::filesystem::is_empty(target, failed); // not a thing is deleted
+    if (::lstat(target.c_str(), &facts) == 0 && !isEmpty)
         plan.lines.push_back({PlanLine::Kind::Warning, "Target", fmt::format("{} exists; the result takes its place and what is there now is deleted.",
                                                                              printable(plan.request.target))});
 }

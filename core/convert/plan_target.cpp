@@ -1,6 +1,7 @@
 #include "core/convert/plan.h"
 
 #include "core/base/text.h"
+#include "core/convert/plan_checks.h"
 #include "core/convert/replaceable.h"
 #include "core/io/staged_output.h"
 
@@ -65,30 +66,48 @@ Status checkApart(const Checkpoint& source, const TargetPath& target)
     return {};
 }
 
-Status checkFree(const TargetPath& target, bool overwrite)
+bool isEmptyFolder(const std::string& path)
+{
+    std::error_code failed;
+    return fs::symlink_status(path, failed).type() == fs::file_type::directory && fs::is_empty(path, failed) && !failed;
+}
+
+// A folder that somebody made for the result: its name changes hands, which that of a file system's root cannot.
+Status checkEmptyFolder(const TargetPath& target, const struct stat& folder)
+{
+    struct stat parent {};
+    if (::stat(target.parent.c_str(), &parent) == 0 && parent.st_dev != folder.st_dev)
+        return Error{ErrorCode::Refused, "a file system is mounted there, and the result is made beside its name; choose a folder inside"};
+    return {};
+}
+
+Status checkFree(const TargetPath& target, bool overwrite, bool isFile)
 {
     struct stat facts {};
     if (::lstat(target.path.c_str(), &facts) != 0)
         return {};
+    if (!isFile && isEmptyFolder(target.path))
+        return checkEmptyFolder(target, facts);
     if (!overwrite)
         return Error{ErrorCode::Refused, "it exists; choose another name, or replace it with --overwrite (in a job document: \"overwrite\": true)"};
     return checkReplaceable(target.path);
 }
 
-Status checkPlace(const Checkpoint& source, const TargetPath& target, bool overwrite)
+Status checkPlace(const Checkpoint& source, const TargetPath& target, bool overwrite, bool isFile)
 {
     if (target.name.empty() || target.name == "." || target.name == ".." || target.path == "/")
         return Error{ErrorCode::Refused, "it names no new file or folder"};
     SHARDLENS_TRY(checkParent(target));
     SHARDLENS_TRY(checkApart(source, target));
-    return checkFree(target, overwrite);
+    return checkFree(target, overwrite, isFile);
 }
 
 } // namespace
 
 Status checkTarget(const Checkpoint& source, const ConvertRequest& request)
 {
-    Status status = checkPlace(source, TargetPath(request.target), request.overwrite);
+    const auto choice = chooseOutput(source, request);
+    Status status = checkPlace(source, TargetPath(request.target), request.overwrite, choice && choice->isFile);
     if (!status)
         return status.takeError().within("target " + printable(request.target));
     return status;

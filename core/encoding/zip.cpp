@@ -94,8 +94,10 @@ Result<ZipArchive> ZipArchive::open(const ByteSource& source, const JobContext* 
     Directory directory{loadLe16(record.data() + 10), loadLe32(record.data() + 12), loadLe32(record.data() + 16), end};
     ZipArchive out(source);
     const std::uint64_t comment = loadLe16(record.data() + 20);
-    if (const std::uint64_t after = source.size() - end - kEndBytes; after != comment)
-        out.m_notes.push_back({"trailing-bytes", fmt::format("{} B after the archive's end", groupedText(after > comment ? after - comment : after))});
+    if (const std::uint64_t after = source.size() - end - kEndBytes; after != comment) {
+        out.m_trailing = after > comment ? after - comment : after;
+        out.m_notes.push_back({"trailing-bytes", fmt::format("{} B after the archive's end", groupedText(out.m_trailing))});
+    }
     std::array<std::byte, kLocatorBytes> locator{};
     if (end >= kLocatorBytes + kEnd64Bytes) {
         SHARDLENS_TRY(source.readAt(end - kLocatorBytes, locator));
@@ -282,20 +284,23 @@ Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint
     return out;
 }
 
-std::vector<std::uint64_t> archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
+ArchiveRow archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
 {
-    std::vector<std::uint64_t> out;
+    ArchiveRow out{{}, source->size()};
     for (std::uint64_t end = source->size(); end > 0;) { // from the last one: only its end says where an archive is
         const SliceSource front(source, 0, end);
         const auto archive = ZipArchive::open(front, &job);
-        const bool isWhole = archive && !archive->members().empty() &&
-                             std::ranges::none_of(archive->notes(), [](const ZipNote& note) { return note.code == "trailing-bytes"; });
-        if (!isWhole || archive->leadingBytes() >= end || out.size() >= kMostArchivesInARow)
+        if (!archive || archive->members().empty() || archive->leadingBytes() >= end || out.begins.size() >= kMostArchivesInARow)
             return {};
+        if (const std::uint64_t after = archive->trailingBytes(); after > 0) {
+            if (!out.begins.empty() || !readLocalHeader(*source, end - after))
+                return {};
+            out.end = end - after;
+        }
         end = archive->leadingBytes();
-        out.push_back(end);
+        out.begins.push_back(end);
     }
-    std::ranges::reverse(out);
+    std::ranges::reverse(out.begins);
     return out;
 }
 

@@ -66,6 +66,8 @@ public:
     [[nodiscard]] Result<std::uint64_t> dataOffset(const ZipMember& member) const;
     // Bytes in front of the archive, which its own offsets do not count.
     [[nodiscard]] std::uint64_t leadingBytes() const { return m_shift; }
+    // Bytes behind its end, without a comment.
+    [[nodiscard]] std::uint64_t trailingBytes() const { return m_trailing; }
     // The decoded bytes; LimitExceeded above `limit`.
     [[nodiscard]] Result<std::vector<std::byte>> read(const ZipMember& member, std::uint64_t limit) const;
 
@@ -79,9 +81,14 @@ private:
     std::unordered_map<std::string_view, std::size_t> m_byName; // keys point into m_members
     std::vector<ZipNote> m_notes;
     std::uint64_t m_shift = 0; // bytes before the archive
+    std::uint64_t m_trailing = 0;
 };
 
-// Archives that stand one behind another and fill a file (a DCP data file): where each begins, ascending. Empty where that is not so.
-[[nodiscard]] std::vector<std::uint64_t> archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job);
+// Archives that stand one behind another and fill a file (a DCP data file), or all of it but the last of them, whose end is cut off.
+struct ArchiveRow {
+    std::vector<std::uint64_t> begins; // of the whole ones, ascending; empty: the file is nothing of the kind
+    std::uint64_t end = 0;             // of the last whole one: the file's end, or where the one begins that is cut off
+};
+[[nodiscard]] ArchiveRow archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job);
 
 } // namespace shardlens

@@ -37,4 +37,14 @@ Status renameNew(const std::string& from, const std::string& to)
     return {};
 }
 
+Status renameFolder(const std::string& from, const std::string& to)
+{
+    if (::rename(from.c_str(), to.c_str()) == 0) // of a folder over anything but an empty one: refused by the system
+        return {};
+    struct stat facts {};
+    const int number = errno;
+    const bool isTaken = number == EEXIST || number == ENOTEMPTY || (number == ENOTDIR && ::lstat(to.c_str(), &facts) == 0);
+    return isTaken ? existsError() : renameError(number);
+}
+
 } // namespace shardlens

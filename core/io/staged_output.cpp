@@ -344,7 +344,7 @@ Status StagedOutput::publish(Existing existing)
     if (existing == Existing::Replace)
         SHARDLENS_TRY(renameOver(resultPath(), m_options.target, m_options.target + ".replaced"));
     else
-        SHARDLENS_TRY(renameNew(resultPath(), m_options.target));
+        SHARDLENS_TRY(isFolder(resultPath()) ? renameFolder(resultPath(), m_options.target) : renameNew(resultPath(), m_options.target));
     static_cast<void>(flushFolder(TargetPath(m_options.target).parent)); // it has its name; only a loss of power could undo that
     return {};
 }

@@ -270,6 +270,23 @@ TEST_F(ScanTest, TakesArchivesOneBehindAnotherForItems)
     EXPECT_THAT(linesOfFile("x" + one + one), testing::Contains(testing::StartsWith("4 A8")));
 }
 
+// A save that broke off: what is whole is scanned item by item, and the rest is no second archive of a polyglot.
+TEST_F(ScanTest, SaysWhereARowOfArchivesIsCutOff)
+{
+    const std::string one = bytesOf(sample("numbers_like_a_pickle.pt"));
+    EXPECT_THAT(linesOfFile(one + one + one.substr(0, 200)), testing::Contains(fmt::format("4 A5 @{} ", 2 * one.size())));
+    const ScanReport report = scannedPath(path("file.bin"));
+    EXPECT_FALSE(report.files.front().scanned);
+    ASSERT_GE(report.streams.size(), 2u);
+    EXPECT_EQ(report.streams[1].member, fmt::format("[item at {}] numbers_like_a_pickle/data.pkl", one.size()));
+    for (const ScanFinding& found : report.findings)
+        EXPECT_NE(found.finding.code, "A8");
+    EXPECT_THAT(linesOfFile(one + one.substr(0, 200)), testing::Contains(fmt::format("4 A5 @{} ", one.size())));
+    const std::string evil = bytesOf(sample("pickle_without_extension.pt"));
+    EXPECT_THAT(linesOfFile(one + evil + one.substr(0, 200)), testing::Contains(testing::StartsWith("5 ")));
+    EXPECT_THAT(linesOfFile("x" + one + one.substr(0, 200)), testing::Contains(testing::StartsWith("4 A8")));
+}
+
 TEST_F(ScanTest, NamesThePythonFileBesideTheCheckpoint)
 {
     write("model.pt", "\x80\x02" "ctrain\nArgs\n.");

@@ -45,8 +45,12 @@ protected:
 
 TEST_F(PlanRefuses, ATargetThatExists)
 {
-    fs::create_directory(path("out"));
+    write("out/notes.txt", "x");
     EXPECT_THAT(refusal(model(), request("out")), AllOf(HasSubstr(path("out")), HasSubstr("it exists"), HasSubstr("--overwrite")));
+    fs::create_directory(path("folder.pt"));
+    EXPECT_THAT(refusal(model(), request("folder.pt", "torch")), HasSubstr("it exists")) << "a file takes no folder's name";
+    fs::create_directory(path("made"));
+    EXPECT_EQ(refusal(model(), request("made")), "") << "an empty folder";
     std::ofstream(path("out.pt")) << "x";
     EXPECT_THAT(refusal(model(), request("out.pt", "torch")), HasSubstr("it exists"));
     fs::create_symlink("nowhere", path("link"));

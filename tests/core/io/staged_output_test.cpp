@@ -114,6 +114,35 @@ TEST_F(StagedOutputTest, LeavesATargetAloneThatAppearedMeanwhile)
     EXPECT_EQ(content("out.bin"), "theirs");
 }
 
+TEST_F(StagedOutputTest, TakesTheNameOfAnEmptyFolderAndOfNoOther)
+{
+    for (const char* inside : {"", "theirs"}) {
+        fs::remove_all(m_folder.file("out"));
+        fs::create_directories(m_folder.file("out"));
+        if (*inside != '\0')
+            std::ofstream(m_folder.file("out") + "/" + inside) << "x";
+        auto staged = StagedOutput::create(folderTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "a", "new");
+        const Status published = staged->publish(StagedOutput::Existing::Refuse);
+        EXPECT_EQ(published.ok(), *inside == '\0');
+        EXPECT_EQ(fs::exists(m_folder.file("out/a")), published.ok());
+        EXPECT_EQ(fs::exists(m_folder.file("out/theirs")), !published.ok());
+        if (!published) {
+            EXPECT_EQ(published.error().code(), ErrorCode::Refused);
+        }
+    }
+    fs::remove_all(m_folder.file("out"));
+    std::ofstream(m_folder.file("out")) << "a file";
+    auto staged = StagedOutput::create(folderTarget());
+    ASSERT_TRUE(staged);
+    fill(*staged, "a", "new");
+    const Status published = staged->publish(StagedOutput::Existing::Refuse);
+    ASSERT_FALSE(published);
+    EXPECT_EQ(published.error().code(), ErrorCode::Refused);
+    EXPECT_EQ(content("out"), "a file");
+}
+
 TEST_F(StagedOutputTest, TakesThePlaceOfWhatIsThereAndRemovesThat)
 {
     fs::create_directories(m_folder.file("out/old"));
