@@ -117,7 +117,7 @@ Py dcpPath(const std::vector<Py>& steps)
     return {Py::Tuple{steps}};
 }
 
-Py dcpMetadata(Py entries, Py paths, std::vector<std::pair<Py, Py>> storage, std::vector<std::pair<std::string, Py>> more)
+Py dcpMetadata(Py entries, Py paths, std::vector<PyItem> storage, std::vector<std::pair<std::string, Py>> more)
 {
     std::vector<std::pair<std::string, Py>> attributes{
         {"state_dict_metadata", std::move(entries)}, {"planner_data", std::move(paths)}, {"storage_data", {Py::Dict{std::move(storage), false}}}};
@@ -290,7 +290,7 @@ Py DcpTestSave::metadata() const
 {
     Py::Dict described;
     Py::Dict paths;
-    std::vector<std::pair<Py, Py>> storage;
+    std::vector<PyItem> storage;
     std::vector<std::size_t> ends(files.size(), 0);
     for (const DcpTestEntry& entry : entries) {
         const std::string key = entry.key();

@@ -24,7 +24,7 @@ using Counts = std::vector<std::uint64_t>;
 [[nodiscard]] Py dcpIndex(const std::string& fqn, const std::optional<Counts>& offset = {}, std::optional<std::int64_t> index = {});
 [[nodiscard]] Py dcpPlace(const std::string& file, std::int64_t offset, std::int64_t length, std::vector<Py> transforms = {});
 [[nodiscard]] Py dcpPath(const std::vector<Py>& steps);
-[[nodiscard]] Py dcpMetadata(Py entries, Py paths, std::vector<std::pair<Py, Py>> storage, std::vector<std::pair<std::string, Py>> more = {});
+[[nodiscard]] Py dcpMetadata(Py entries, Py paths, std::vector<PyItem> storage, std::vector<std::pair<std::string, Py>> more = {});
 
 // ---- items ----
 

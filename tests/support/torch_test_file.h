@@ -12,6 +12,8 @@
 
 namespace shardlens::test {
 
+struct PyItem; // of a dictionary
+
 // A Python value as a test writes it into a pickle of protocol 2.
 struct Py {
     struct None {};
@@ -19,7 +21,7 @@ struct Py {
         std::vector<Py> items;
     };
     struct Dict {
-        std::vector<std::pair<Py, Py>> items;
+        std::vector<PyItem> items;
         bool ordered = false; // collections.OrderedDict
     };
     struct Global {
@@ -47,6 +49,11 @@ struct Py {
         std::string bytes;
     };
     std::variant<None, bool, std::int64_t, double, std::string, std::vector<Py>, Tuple, Dict, Global, Call, Tensor, Object, Opcodes> value;
+};
+
+struct PyItem { // no std::pair, which asks about Py while that is not complete: clang refuses it
+    Py first;
+    Py second;
 };
 
 [[nodiscard]] Py pyDict(std::vector<std::pair<std::string, Py>> items, bool ordered = false);

@@ -25,7 +25,7 @@ struct ZeroTestRun {
     bool stripPadding = true;   // masters without padding, per rank (≥ 0.16.4); else the last rank alone loses it
     bool alignParameters = false; // stage 1, 2: parameter_alignment, 8 elements
     bool stepTensors = false;   // "step" as a tensor of its own in every state, as torch keeps it; else a number
-    std::vector<std::pair<Py, Py>> clientState; // more members of the model file
+    std::vector<PyItem> clientState; // more members of the model file
     std::string unknownClass;     // "train.Config": the model file holds an object of it
     bool sparse = false;          // payload as holes in the files: all zeros
 

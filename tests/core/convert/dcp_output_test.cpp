@@ -478,7 +478,7 @@ TEST_P(DcpBadPaths, AreRefusedByTheTree)
     DcpTestSave save;
     Py::Dict described;
     Py::Dict paths;
-    std::vector<std::pair<Py, Py>> storage;
+    std::vector<PyItem> storage;
     std::string data;
     for (std::size_t i = 0; i < GetParam().paths.size(); ++i) {
         const std::string key = "k" + std::to_string(i);

@@ -118,7 +118,7 @@ TEST_F(ConvertTest, EveryStateOfAResumedRunHasItsOwnStepCounter)
 // What the program does not interpret keeps its keys, its classes and its tensors; random states go from where they stand, and from there alone.
 class ClientState : public ConvertTest {
 protected:
-    std::string resumed(std::vector<std::pair<Py, Py>> state)
+    std::string resumed(std::vector<PyItem> state)
     {
         ZeroTestRun run = someRun(2, 2);
         run.clientState = std::move(state);

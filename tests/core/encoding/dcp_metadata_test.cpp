@@ -79,7 +79,7 @@ std::vector<std::string> metadataLines(const Py& root)
 // Of one tensor `w` [4, 2] of two chunks in two files, with what a test wants to be different.
 struct Parts {
     Py entry = dcpTensor("float32", {4, 2}, {dcpChunk({0, 0}, {2, 2}), dcpChunk({2, 0}, {2, 2})});
-    std::vector<std::pair<Py, Py>> storage{{dcpIndex("w", Counts{0, 0}, 0), dcpPlace("__0_0.distcp", 0, 10)}, {dcpIndex("w", Counts{2, 0}, 1), dcpPlace("__1_0.distcp", 5, 20)}};
+    std::vector<PyItem> storage{{dcpIndex("w", Counts{0, 0}, 0), dcpPlace("__0_0.distcp", 0, 10)}, {dcpIndex("w", Counts{2, 0}, 1), dcpPlace("__1_0.distcp", 5, 20)}};
     Py paths = pyDict({{"w", dcpPath({{std::string("w")}})}});
 
     [[nodiscard]] std::vector<std::string> lines() const { return metadataLines(dcpMetadata(pyDict({{"w", entry}}), paths, storage)); }
@@ -188,7 +188,7 @@ TEST(DcpMetadata, StopsWhenAsked)
     stop.request_stop();
     JobContext job(stop.get_token());
     std::vector<Py> chunks;
-    std::vector<std::pair<Py, Py>> storage;
+    std::vector<PyItem> storage;
     for (std::uint64_t i = 0; i < 40'000; ++i) {
         chunks.push_back(dcpChunk({i}, {1}));
         storage.emplace_back(dcpIndex("w", Counts{i}, static_cast<std::int64_t>(i)), dcpPlace("a", 0, 1));
@@ -361,7 +361,7 @@ TEST(DcpMetadata, ManyChunksWithoutHintsInTurnsAreFound)
 {
     constexpr std::uint64_t kChunks = 3000;
     std::vector<std::pair<std::string, Py>> entries;
-    std::vector<std::pair<Py, Py>> storage;
+    std::vector<PyItem> storage;
     for (const char* name : {"a", "b", "c"}) {
         std::vector<Py> chunks;
         for (std::uint64_t i = kChunks; i-- > 0;)
@@ -472,7 +472,7 @@ TEST(DcpMetadata, WhatElseItHoldsIsShownAndNotRun)
 
 // ---- metadata of ranks ----
 
-DcpMetadata ofRank(const std::vector<std::pair<std::string, Py>>& entries, std::vector<std::pair<Py, Py>> storage)
+DcpMetadata ofRank(const std::vector<std::pair<std::string, Py>>& entries, std::vector<PyItem> storage)
 {
     auto out = parsedMetadata(pickled(dcpMetadata(pyDict(entries), kNothing, std::move(storage))));
     EXPECT_TRUE(out.ok());

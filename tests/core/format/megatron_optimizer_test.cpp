@@ -306,7 +306,7 @@ TEST(MegatronOptimizer, ShardsOf2022AreALossAndTheirModelIsRead)
     EXPECT_EQ(floatsOf(*opened, "output_layer.weight"), MegatronTestRun::whole(run.parameters().back(), "module"));
 }
 
-using States = std::vector<std::pair<Py, Py>>;
+using States = std::vector<test::PyItem>;
 
 // The states of a plain optimizer by parameter, each a dictionary.
 States& plainStatesOf(Py& root)
