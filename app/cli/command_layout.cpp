@@ -3,6 +3,7 @@
 #include "app/cli/output_file.h"
 #include "app/cli/piece_picture.h"
 #include "core/base/text.h"
+#include "core/encoding/tensor_reader.h"
 #include "core/model/coverage.h"
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,8 @@
 
 namespace shardlens::cli {
 namespace {
+
+constexpr std::size_t kHolesShown = 64;
 
 struct LayoutArguments {
     SourceArguments source;
@@ -81,18 +84,23 @@ void printLayoutJson(Console& console, const Checkpoint& checkpoint, TensorId id
     for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
         rows.push_back(pieceJson(checkpoint, pieces.at(idAt<PieceId>(row)), info(tensor.dtype).bytesPerBlock));
     answer["pieces"] = std::move(rows);
-    const Coverage coverage = coverageOf(checkpoint, id);
+    const Coverage coverage = coverageOf(checkpoint, id, kHolesShown, kAsBoxes);
     Json holes = Json::array();
     for (const Hole& hole : coverage.holes)
         holes.push_back(holeJson(checkpoint, hole));
     answer["missing_values"] = coverage.missingCells * info(tensor.dtype).valuesPerBlock;
     answer["holes"] = std::move(holes);
+    if (coverage.scattered)
+        answer["scattered"] = true;
     printJson(console, answer);
 }
 
 void printHoles(Console& console, const Checkpoint& checkpoint, TensorId id)
 {
-    for (const Hole& hole : coverageOf(checkpoint, id).holes) {
+    const Coverage coverage = coverageOf(checkpoint, id, kHolesShown, kAsBoxes);
+    if (coverage.scattered)
+        return console.line("  " + console.styled(Style::Bad, scatteredText(checkpoint, id)));
+    for (const Hole& hole : coverage.holes) {
         std::string text = "missing: " + regionText(viewOf(hole.region));
         if (hole.expected) {
             const Stream& stream = checkpoint.stream(checkpoint.pieces().at(*hole.expected).source.stream);

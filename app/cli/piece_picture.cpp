@@ -19,6 +19,7 @@ constexpr double kMargin = 16;
 constexpr double kLineHeight = 18;
 constexpr double kSliver = 1; // nothing that holds a byte is invisible
 constexpr std::size_t kMaxBoxes = 5000;
+constexpr std::size_t kHolesDrawn = 64;
 constexpr std::size_t kMaxLegend = 16;
 
 std::string xmlText(std::string_view text)
@@ -152,7 +153,7 @@ private:
 
     void drawHoles()
     {
-        for (const Hole& hole : coverageOf(m_checkpoint, m_tensor).holes) {
+        for (const Hole& hole : coverageOf(m_checkpoint, m_tensor, kHolesDrawn, kAsBoxes).holes) {
             m_hasHole = true;
             drawRegion(viewOf(hole.region), "url(#hole)", "missing: " + regionText(viewOf(hole.region)));
         }

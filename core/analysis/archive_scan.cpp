@@ -56,14 +56,14 @@ Status FileScanner::scanZip(const Source& source, const Place& place)
 {
     auto archive = ZipArchive::open(*source, &m_job);
     SHARDLENS_TRY(m_job.poll());
+    const bool isAlone = archive && archive->leadingBytes() == 0 && archive->trailingBytes() == 0;
+    if (ArchiveRow row = isAlone ? ArchiveRow() : archivesInARow(source, m_job); row.begins.size() > 1 || (!row.begins.empty() && row.end < source->size()))
+        return scanItems(source, std::move(row), place);
+    SHARDLENS_TRY(m_job.poll());
     if (!archive) {
         unread(place, "A5", 0, "an archive that cannot be read (" + archive.error().text() + ")");
         return salvage(source, place);
     }
-    const bool isAlone = archive->leadingBytes() == 0 && archive->trailingBytes() == 0;
-    if (ArchiveRow row = isAlone ? ArchiveRow() : archivesInARow(source, m_job); row.begins.size() > 1 || (!row.begins.empty() && row.end < source->size()))
-        return scanItems(source, std::move(row), place);
-    SHARDLENS_TRY(m_job.poll());
     if (archive->leadingBytes() == 0)
         return scanArchive(source, *archive, place);
     add(place, 4, "A8", archive->leadingBytes(), "an archive behind another one: two programs see two different files");

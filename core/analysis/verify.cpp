@@ -48,7 +48,11 @@ public:
     // Geometry; true where nothing is missing.
     bool checkCoverage(TensorId tensor, std::vector<Finding>& out) const
     {
-        const Coverage coverage = coverageOf(m_checkpoint, tensor, kHolesSaid);
+        const Coverage coverage = coverageOf(m_checkpoint, tensor, kHolesSaid, kAsBoxes);
+        if (coverage.scattered) {
+            out.push_back(findingAbout(Severity::Error, "scattered", tensor, scatteredText(m_checkpoint, tensor) + "."));
+            return false;
+        }
         for (const Hole& hole : coverage.holes) {
             Finding finding = findingAbout(Severity::Error, "hole", tensor, holeText(m_checkpoint, tensor, hole) + ".");
             if (hole.expected) {
@@ -58,8 +62,6 @@ public:
             }
             out.push_back(std::move(finding));
         }
-        if (coverage.scattered)
-            out.push_back(findingAbout(Severity::Error, "scattered", tensor, scatteredText(m_checkpoint, tensor) + "."));
         return coverage.complete();
     }
 
@@ -201,7 +203,7 @@ void gather(const Checkpoint& checkpoint, std::vector<std::vector<Finding>>& fou
         }
     for (const auto& [file, holes] : holesOf)
         if (holes > kHolesOfFileSaid)
-            out.push_back({Severity::Error, "hole", fmt::format("{} leaves {} more such holes in other tensors.", printable(checkpoint.file(file).name), groupedText(holes - kHolesOfFileSaid)),
+            out.push_back({Severity::Error, "hole", fmt::format("{} leaves {} more such holes.", printable(checkpoint.file(file).name), groupedText(holes - kHolesOfFileSaid)),
                            kNoTensor, file, checkpoint.file(file).rank});
 }
 

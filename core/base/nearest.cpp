@@ -7,9 +7,13 @@
 namespace shardlens {
 namespace {
 
+constexpr std::size_t kMostLetters = 8;
+
+// "optim.state.w.exp_avg" of "w/exp_avg"
 bool endsBehindDot(std::string_view text, std::string_view end)
 {
-    return text.size() > end.size() && text.ends_with(end) && text[text.size() - end.size() - 1] == '.';
+    const auto isAlike = [](char a, char b) { return a == b || (a == '.' && b == '/'); };
+    return text.size() > end.size() && text[text.size() - end.size() - 1] == '.' && std::equal(end.rbegin(), end.rend(), text.rbegin(), [&](char a, char b) { return isAlike(b, a); });
 }
 
 } // namespace
@@ -38,7 +42,7 @@ std::vector<std::string> nearestNames(std::string_view asked, const std::vector<
             out.push_back(name);
     if (!out.empty())
         return out;
-    const std::size_t most = std::max<std::size_t>(1, asked.size() / 4);
+    const std::size_t most = std::clamp<std::size_t>(asked.size() / 4, 1, kMostLetters);
     std::vector<std::pair<std::size_t, std::size_t>> near; // distance, number
     for (std::size_t i = 0; i < names.size(); ++i)
         if (const std::size_t distance = editDistance(asked, names[i], most); distance <= most)

@@ -11,13 +11,13 @@
 #include "core/encoding/replica_compare.h"
 #include "core/format/format.h"
 #include "core/format/tree_items.h"
+#include "core/io/rename_new.h"
 #include "core/io/staged_output.h"
 #include "core/job/executor.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <sys/stat.h>
 
@@ -93,9 +93,7 @@ void addReplaced(Plan& plan)
 {
     struct stat facts {};
     const std::string target = TargetPath(plan.request.target).path;
-    std::error_code failed;
-    const bool isEmpty = std::filesystem::is_directory(target, failed) && std::filesystem::is_empty(target, failed); // not a thing is deleted
-    if (::lstat(target.c_str(), &facts) == 0 && !isEmpty)
+    if (::lstat(target.c_str(), &facts) == 0 && !isEmptyFolder(target)) // of that not a thing is deleted
         plan.lines.push_back({PlanLine::Kind::Warning, "Target", fmt::format("{} exists; the result takes its place and what is there now is deleted.",
                                                                              printable(plan.request.target))});
 }
@@ -121,6 +119,7 @@ Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& jo
     if (choice.kind == OutputKind::Layout) {
         SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
         SHARDLENS_TRY(planTarget(std::move(target), plan, job));
+        addOtherFiles(*plan.source, plan.files, plan.lines);
         return true;
     }
     const Format* own = formatById(plan.source->formatId());
@@ -176,7 +175,7 @@ const char* adviceAbout(const Checkpoint& source, TensorId tensor)
 }
 
 // Tensors that nothing but the checkpoint itself, or no rule, says to be copies: they are compared, for they may be parts, or of two saves.
-Status compareAssumed(Plan& plan, JobContext& job)
+Status compareUnproven(Plan& plan, JobContext& job)
 {
     const StreamSet streams(plan.source);
     for (const PlannedResult& result : plan.results) {
@@ -275,7 +274,7 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
         return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --select all --to torch of a torch file: elsewhere no objects are written"};
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
-    SHARDLENS_TRY(compareAssumed(plan, job));
+    SHARDLENS_TRY(compareUnproven(plan, job));
     SHARDLENS_TRY(compareByStrategy(plan, job));
     addAverages(plan);
     addSave(plan);

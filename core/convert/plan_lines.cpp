@@ -20,6 +20,7 @@ using Kind = PlanLine::Kind;
 
 constexpr std::array<std::string_view, 4> kHelperEndings{".json", ".model", ".txt", ".py"};
 constexpr std::size_t kMostFilesListed = 1000;
+constexpr std::size_t kMostFoldersLooked = 64;
 constexpr std::size_t kMostNames = 12; // listed in one line
 
 struct Sum {
@@ -150,6 +151,8 @@ void addDroppedValues(const Checkpoint& source, std::vector<PlanLine>& lines)
     for (const FileMetadata& file : source.metadata())
         if (file.file == kNoFile || source.file(file.file).container != "safetensors")
             collectValues(file.root, "", names);
+    const std::set<std::string> tensors(source.parameters().begin(), source.parameters().end()); // some are objects to their file: a shard with its place
+    std::erase_if(names, [&](const std::string& name) { return tensors.contains(name) || tensors.contains(name.substr(name.find('.') + 1)); });
     if (!names.empty())
         lines.push_back({Kind::Dropped, "Other values", fmt::format("Not carried over, because the result holds tensors only: {}.", listed(names))});
 }
@@ -164,24 +167,17 @@ void addPadding(const Checkpoint& source, std::vector<PlanLine>& lines)
         lines.push_back({Kind::Info, "Padding", fmt::format("{} that fill up the source's partitions belong to no tensor and are not written.", exactSizeText(bytes))});
 }
 
-// Files beside the weights that a loader may want (config.json, tokenizers): only tensors are converted.
-void addOtherFiles(const Checkpoint& source, std::vector<PlanLine>& lines)
+// Of one folder of the source ("" or "modeling/"), those that are no part of the model.
+void addHelpers(const Checkpoint& source, const std::string& below, const std::set<std::string>& known, std::vector<std::string>& names)
 {
-    std::set<std::string> ofModel;
-    for (const File& file : source.files())
-        ofModel.insert(file.name);
-    std::vector<std::string> names;
     std::error_code failed;
-    for (std::filesystem::directory_iterator at(source.folder(), failed), end; !failed && at != end && names.size() < kMostFilesListed; at.increment(failed)) {
-        const std::string name = at->path().filename().string();
+    for (std::filesystem::directory_iterator at(source.folder() + "/" + below, failed), end; !failed && at != end && names.size() < kMostFilesListed; at.increment(failed)) {
+        const std::string own = at->path().filename().string();
         const std::string ending = at->path().extension().string();
         const bool helps = std::find(kHelperEndings.begin(), kHelperEndings.end(), ending) != kHelperEndings.end();
-        if (helps && !ofModel.contains(name) && !name.ends_with(".index.json") && !name.starts_with('.') && at->is_regular_file(failed))
-            names.push_back(name);
+        if (helps && !known.contains(below + own) && !own.ends_with(".index.json") && !own.starts_with('.') && at->is_regular_file(failed))
+            names.push_back(below + own);
     }
-    std::sort(names.begin(), names.end(), naturalLess);
-    if (!names.empty())
-        lines.push_back({Kind::Dropped, "Other files", fmt::format("Not copied: {}. Loaders such as from_pretrained want them beside the weights.", listed(names))});
 }
 
 void addFindings(const Checkpoint& source, std::vector<PlanLine>& lines)
@@ -193,6 +189,27 @@ void addFindings(const Checkpoint& source, std::vector<PlanLine>& lines)
 
 } // namespace
 
+void addOtherFiles(const Checkpoint& source, const std::vector<PlannedFile>& written, std::vector<PlanLine>& lines)
+{
+    if (source.path() != source.folder() && !source.path().ends_with(".index.json"))
+        return;
+    std::set<std::string> known;
+    std::set<std::string> folders{""};
+    for (const PlannedFile& file : written)
+        known.insert(file.name);
+    for (const File& file : source.files()) {
+        known.insert(file.name);
+        folders.insert(file.name.substr(0, file.name.rfind('/') + 1)); // of none: ""
+    }
+    std::vector<std::string> names;
+    if (folders.size() <= kMostFoldersLooked)
+        for (const std::string& folder : folders)
+            addHelpers(source, folder, known, names);
+    std::sort(names.begin(), names.end(), naturalLess);
+    if (!names.empty())
+        lines.push_back({PlanLine::Kind::Dropped, "Other files", fmt::format("Not copied: {}. Loaders such as from_pretrained want them beside the weights.", listed(names))});
+}
+
 std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& request, const OutputTensors& selected, OutputKind kind)
 {
     std::vector<PlanLine> lines;
@@ -202,9 +219,7 @@ std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& 
     addDroppedTensors(source, request, selected, lines);
     addDroppedValues(source, lines);
     addPadding(source, lines);
-    const bool isFolder = source.path() == source.folder() || source.path().ends_with(".index.json");
-    if (isFolder)
-        addOtherFiles(source, lines);
+    addOtherFiles(source, {}, lines);
     addFindings(source, lines);
     return lines;
 }

@@ -10,4 +10,7 @@ namespace shardlens {
 // What a conversion changes, keeps and leaves behind, for people; deterministic, most important first.
 [[nodiscard]] std::vector<PlanLine> planLines(const Checkpoint& source, const ConvertRequest& request, const OutputTensors& selected, OutputKind kind);
 
+// Files beside the weights that a loader may want (config.json, tokenizers): only tensors are converted. `written`: of the result, which may have one of them.
+void addOtherFiles(const Checkpoint& source, const std::vector<PlannedFile>& written, std::vector<PlanLine>& lines);
+
 } // namespace shardlens

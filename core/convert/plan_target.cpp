@@ -3,14 +3,17 @@
 #include "core/base/text.h"
 #include "core/convert/plan_checks.h"
 #include "core/convert/replaceable.h"
+#include "core/io/rename_new.h"
 #include "core/io/staged_output.h"
 
 #include <fmt/format.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 namespace shardlens {
@@ -66,18 +69,18 @@ Status checkApart(const Checkpoint& source, const TargetPath& target)
     return {};
 }
 
-bool isEmptyFolder(const std::string& path)
+// A folder that somebody made for the result: its name changes hands, and its mode and group go over to the result (StagedOutput::publish).
+Status checkEmptyFolder(const std::string& path)
 {
-    std::error_code failed;
-    return fs::symlink_status(path, failed).type() == fs::file_type::directory && fs::is_empty(path, failed) && !failed;
-}
-
-// A folder that somebody made for the result: its name changes hands, which that of a file system's root cannot.
-Status checkEmptyFolder(const TargetPath& target, const struct stat& folder)
-{
-    struct stat parent {};
-    if (::stat(target.parent.c_str(), &parent) == 0 && parent.st_dev != folder.st_dev)
-        return Error{ErrorCode::Refused, "a file system is mounted there, and the result is made beside its name; choose a folder inside"};
+    struct statx facts {};
+    if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &facts) != 0)
+        return Error{ErrorCode::Io, std::strerror(errno)};
+    if ((facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0)
+        return Error{ErrorCode::Refused, "it exists, and something is mounted there: the result is made beside its name and takes it; choose a folder inside"};
+    if (facts.stx_uid != ::geteuid())
+        return Error{ErrorCode::Refused, "it exists and belongs to somebody else; choose another name"};
+    if (::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0 || ::getxattr(path.c_str(), "system.posix_acl_default", nullptr, 0) > 0)
+        return Error{ErrorCode::Refused, "it exists and has an access list, which the result would lose; choose another name"};
     return {};
 }
 
@@ -87,7 +90,7 @@ Status checkFree(const TargetPath& target, bool overwrite, bool isFile)
     if (::lstat(target.path.c_str(), &facts) != 0)
         return {};
     if (!isFile && isEmptyFolder(target.path))
-        return checkEmptyFolder(target, facts);
+        return checkEmptyFolder(target.path);
     if (!overwrite)
         return Error{ErrorCode::Refused, "it exists; choose another name, or replace it with --overwrite (in a job document: \"overwrite\": true)"};
     return checkReplaceable(target.path);

@@ -13,7 +13,6 @@
 namespace shardlens {
 namespace {
 
-constexpr std::size_t kManySegments = 8;
 constexpr std::uint64_t kMeanValues = 1u << 14; // at a time: three buffers of a thread stay in its cache
 
 // sum += values, both of Number.
@@ -49,7 +48,7 @@ Status meanOf(DType dtype, DType wide, std::size_t summands, std::span<std::byte
 
 std::string scatteredText(const Checkpoint& checkpoint, TensorId tensor)
 {
-    return fmt::format("{}: its pieces are scattered over more places than can be gone through, which no training run writes", printable(checkpoint.fullName(tensor)));
+    return fmt::format("{}: its pieces are scattered over more places than can be gone through", printable(checkpoint.fullName(tensor)));
 }
 
 std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const Hole& hole)
@@ -72,7 +71,7 @@ std::string holeText(const Checkpoint& checkpoint, TensorId tensor, const Hole& 
     case File::State::Unreadable: return text + fmt::format("; {} cannot be read", printable(file.name));
     case File::State::Read: break;
     }
-    return text + fmt::format("; {} describes it and does not store it", printable(file.name));
+    return text + fmt::format("; {} is there and does not hold them", printable(file.name));
 }
 
 Status readPiece(const StreamSet& streams, TensorId tensor, PieceId id, FlatRange part, std::span<std::byte> out)
@@ -111,7 +110,7 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
         if (reader.m_summands.back().complete)
             continue;
         const Coverage coverage = coverageOf(checkpoint, tensor, 1);
-        if (coverage.holes.empty()) // not known, then
+        if (coverage.scattered || coverage.holes.empty())
             return Error{ErrorCode::LimitExceeded, scatteredText(checkpoint, tensor)};
         return Error{ErrorCode::Refused, holeText(checkpoint, tensor, coverage.holes.front())};
     }
@@ -123,9 +122,8 @@ Result<TensorReader> TensorReader::open(const StreamSet& streams, TensorId tenso
 void TensorReader::forEachPiece(const std::function<void(PieceId piece, std::uint64_t cells)>& visit) const
 {
     for (const PieceBands& bands : m_summands)
-        for (const PieceBands::Band& band : bands.bands)
-            for (const PieceBands::Segment& segment : bands.of(band))
-                visit(segment.piece, segment.cells.size() * band.rows.size());
+        for (const PieceBands::Part& part : bands.parts)
+            visit(part.piece, part.cells);
 }
 
 Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) const
@@ -136,40 +134,17 @@ Status TensorReader::readAt(std::uint64_t offset, std::span<std::byte> out) cons
     return m_summands.size() == 1 ? readSummand(m_summands.front(), wanted, out) : readMean(wanted, out);
 }
 
+// Each piece is read for all rows at once, the last first: where several hold a cell, the first has the last word.
 Status TensorReader::readSummand(const PieceBands& bands, FlatRange wanted, std::span<std::byte> out) const
 {
-    const auto endOf = [&](const PieceBands::Band& band) { return band.rows.end * bands.rowCells; };
-    auto band = std::upper_bound(bands.bands.begin(), bands.bands.end(), wanted.begin, [&](std::uint64_t cell, const PieceBands::Band& one) { return cell < endOf(one); });
-    for (; band != bands.bands.end() && band->rows.begin * bands.rowCells < wanted.end; ++band) {
-        const FlatRange part = intersect({band->rows.begin * bands.rowCells, endOf(*band)}, wanted);
-        SHARDLENS_TRY(readBand(bands, *band, part, out.subspan((part.begin - wanted.begin) * m_cellBytes, part.size() * m_cellBytes)));
+    auto band = std::upper_bound(bands.bands.begin(), bands.bands.end(), wanted.begin, [](std::uint64_t cell, const PieceBands::Band& one) { return cell < one.cells.end; });
+    for (; band != bands.bands.end() && band->cells.begin < wanted.end; ++band) {
+        const FlatRange cells = intersect(band->cells, wanted);
+        const std::span<std::byte> target = out.subspan((cells.begin - wanted.begin) * m_cellBytes, cells.size() * m_cellBytes);
+        const std::span<const PieceBands::Part> parts = bands.of(*band);
+        for (auto part = parts.rbegin(); part != parts.rend(); ++part)
+            SHARDLENS_TRY(readPiece(*m_streams, m_tensor, part->piece, cells, target));
     }
-    return {};
-}
-
-// Pieces that take turns (columns side by side) are read once each, not a row at a time, unless which of two counts must be minded.
-Status TensorReader::readBand(const PieceBands& bands, const PieceBands::Band& band, FlatRange part, std::span<std::byte> out) const
-{
-    const std::span<const PieceBands::Segment> segments = bands.of(band);
-    if (segments.size() == 1)
-        return readPiece(*m_streams, m_tensor, segments.front().piece, part, out);
-    const bool isOneRow = part.begin / bands.rowCells == (part.end - 1) / bands.rowCells;
-    if (!bands.overlaps && (!isOneRow || segments.size() >= kManySegments)) {
-        std::vector<PieceId> pieces;
-        for (const PieceBands::Segment& segment : segments)
-            pieces.push_back(segment.piece);
-        std::sort(pieces.begin(), pieces.end());
-        pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
-        for (const PieceId piece : pieces)
-            SHARDLENS_TRY(readPiece(*m_streams, m_tensor, piece, part, out));
-        return {};
-    }
-    for (std::uint64_t row = part.begin / bands.rowCells; row * bands.rowCells < part.end; ++row)
-        for (const PieceBands::Segment& segment : segments) {
-            const FlatRange cells = intersect({row * bands.rowCells + segment.cells.begin, row * bands.rowCells + segment.cells.end}, part);
-            if (!cells.empty())
-                SHARDLENS_TRY(readPiece(*m_streams, m_tensor, segment.piece, cells, out.subspan((cells.begin - part.begin) * m_cellBytes, cells.size() * m_cellBytes)));
-        }
     return {};
 }
 

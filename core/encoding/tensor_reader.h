@@ -68,7 +68,6 @@ private:
     explicit TensorReader(const StreamSet& streams, TensorId tensor) : m_streams(&streams), m_tensor(tensor) {}
 
     Status readSummand(const PieceBands& bands, FlatRange wanted, std::span<std::byte> out) const;
-    Status readBand(const PieceBands& bands, const PieceBands::Band& band, FlatRange part, std::span<std::byte> out) const;
     Status readMean(FlatRange wanted, std::span<std::byte> out) const;
 
     const StreamSet* m_streams;

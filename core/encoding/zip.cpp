@@ -284,19 +284,65 @@ Result<std::vector<std::byte>> inflatePrefix(const ByteSource& source, std::uint
     return out;
 }
 
+namespace {
+
+// A local header begins at `at`, or as much of its signature as there is room for.
+bool beginsArchive(const ByteSource& source, std::uint64_t at)
+{
+    constexpr std::array kSignature{std::byte{'P'}, std::byte{'K'}, std::byte{3}, std::byte{4}};
+    std::array<std::byte, 4> head{};
+    const auto count = static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(head.size(), source.size() - at));
+    return source.readAt(at, std::span(head).first(static_cast<std::size_t>(count))).ok() && std::equal(head.begin(), head.begin() + count, kSignature.begin());
+}
+
+constexpr std::size_t kMostEndsTried = 1000; // values may look like one
+
+// Where the last whole archive ends, looked for from the end back however far that is; nothing where there is none.
+std::optional<std::uint64_t> lastArchiveEnd(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
+{
+    std::size_t tried = 0;
+    for (std::uint64_t before = source->size(); before >= kEndBytes;) {
+        if (!job.poll())
+            return std::nullopt;
+        const std::uint64_t length = std::min(before, kSearched);
+        const auto block = readBytes(*source, before - length, length, kSearched);
+        if (!block)
+            return std::nullopt;
+        for (std::uint64_t at = length - 3; at-- > 0;) {
+            const std::uint64_t record = before - length + at;
+            if (loadLe32(block->data() + at) != kEndSignature || record + kEndBytes > source->size())
+                continue;
+            std::array<std::byte, 2> comment{};
+            if (!source->readAt(record + 20, comment))
+                return std::nullopt;
+            const std::uint64_t end = record + kEndBytes + loadLe16(comment.data());
+            if (end > source->size())
+                continue;
+            if (++tried > kMostEndsTried)
+                return std::nullopt;
+            const SliceSource front(source, 0, end);
+            if (const auto archive = ZipArchive::open(front, &job); archive && !archive->members().empty() && archive->trailingBytes() == 0)
+                return end;
+        }
+        before = length < kSearched ? 0 : before - length + 3; // a signature may lie across the border
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
 ArchiveRow archivesInARow(const std::shared_ptr<const ByteSource>& source, const JobContext& job)
 {
-    ArchiveRow out{{}, source->size()};
-    for (std::uint64_t end = source->size(); end > 0;) { // from the last one: only its end says where an archive is
+    const auto last = lastArchiveEnd(source, job);
+    if (!last || (*last < source->size() && !beginsArchive(*source, *last)))
+        return {};
+    ArchiveRow out{{}, *last};
+    for (std::uint64_t end = *last; end > 0;) { // from the last one: only its end says where an archive is
         const SliceSource front(source, 0, end);
         const auto archive = ZipArchive::open(front, &job);
-        if (!archive || archive->members().empty() || archive->leadingBytes() >= end || out.begins.size() >= kMostArchivesInARow)
+        const bool isWhole = archive && !archive->members().empty() && archive->trailingBytes() == 0;
+        if (!isWhole || archive->leadingBytes() >= end || out.begins.size() >= kMostArchivesInARow)
             return {};
-        if (const std::uint64_t after = archive->trailingBytes(); after > 0) {
-            if (!out.begins.empty() || !readLocalHeader(*source, end - after))
-                return {};
-            out.end = end - after;
-        }
         end = archive->leadingBytes();
         out.begins.push_back(end);
     }

@@ -97,7 +97,7 @@ void DcpFolder::openFiles()
         row.rank = writerOf(name);
         row.container = "distcp";
         if (opened && endOf[i] > row.size)
-            m_builder->addFinding({Severity::Warning, "truncated-file", fmt::format("{} is cut off: the metadata place items up to byte {}, and it ends at {}.", printable(name), groupedText(endOf[i]), groupedText(row.size)),
+            m_builder->addFinding({Severity::Error, "truncated-file", fmt::format("{} is cut off: the metadata place items up to byte {}, and it ends at {}.", printable(name), groupedText(endOf[i]), groupedText(row.size)),
                                    kNoTensor, idAt<FileId>(m_builder->fileCount()), writerOf(name)});
         row.holds = plural(chunksOf[i], "chunk", "chunks");
         const FileId id = m_builder->addFile(std::move(row));
@@ -107,13 +107,13 @@ void DcpFolder::openFiles()
         const bool isMissing = opened.error().code() == ErrorCode::NotFound;
         if (++lost > kLostFilesSaid)
             continue;
-        m_builder->addFinding({Severity::Warning, isMissing ? "missing-file" : "unreadable-file",
+        m_builder->addFinding({Severity::Error, isMissing ? "missing-file" : "unreadable-file",
                                fmt::format("{} {}; {} of tensors {} in it.", printable(name), isMissing ? "is not in the folder" : "cannot be read: " + opened.error().text(),
                                            plural(chunksOf[i], "chunk", "chunks"), chunksOf[i] == 1 ? "lies" : "lie"),
                                kNoTensor, id, writerOf(name)});
     }
     if (lost > kLostFilesSaid)
-        m_builder->addFinding({Severity::Warning, "missing-file", fmt::format("{} more data files are missing or cannot be read.", groupedText(lost - kLostFilesSaid)), kNoTensor, kNoFile, std::nullopt});
+        m_builder->addFinding({Severity::Error, "missing-file", fmt::format("{} more data files are missing or cannot be read.", groupedText(lost - kLostFilesSaid)), kNoTensor, kNoFile, std::nullopt});
 }
 
 // Reads the beginnings of items, from several threads.
@@ -386,7 +386,7 @@ void DcpFolder::addFindingsOf(const DcpEntry& entry, TensorId tensor)
     m_problemsLeft += more;
     const std::uint64_t whole = elementCount(unitShape(entry.shape, entry.dtype)).value_or(0);
     if (const auto cells = chunkValues(entry); cells && *cells < whole)
-        find("hole", fmt::format("The chunks of {} hold {} of the {} values of {}: the metadata have a hole. `shardlens verify` says where.", name, groupedText(*cells), groupedText(whole), shapeText(entry.shape)), kNoFile);
+        find("hole", fmt::format("The chunks of {} hold {} of the {} values of {}: the metadata have a hole, whose place `shardlens layout` and `verify` say.", name, groupedText(*cells), groupedText(whole), shapeText(entry.shape)), kNoFile);
     if (!overlaps(entry))
         return;
     if (const auto pair = firstOverlap(entry))

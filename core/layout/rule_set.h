@@ -32,6 +32,8 @@ struct ShardRule {
     std::optional<Regex> regex;                      // of the pattern; empty: the rule for everything else
 
     [[nodiscard]] bool applies(const Facts& facts) const;
+    // A part is a slice of every segment, and no box of the whole.
+    [[nodiscard]] bool isSegmented() const { return kind == Division::Kind::Split && (equalSegments > 1 || segmentSizes.size() > 1); }
     // "dimension 0, cut over the ranks in 3 segments (q, k, v)"
     [[nodiscard]] std::string text() const;
 };

@@ -1,156 +1,138 @@
 #include "core/model/piece_bands.h"
 
+#include "core/model/box_sweep.h"
+
 #include <algorithm>
+#include <compare>
+#include <deque>
+#include <optional>
+#include <queue>
+#include <utility>
 
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kFreeBands = 4096;
-constexpr std::uint64_t kMostRuns = 1u << 24; // in memory; no layout of a real run comes near, a harmed one may ask for 2^40
+constexpr std::size_t kMostParts = 1u << 24; // of all bands; no layout of a real run comes near
 
-struct HeldRun {
-    FlatRange cells;
-    PieceId piece;
-};
-
-struct HeldBox {
-    BoxView box;
-    PieceId piece;
-};
-
-// Takes the runs of one row, ascending by begin, as its segments; false at the first gap.
-bool takeRuns(const std::vector<HeldRun>& runs, std::uint64_t cells, PieceBands& out)
+// Bands of flat ranges: between two borders the first of the pieces that are open there.
+PieceBands bandsOfRanges(const std::vector<std::pair<FlatRange, PieceId>>& unsorted, std::uint64_t cells)
 {
-    const std::size_t first = out.segments.size();
-    std::uint64_t covered = 0;
+    std::vector<std::pair<FlatRange, PieceId>> ranges = unsorted;
+    std::sort(ranges.begin(), ranges.end());
+    std::vector<std::uint64_t> borders;
     std::uint64_t held = 0;
-    for (const HeldRun& run : runs) {
-        held += run.cells.size();
-        if (run.cells.begin > covered)
-            break;
-        if (run.cells.end <= covered)
-            continue;
-        if (out.segments.size() > first && out.segments.back().piece == run.piece)
-            out.segments.back().cells.end = run.cells.end;
-        else
-            out.segments.push_back({{covered, run.cells.end}, run.piece});
-        covered = run.cells.end;
+    for (const auto& [range, piece] : ranges) {
+        borders.insert(borders.end(), {range.begin, range.end});
+        held += range.size();
     }
-    out.overlaps = out.overlaps || held != covered;
-    return covered >= cells;
-}
-
-void sortRuns(std::vector<HeldRun>& runs)
-{
-    const auto isBefore = [](const HeldRun& a, const HeldRun& b) { return a.cells.begin < b.cells.begin; };
-    if (!std::is_sorted(runs.begin(), runs.end(), isBefore))
-        std::stable_sort(runs.begin(), runs.end(), isBefore);
-}
-
-// All cells as one row.
-PieceBands oneRow(const Checkpoint& checkpoint, std::span<const PieceId> pieces, ShapeView units)
-{
+    std::sort(borders.begin(), borders.end());
+    borders.erase(std::unique(borders.begin(), borders.end()), borders.end());
     PieceBands out;
-    std::uint64_t count = 0;
-    for (const PieceId id : pieces) {
-        const RegionView region = checkpoint.pieces().at(id).region;
-        const auto* box = std::get_if<BoxView>(&region);
-        count += box == nullptr ? 0 : std::min(runCountOf(*box, units), kMostRuns + 1);
-    }
-    if (count > kMostRuns) {
-        out.scattered = true;
-        return out;
-    }
-    std::vector<HeldRun> runs;
-    runs.reserve(pieces.size() + count);
-    for (const PieceId id : pieces) {
-        const RegionView region = checkpoint.pieces().at(id).region;
-        if (const auto* flat = std::get_if<FlatRange>(&region)) {
-            if (!flat->empty())
-                runs.push_back({*flat, id});
-        } else {
-            forEachRun(std::get<BoxView>(region), units, [&](FlatRange cells) { runs.push_back({cells, id}); });
-        }
-    }
-    sortRuns(runs);
-    out.rowCells = elementCount(units).value_or(0);
-    out.complete = takeRuns(runs, out.rowCells, out);
-    out.bands.push_back({{0, 1}, 0, out.segments.size()});
-    return out;
-}
-
-// The boxes of the pieces, by first row; empty where some are flat.
-std::vector<HeldBox> boxesOf(const Checkpoint& checkpoint, std::span<const PieceId> pieces)
-{
-    std::vector<HeldBox> out;
-    out.reserve(pieces.size());
-    for (const PieceId id : pieces) {
-        const RegionView region = checkpoint.pieces().at(id).region;
-        const auto* box = std::get_if<BoxView>(&region);
-        if (box == nullptr)
-            return {};
-        if (box->volume() != 0)
-            out.push_back({*box, id});
-    }
-    std::stable_sort(out.begin(), out.end(), [](const HeldBox& a, const HeldBox& b) { return a.box.offset[0] < b.box.offset[0]; });
-    return out;
-}
-
-BoxView columnsOf(const BoxView& box)
-{
-    return {box.offset.subspan(1), box.extent.subspan(1)};
-}
-
-std::vector<std::uint64_t> rowBorders(const std::vector<HeldBox>& boxes)
-{
-    std::vector<std::uint64_t> out;
-    for (const HeldBox& held : boxes)
-        for (const std::uint64_t row : {held.box.offset[0], held.box.offset[0] + held.box.extent[0]})
-            out.push_back(row);
-    std::sort(out.begin(), out.end());
-    out.erase(std::unique(out.begin(), out.end()), out.end());
-    return out;
-}
-
-// Bands of boxes. Nothing where single runs of all cells are no more than they would be.
-std::optional<PieceBands> bandsOfBoxes(const std::vector<HeldBox>& boxes, ShapeView units)
-{
-    PieceBands out;
-    const ShapeView columns = units.subspan(1);
-    out.rowCells = elementCount(columns).value_or(0);
-    std::vector<const HeldBox*> open;
-    std::vector<HeldRun> runs;
-    std::size_t next = 0;
-    std::uint64_t visited = 0;
-    std::uint64_t runsInAll = 0;
-    for (const HeldBox& held : boxes)
-        runsInAll += std::min(runCountOf(held.box, units), kMostRuns);
-    const std::vector<std::uint64_t> borders = rowBorders(boxes);
+    const auto isLater = [](const auto& a, const auto& b) { return a.second > b.second; };
+    std::priority_queue<std::pair<FlatRange, PieceId>, std::vector<std::pair<FlatRange, PieceId>>, decltype(isLater)> open(isLater);
     std::uint64_t covered = 0;
+    auto next = ranges.begin();
+    for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+        const FlatRange part{borders[i], borders[i + 1]};
+        for (; next != ranges.end() && next->first.begin == part.begin; ++next)
+            open.push(*next);
+        while (!open.empty() && open.top().first.end <= part.begin)
+            open.pop();
+        if (open.empty() || part.begin > covered)
+            break;
+        const PieceId piece = open.top().second;
+        covered = part.end;
+        if (!out.bands.empty() && out.parts.back().piece == piece) {
+            out.bands.back().cells.end = part.end;
+            out.parts.back().cells += part.size();
+            continue;
+        }
+        out.parts.push_back({piece, part.size()});
+        out.bands.push_back({part, out.parts.size() - 1, out.parts.size()});
+    }
+    out.complete = covered >= cells;
+    out.overlaps = held != covered;
+    return out;
+}
+
+// Of boxes that are equal the first; then ascending by piece. True where some were left out.
+bool keepFirstOfEqual(std::vector<BoxPart>& boxes)
+{
+    const auto order = [](const BoxPart& a, const BoxPart& b) {
+        const auto compare = [](ShapeView x, ShapeView y) { return std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end()); };
+        const auto offsets = compare(a.box.offset, b.box.offset);
+        return offsets != 0 ? offsets : compare(a.box.extent, b.box.extent);
+    };
+    std::sort(boxes.begin(), boxes.end(), [&](const BoxPart& a, const BoxPart& b) {
+        const auto boxOrder = order(a, b);
+        return boxOrder != 0 ? boxOrder < 0 : a.piece < b.piece;
+    });
+    const auto end = std::unique(boxes.begin(), boxes.end(), [&](const BoxPart& a, const BoxPart& b) { return order(a, b) == 0; });
+    const bool someEqual = end != boxes.end();
+    boxes.erase(end, boxes.end());
+    std::sort(boxes.begin(), boxes.end(), [](const BoxPart& a, const BoxPart& b) { return a.piece < b.piece; });
+    return someEqual;
+}
+
+// Whether boxes hold every cell of the space; nothing where that takes too long to say.
+std::optional<bool> areComplete(const std::vector<BoxPart>& boxes, ShapeView units, BoxSweep& sweep, bool& overlaps)
+{
+    if (boxes.size() <= 1)
+        return !boxes.empty() && boxes.front().box.volume() == elementCount(units).value_or(0);
+    Coverage coverage;
+    if (!sweep.sweep(boxes, units, coverage)) // of no axes there is one at most
+        return std::nullopt;
+    overlaps = overlaps || coverage.overlappingPairs > 0;
+    return coverage.complete();
+}
+
+// Adds the parts of a band; false where a cell of it is held by none, or the budgets are used up.
+bool addBand(FlatRange rows, std::vector<BoxPart>& columns, ShapeView units, BoxSweep& sweep, PieceBands& out)
+{
+    out.overlaps = keepFirstOfEqual(columns) || out.overlaps;
+    const auto complete = areComplete(columns, units, sweep, out.overlaps);
+    out.scattered = !complete || out.parts.size() + columns.size() > kMostParts;
+    if (out.scattered || !*complete)
+        return false;
+    const std::uint64_t rowCells = elementCount(units).value_or(0);
+    const std::size_t first = out.parts.size();
+    for (const BoxPart& one : columns) {
+        if (out.parts.size() > first && out.parts.back().piece == one.piece) // a flat range that is several boxes
+            out.parts.back().cells += one.box.volume() * rows.size();
+        else
+            out.parts.push_back({one.piece, one.box.volume() * rows.size()});
+    }
+    out.bands.push_back({{rows.begin * rowCells, rows.end * rowCells}, first, out.parts.size()});
+    return true;
+}
+
+PieceBands bandsOfBoxes(std::vector<BoxPart> boxes, ShapeView units)
+{
+    std::size_t leading = 0;
+    while (leading + 1 < units.size() && units[leading] == 1)
+        ++leading;
+    for (BoxPart& one : boxes)
+        one = withoutAxes(one, leading);
+    units = units.subspan(leading);
+    std::stable_sort(boxes.begin(), boxes.end(), [](const BoxPart& a, const BoxPart& b) { return a.box.offset[0] < b.box.offset[0]; });
+    PieceBands out;
+    BoxSweep sweep(0);
+    std::vector<BoxPart> open;
+    std::vector<BoxPart> columns;
+    auto next = boxes.begin();
+    const std::vector<std::uint64_t> borders = bordersOf(boxes, units[0]);
     for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
         const FlatRange rows{borders[i], borders[i + 1]};
-        std::erase_if(open, [&](const HeldBox* one) { return one->box.offset[0] + one->box.extent[0] <= rows.begin; });
-        for (; next < boxes.size() && boxes[next].box.offset[0] == rows.begin; ++next)
-            open.push_back(&boxes[next]);
-        for (const HeldBox* one : open)
-            visited += std::min(runCountOf(columnsOf(one->box), columns), kMostRuns);
-        if (visited > std::max(kFreeBands, std::min(runsInAll, kMostRuns)))
-            return std::nullopt;
-        if (rows.begin > covered)
+        std::erase_if(open, [&](const BoxPart& one) { return one.box.offset[0] + one.box.extent[0] <= rows.begin; });
+        for (; next != boxes.end() && next->box.offset[0] == rows.begin; ++next)
+            open.push_back(*next);
+        columns.clear();
+        for (const BoxPart& one : open)
+            columns.push_back(withoutAxes(one, 1));
+        if (!addBand(rows, columns, units.subspan(1), sweep, out))
             return out;
-        std::sort(open.begin(), open.end(), [](const HeldBox* a, const HeldBox* b) { return a->piece < b->piece; }); // the first piece counts
-        runs.clear();
-        for (const HeldBox* one : open)
-            forEachRun(columnsOf(one->box), columns, [&](FlatRange cells) { runs.push_back({cells, one->piece}); });
-        sortRuns(runs);
-        const std::size_t first = out.segments.size();
-        const bool isWhole = takeRuns(runs, out.rowCells, out);
-        if (!isWhole)
-            return out;
-        out.bands.push_back({rows, first, out.segments.size()});
-        covered = rows.end;
     }
-    out.complete = covered >= units[0];
+    out.complete = true;
     return out;
 }
 
@@ -158,21 +140,30 @@ std::optional<PieceBands> bandsOfBoxes(const std::vector<HeldBox>& boxes, ShapeV
 
 PieceBands bandsOf(const Checkpoint& checkpoint, std::span<const PieceId> pieces, ShapeView units)
 {
-    std::vector<PieceId> present;
-    present.reserve(pieces.size());
-    for (const PieceId id : pieces)
-        if (checkpoint.stream(checkpoint.pieces().at(id).source.stream).kind != Stream::Kind::Missing)
-            present.push_back(id);
-    if (elementCount(units).value_or(0) == 0) {
-        PieceBands nothing;
-        nothing.complete = true;
+    const std::uint64_t cells = elementCount(units).value_or(0);
+    PieceBands nothing;
+    nothing.complete = cells == 0;
+    if (cells == 0)
         return nothing;
+    std::deque<Box> made;
+    std::vector<BoxPart> boxes;
+    std::vector<std::pair<FlatRange, PieceId>> ranges;
+    for (const PieceId id : pieces) {
+        const Piece piece = checkpoint.pieces().at(id);
+        if (checkpoint.stream(piece.source.stream).kind == Stream::Kind::Missing || volumeOf(piece.region) == 0)
+            continue;
+        if (const auto* flat = std::get_if<FlatRange>(&piece.region))
+            ranges.emplace_back(*flat, id);
+        else if (units.empty())
+            ranges.emplace_back(FlatRange{0, 1}, id);
+        else
+            boxes.push_back({std::get<BoxView>(piece.region), id});
     }
-    if (!units.empty())
-        if (const std::vector<HeldBox> boxes = boxesOf(checkpoint, present); !boxes.empty())
-            if (auto bands = bandsOfBoxes(boxes, units))
-                return std::move(*bands);
-    return oneRow(checkpoint, present, units);
+    if (boxes.empty())
+        return bandsOfRanges(ranges, cells);
+    for (const auto& [range, id] : ranges)
+        addBoxes(range, id, false, units, made, boxes);
+    return bandsOfBoxes(std::move(boxes), units);
 }
 
 } // namespace shardlens

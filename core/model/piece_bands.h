@@ -8,29 +8,28 @@
 
 namespace shardlens {
 
-// Which piece each cell of a tensor is taken from. Rows of dimension 0 in which the same pieces hold the same columns are one band, so that a grid of chunks
-// takes one entry a chunk and not one a row of it. Where pieces are flat ranges, all cells are one row.
+// Which pieces the cells of a tensor are taken from. Where pieces are boxes, rows of the first axis that has several in which the same pieces hold the same columns
+// are one band, so that a grid of chunks takes one entry a chunk, however many rows these have. Flat ranges are bands of their own.
 struct PieceBands {
-    struct Segment {
-        FlatRange cells; // of a row
+    struct Part {
         PieceId piece;
+        std::uint64_t cells = 0; // of the band
     };
     struct Band {
-        FlatRange rows;
-        std::size_t first = 0; // of its segments, which are ascending and without gaps
+        FlatRange cells;       // of the tensor
+        std::size_t first = 0; // of its parts, ascending by piece: where several hold a cell, the first counts
         std::size_t last = 0;
     };
-    std::uint64_t rowCells = 1;
-    std::vector<Band> bands; // ascending, without gaps, up to the first cell that nobody holds
-    std::vector<Segment> segments;
-    bool overlaps = false;   // some cell is held twice: the first piece counts
-    bool complete = false;   // every cell is held
-    bool scattered = false;  // not known, and taken as not held: the pieces break into more runs than memory has room for
+    std::vector<Band> bands; // ascending, without gaps, up to the first that has a cell which nobody holds
+    std::vector<Part> parts;
+    bool overlaps = false;  // some cell is held twice
+    bool complete = false;  // every cell is held
+    bool scattered = false; // not known, and taken as not held: more entries than memory has room for
 
-    [[nodiscard]] std::span<const Segment> of(const Band& band) const { return std::span(segments).subspan(band.first, band.last - band.first); }
+    [[nodiscard]] std::span<const Part> of(const Band& band) const { return std::span(parts).subspan(band.first, band.last - band.first); }
 };
 
-// `units`: unitShape() of the tensor. Pieces whose file is missing hold nothing.
+// `units`: unitShape() of the tensor. Pieces whose file is missing hold nothing. Pieces that hold no cell which an equal one before them lacks are left out.
 [[nodiscard]] PieceBands bandsOf(const Checkpoint& checkpoint, std::span<const PieceId> pieces, ShapeView units);
 
 } // namespace shardlens

@@ -152,6 +152,22 @@ void forEachBox(FlatRange range, ShapeView shape, const std::function<void(const
         FlatSplitter(shape, visit).split(range, 0);
 }
 
+FlatRange outlineOf(const RegionView& region, ShapeView shape)
+{
+    if (const auto* flat = std::get_if<FlatRange>(&region))
+        return *flat;
+    const auto& box = std::get<BoxView>(region);
+    if (box.volume() == 0)
+        return {0, 0};
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+        first = first * shape[axis] + box.offset[axis];
+        last = last * shape[axis] + box.offset[axis] + box.extent[axis] - 1;
+    }
+    return {first, last + 1};
+}
+
 namespace {
 
 // Trailing axes that the box covers whole, and one more, form one run: the first of them.

@@ -51,6 +51,9 @@ using RegionView = std::variant<FlatRange, BoxView>;
 // True where every cell lies inside `shape` (and box axes agree with it in number).
 [[nodiscard]] bool isInside(const RegionView& region, ShapeView shape);
 
+// The stretch of row-major order from a region's first cell to its last; cells of a box in between that it does not hold are counted in.
+[[nodiscard]] FlatRange outlineOf(const RegionView& region, ShapeView shape);
+
 // The overlap of two flat ranges; empty() where there is none.
 [[nodiscard]] FlatRange intersect(FlatRange a, FlatRange b);
 // The overlap of two boxes of equal rank; volume 0 where there is none.

@@ -104,7 +104,7 @@ TEST_F(ConversionTest, ACancelledJobLeavesNothing)
 
 TEST_F(ConversionTest, AnExistingTargetIsRefusedBeforeItStarts)
 {
-    std::filesystem::create_directory(m_folder.path() / "there");
+    std::filesystem::create_directories(m_folder.path() / "there/something");
     open(samplePath(), QStringLiteral("convert"));
     auto* convert = page<ConvertPage>();
     ASSERT_NE(convert, nullptr);

@@ -160,7 +160,7 @@ TEST_F(DcpGoalTest, AJobFileIsWrittenAndReadBack)
     one.zeroStage = 2;
     const auto refused = draftOf(one, now, **source);
     ASSERT_FALSE(refused.ok());
-    EXPECT_THAT(refused.error().sentence(), HasSubstr("zero_stage cannot be used with the goal dcp"));
+    EXPECT_THAT(refused.error().sentence(), HasSubstr("no field for its member zero_stage with the goal dcp"));
 }
 
 } // namespace

@@ -36,24 +36,6 @@ std::string_view moduleKey(std::string_view name, const std::vector<std::string_
     return name.substr(0, static_cast<std::size_t>(end - name.data()));
 }
 
-// The stretch of row-major order that a region spans; cells of a box in between that it does not hold are counted in.
-FlatRange outlineOf(const RegionView& region, ShapeView units)
-{
-    if (const auto* flat = std::get_if<FlatRange>(&region))
-        return *flat;
-    const auto& box = std::get<BoxView>(region);
-    const Shape strides = rowMajorStrides(units);
-    std::uint64_t first = 0;
-    std::uint64_t last = 0;
-    for (std::size_t axis = 0; axis < box.extent.size(); ++axis) {
-        if (box.extent[axis] == 0)
-            return {0, 0};
-        first += box.offset[axis] * strides[axis];
-        last += (box.offset[axis] + box.extent[axis] - 1) * strides[axis];
-    }
-    return {first, last + 1};
-}
-
 std::uint64_t scaled(std::uint64_t value, std::uint64_t numerator, std::uint64_t denominator)
 {
     return static_cast<std::uint64_t>(static_cast<long double>(value) * static_cast<long double>(numerator) / static_cast<long double>(denominator));

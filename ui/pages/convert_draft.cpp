@@ -160,6 +160,16 @@ SourceFacts factsOf(const Checkpoint& checkpoint, const std::stop_token& stop)
     return facts;
 }
 
+JobDraft withGoal(JobDraft draft, const std::string& format)
+{
+    if (draft.format == format)
+        return draft;
+    draft.format = format;
+    for (std::optional<std::uint32_t>* size : {&draft.tp, &draft.pp, &draft.ep, &draft.dp, &draft.zeroStage})
+        size->reset();
+    return draft;
+}
+
 bool isLayoutFormat(const std::string& formatId)
 {
     const ConvertGoal* goal = goalOf(formatId);
@@ -189,15 +199,25 @@ bool makesSharded(const JobDraft& draft)
     return goal != nullptr && goal->kind == ConvertGoal::Kind::Sharded;
 }
 
+bool takesAll(const JobDraft& draft)
+{
+    return makesRun(draft) || makesSharded(draft);
+}
+
 bool makesFrameworkFiles(const JobDraft& draft)
 {
     return makesMindSpore(draft) || makesSharded(draft);
 }
 
+bool hasStages(const std::string& formatId)
+{
+    const ConvertGoal* goal = goalOf(formatId);
+    return goal != nullptr && goal->hasStages;
+}
+
 bool hasStages(const JobDraft& draft)
 {
-    const ConvertGoal* goal = goalOf(draft.format);
-    return makesRun(draft) || (goal != nullptr && goal->hasStages);
+    return makesRun(draft) || hasStages(draft.format);
 }
 
 bool hasWriters(const JobDraft& draft)
@@ -236,7 +256,7 @@ bool makesOneFile(const JobDraft& draft)
 
 Select contentsOf(const JobDraft& draft)
 {
-    return makesRun(draft) || makesSharded(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore) ? Select::All : draft.select;
+    return takesAll(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore) ? Select::All : draft.select;
 }
 
 QString problemOfTarget(const JobDraft& draft)
@@ -244,7 +264,7 @@ QString problemOfTarget(const JobDraft& draft)
     const bool isFile = namesFile(draft.target);
     if (hasWriters(draft) && isFile)
         return QCoreApplication::translate("ConvertPage", "A distributed checkpoint is a folder of files, and the target's name says one file: take its ending away.");
-    if ((makesRun(draft) || makesSharded(draft)) && isFile)
+    if (takesAll(draft) && isFile)
         return QCoreApplication::translate("ConvertPage", "A run is a folder of files, and the target's name says one file: take its ending away.");
     if (makesMindSpore(draft) && isFile && draft.strategy && !draft.rank)
         return QCoreApplication::translate("ConvertPage", "The ranks of a strategy are a folder of files, and the target's name says one file: take its ending away.");
@@ -282,7 +302,7 @@ ConvertRequest requestOf(const JobDraft& draft)
         request.tp = draft.tp;
         request.pp = draft.pp;
     }
-    if (!makesRun(draft) && !makesSharded(draft) && (!makesMindSpore(draft) || !draft.sourceIsMindSpore))
+    if (!takesAll(draft) && (!makesMindSpore(draft) || !draft.sourceIsMindSpore))
         request.select = draft.select;
     if (hasWriters(draft) && draft.writers > 1)
         request.dp = draft.writers;

@@ -90,6 +90,8 @@ struct JobDraft {
     auto operator<=>(const JobDraft&) const = default;
 };
 
+// With another goal. Sizes of ranks that were chosen for one mean nothing for the next, which may have no field to take them back.
+[[nodiscard]] JobDraft withGoal(JobDraft draft, const std::string& format);
 // Formats of runs that are cut anew in their own format: tensor-parallel lists and Megatron-LM.
 [[nodiscard]] bool isLayoutFormat(const std::string& formatId);
 // The goal is the source's own format on another parallel layout; a kind of run.
@@ -100,8 +102,12 @@ struct JobDraft {
 [[nodiscard]] bool makesMindSpore(const JobDraft& draft);
 // The goal is a framework's shards of whatever the source holds.
 [[nodiscard]] bool makesSharded(const JobDraft& draft);
+// Either of the kinds that take all that the source holds, without anything to pick: a run, or sharded files.
+[[nodiscard]] bool takesAll(const JobDraft& draft);
 // Either of the last two: what the source as a whole becomes are that format's files, and no run of the source's own.
 [[nodiscard]] bool makesFrameworkFiles(const JobDraft& draft);
+// Files of a framework that are cut for tensor and pipeline ranks.
+[[nodiscard]] bool hasStages(const std::string& formatId);
 // The goal has tensor and pipeline ranks that the draft chooses.
 [[nodiscard]] bool hasStages(const JobDraft& draft);
 // The goal has a number of writers.

@@ -172,9 +172,7 @@ void ConvertGoalStep::add(GoalCard* card)
     connect(card, &QAbstractButton::toggled, this, [this, card](bool on) {
         if (!on)
             return;
-        JobDraft next = draft();
-        next.format = card->format();
-        change(next);
+        change(withGoal(draft(), card->format()));
     });
     body()->addWidget(card);
     m_cards.push_back(card);
@@ -258,13 +256,14 @@ void ConvertGoalStep::loadSharded(GoalCard* card, const StepFacts& facts)
     const bool isOwn = facts.checkpoint && facts.checkpoint->formatId() == goal.format;
     card->setVisible(goal.namesOf == nullptr || isOwn || (facts.checkpoint && facts.checkpoint->formatId() == goal.namesOf));
     const bool isChosen = draft().format == goal.format;
-    const bool refused = isChosen && facts.run && !facts.run->refusal.isEmpty();
+    const bool isAsIs = !draft().tp && !draft().pp; // else the options have the say
+    const bool refused = isChosen && isAsIs && facts.run && !facts.run->refusal.isEmpty();
     card->setEnabled(facts.checkpoint != nullptr);
     card->setSentence(refused ? tr("Not from this checkpoint: %1", "reason").arg(facts.run->refusal) : goal.sentenceText());
-    const std::optional<std::uint64_t> bytes = refused                  ? std::nullopt
-                                               : isChosen && facts.run  ? std::optional(facts.run->bytes)
-                                               : facts.source           ? std::optional(facts.source->of(Select::All).bytes)
-                                                                        : std::nullopt;
+    const bool isKnown = isChosen && facts.run && facts.run->refusal.isEmpty();
+    const std::optional<std::uint64_t> bytes = isKnown                     ? std::optional(facts.run->bytes)
+                                               : facts.source && !isChosen ? std::optional(facts.source->weights.bytes + facts.source->optimizer.bytes)
+                                                                           : std::nullopt;
     card->setSize(bytes ? QString::fromStdString(sizeText(*bytes)) : QString());
 }
 
@@ -307,7 +306,7 @@ QString ConvertGoalStep::obstacle(const JobDraft& draft, const StepFacts& facts)
 {
     if (makesMindSpore(draft) && facts.checkpoint && lacksStrategy(*facts.checkpoint))
         return tr("The strategy of these rank folders is not known: choose it on the overview, or drop it onto the window.");
-    if (makesSharded(draft) && facts.run)
+    if (makesSharded(draft) && facts.run && !draft.tp && !draft.pp)
         return facts.run->refusal;
     if (!makesRun(draft))
         return {};

@@ -35,11 +35,11 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
 {
     request.source = draft.source;
     request.to = draft.format;
-    const bool takesAll = makesRun(draft) || makesSharded(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
+    const bool isWhole = takesAll(draft) || (makesMindSpore(draft) && draft.sourceIsMindSpore);
     request.open.sourceStrategy = draft.open.sourceStrategy; // the same, perhaps under another name
-    if (takesAll && request.select == Select::All)
+    if (isWhole && request.select == Select::All)
         request.select.reset();
-    else if (!takesAll)
+    else if (!isWhole)
         request.select = chosen(request);
     if (makesMindSpore(draft) && namesFile(draft.target) && request.outputFormat == containerOf(draft))
         request.outputFormat.reset();
@@ -214,7 +214,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     const ConvertRequest wanted = spelledOut(request, draft);
     const ConvertRequest shown = requestOf(draft);
     if (wanted != shown)
-        return Error{ErrorCode::Refused, fmt::format("its member {} cannot be used with the goal {}", lost(wanted, shown), draft.format)};
+        return Error{ErrorCode::Refused, fmt::format("this page has no field for its member {} with the goal {}; `shardlens run` says whether the engine takes it", lost(wanted, shown), draft.format)};
     return draft;
 }
 

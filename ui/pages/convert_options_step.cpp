@@ -189,7 +189,7 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
 
 void ConvertOptionsStep::loadRows()
 {
-    const bool run = makesRun(draft()) || makesSharded(draft());
+    const bool run = takesAll(draft());
     for (const Content& content : m_contents)
         content.row.setVisible(!run && !(makesMindSpore(draft()) && draft().sourceIsMindSpore));
     for (const OptionRow* row : {&m_dtypeRow, &m_maxShardRow, &m_includeRow, &m_excludeRow}) {
@@ -254,7 +254,7 @@ void ConvertOptionsStep::loadReasons()
     loadWriters();
     m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
     const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
-    m_threadsRow.setReason(makesRun(draft()) || makesSharded(draft()) ? tr("on the CPU: a GPU would not help here")
+    m_threadsRow.setReason(takesAll(draft()) ? tr("on the CPU: a GPU would not help here")
                            : casts           ? tr("on the CPU: casts keep up with the disk")
                                              : tr("on the CPU: a GPU would not help here, every byte is copied"));
     loadPatternReasons();
@@ -270,7 +270,7 @@ void ConvertOptionsStep::loadWriters()
         if (file.rank)
             ranks.insert(*file.rank);
     const bool asIs = takesWhole(draft());
-    const std::uint64_t all = asIs && m_facts.run ? m_facts.run->bytes : m_facts.source->of(contentsOf(draft())).bytesAs(asIs ? std::nullopt : draft().dtype, draft().format);
+    const std::uint64_t all = asIs && m_facts.run && m_facts.run->refusal.isEmpty() ? m_facts.run->bytes : m_facts.source->of(contentsOf(draft())).bytesAs(asIs ? std::nullopt : draft().dtype, draft().format);
     QString reason = draft().writers == 1 ? tr("one file of %1").arg(text(sizeText(all)))
                                           : tr("a file each, about %1").arg(text(sizeText(all / draft().writers)));
     if (!ranks.empty())
@@ -342,7 +342,7 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
 {
     if (makesMindSpore(draft))
         return ConvertMindSporeOptions::summary(draft, facts);
-    if (makesRun(draft) || makesSharded(draft))
+    if (takesAll(draft))
         return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
     const QString dtype = draft.dtype && !keepsTree(draft) ? dtypeText(*draft.dtype) : tr("as stored");

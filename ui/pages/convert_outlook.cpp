@@ -34,8 +34,8 @@ bool isModelParallel(const Checkpoint& checkpoint)
 {
     if (isLayoutFormat(checkpoint.formatId()))
         return true;
-    if (checkpoint.formatId() == "mindspore")
-        return false; // a strategy says how its ranks are cut
+    if (checkpoint.formatId() != "deepspeed" && checkpoint.formatId() != "universal")
+        return false; // others have goals of their own, if any
     const auto& axes = checkpoint.topology().axes;
     if (std::any_of(axes.begin(), axes.end(), [](const Topology::Size& size) { return size.axis == Axis::Tp || size.axis == Axis::Pp; }))
         return true;

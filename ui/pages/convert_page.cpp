@@ -46,8 +46,6 @@ TargetOptions targetOptionsOf(const JobDraft& draft)
         out.rank = draft.rank;
         return out;
     }
-    out.tp = draft.tp;
-    out.pp = draft.pp;
     if (makesSharded(draft)) {
         const ConvertRequest asked = requestOf(draft);
         out.tp = asked.tp;
@@ -55,6 +53,8 @@ TargetOptions targetOptionsOf(const JobDraft& draft)
         out.dp = asked.dp;
         return out;
     }
+    out.tp = draft.tp;
+    out.pp = draft.pp;
     if (makesLayout(draft)) {
         out.ep = draft.ep;
         return out;
@@ -275,9 +275,7 @@ void ConvertPage::take(const JobDraft& draft)
 
 void ConvertPage::setGoal(const QString& format)
 {
-    JobDraft next = m_draft;
-    next.format = format.toStdString();
-    take(next);
+    take(withGoal(m_draft, format.toStdString()));
     goTo(Check);
 }
 

@@ -29,7 +29,8 @@ std::string rulesFact(const Checkpoint& checkpoint)
 bool needsRules(const JobDraft& draft, const Checkpoint& source)
 {
     const Format* format = formatById(source.formatId());
-    return format != nullptr && format->hasRules && isModelParallel(source) && (makesRun(draft) || source.topology().sizeOf(Axis::Tp) > 1);
+    const bool hasRanks = source.topology().sizeOf(Axis::Tp) > 1;
+    return format != nullptr && format->hasRules && (hasRanks || (isModelParallel(source) && makesRun(draft)));
 }
 
 // Titles by id: the user's own take the place of built-in ones.

@@ -138,7 +138,7 @@ void ConvertWholeOptions::load(const JobDraft& draft, const StepFacts& facts)
     const QSignalBlocker quiet(this);
     const bool isLayout = makesLayout(draft);
     for (const OptionRow* row : {&m_contents, &m_result})
-        row->setVisible(makesRun(draft) || makesSharded(draft));
+        row->setVisible(takesAll(draft));
     m_stage.setVisible(makesRun(draft) && !isLayout);
     m_objects.setVisible(takesWhole(draft) && !isLayout && !makesFrameworkFiles(draft));
     loadAxes(draft, facts);
@@ -280,7 +280,7 @@ QString ConvertWholeOptions::summary(const JobDraft& draft, const StepFacts& fac
 
 QString ConvertWholeOptions::obstacle(const JobDraft& draft, const StepFacts& facts)
 {
-    if (makesRun(draft) || makesSharded(draft))
+    if (takesAll(draft))
         return facts.run ? facts.run->refusal : QString();
     if (keepsTree(draft) && !draft.keepObjects && facts.outlook && facts.outlook->tree)
         return facts.outlook->tree->refusal;

@@ -256,7 +256,7 @@ QBoxLayout* OverviewPage::buildFoot()
     connect(look, &GoalButton::clicked, this, [this] { emit document()->pageRequested(QStringLiteral("tensors")); });
     connect(m_toLayout, &GoalButton::clicked, this, [this] {
         const std::string& own = document()->checkpoint()->formatId();
-        emit document()->convertRequested(isLayoutFormat(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
+        emit document()->convertRequested(isLayoutFormat(own) || hasStages(own) ? QString::fromStdString(own) : QStringLiteral("deepspeed"));
     });
     m_toStrategy = new GoalButton(QStringLiteral("devices"), tr("Other MindSpore strategy"));
     m_toStrategy->setNote(tr("cut for other ranks, or the whole model in one file"));
@@ -506,7 +506,7 @@ void OverviewPage::showGoals()
     const bool trains = std::any_of(roles.begin(), roles.end(), [](const Role& role) { return role.kind == RoleKind::OptimizerState; });
     const bool isRun = checkpoint.formatId() == "deepspeed" || checkpoint.formatId() == "universal";
     m_toRun->setVisible(isRun && trains && !isModelParallel(checkpoint));
-    m_toLayout->setVisible(isModelParallel(checkpoint));
+    m_toLayout->setVisible(isModelParallel(checkpoint) || hasStages(checkpoint.formatId()));
     m_toStrategy->setVisible(checkpoint.formatId() == "mindspore" && !lacksStrategy(checkpoint));
     m_toRun->setNote(tr("or at another ZeRO stage, with the optimizer"));
 }

@@ -39,17 +39,6 @@ std::uint64_t runCount(const BoxView& box, ShapeView units)
     return count;
 }
 
-FlatRange outlineOf(const BoxView& box, ShapeView units)
-{
-    std::uint64_t first = 0;
-    std::uint64_t last = 0;
-    for (std::size_t axis = 0; axis < units.size(); ++axis) {
-        first = first * units[axis] + box.offset[axis];
-        last = last * units[axis] + box.offset[axis] + box.extent[axis] - 1;
-    }
-    return {first, last + 1};
-}
-
 class PictureBuilder {
 public:
     PictureBuilder(const Plan& plan, std::stop_token stop) : m_plan(plan), m_checkpoint(*plan.payload), m_stop(std::move(stop)) {}

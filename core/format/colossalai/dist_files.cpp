@@ -310,9 +310,11 @@ bool DistFiles::addTied(const Source& source, const StoredFile& stored, TensorId
         return false;
     const DistTensor& original = m_table.tensors()[same.front()];
     const auto [at, isNew] = m_buffers.try_emplace(name, kNoTensor);
-    if (isNew)
-        at->second = m_builder.addTensor({m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), own.dtype,
-                                          original.hasReplicas ? Combine::Replicas : Combine::Exclusive, true, original.global});
+    if (isNew) {
+        Tensor made{m_builder.parameter(name), m_builder.role(RoleKind::Weight, "weight"), own.dtype, original.hasReplicas ? Combine::Replicas : Combine::Exclusive, true, original.global};
+        made.unprovenCopies = original.overlaps || original.hasReplicas;
+        at->second = m_builder.addTensor(std::move(made));
+    }
     const auto part = std::find_if(original.parts.begin(), original.parts.end(), [&](const DistPart& one) { return one.dist == source.dist; });
     for (const Slab& slab : part == original.parts.end() ? std::vector<Slab>{} : m_table.slabs(original, *part))
         if (Status added = import.addThrough(at->second, held, slab); !added)
@@ -356,7 +358,7 @@ void DistFiles::sayOrphans(const std::set<std::uint32_t>& dists)
         row.rank = *shard->dist;
         row.holds = "no metadata: not part of the model";
         const FileId id = m_builder.addFile(std::move(row));
-        find(Severity::Warning, "orphan-file", fmt::format("{} has no metadata beside it (pytorch_model-meta-dist-{:05d}): left over from a broken save, and not read.",
+        find(Severity::Warning, "orphan-file", fmt::format("{} is not read: no metadata that can be read (pytorch_model-meta-dist-{:05d}) say where its tensors lie. It is left over from a broken save, or its metadata are lost.",
                                                            printable(name), *shard->dist), id, *shard->dist);
     }
 }

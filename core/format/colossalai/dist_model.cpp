@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t kMetasAtOnce = 16;
 constexpr std::size_t kSaidEach = 16; // findings of one kind
+constexpr std::size_t kEntriesShown = 2000; // of one metadata file
+constexpr std::size_t kFilesShown = 64;     // of these
 
 struct MetaFile {
     std::uint32_t dist = 0;
@@ -29,6 +31,29 @@ Result<DistMeta> parseMeta(const std::string& path, MetaFile& file, const std::s
     SHARDLENS_ASSIGN(const OpenedFile opened, openFile(path, prefix + file.name));
     file.row = opened.row;
     return readDistMeta(*opened.source);
+}
+
+// A branch of its own for each dist id: its boxes are no values that could differ from those of another.
+MetaNode describeMeta(const DistMeta& meta, const std::string& name)
+{
+    MetaNode own{MetaNode::Kind::Dict, printable(name), plural(meta.entries.size(), "parameter", "parameters"), "", {}};
+    own.children.push_back({MetaNode::Kind::Text, "checkpoint_version", printable(meta.version), "str", {}});
+    for (std::size_t i = 0; i < std::min(meta.entries.size(), kEntriesShown); ++i) {
+        const DistEntry& entry = meta.entries[i];
+        const std::string file = entry.file < meta.files.size() ? printable(meta.files[entry.file]) : "";
+        own.children.push_back({MetaNode::Kind::Text, printable(entry.name),
+                                entry.problem.empty() ? fmt::format("offsets {}, lengths {}, global_shape {}, file {}", shapeText(entry.offsets), shapeText(entry.lengths), shapeText(entry.global), file)
+                                                      : printable(entry.problem),
+                                "", {}});
+    }
+    if (meta.entries.size() > kEntriesShown)
+        own.children.push_back({MetaNode::Kind::Summary, "…", fmt::format("{} more parameters", groupedText(meta.entries.size() - kEntriesShown)), "", {}});
+    MetaNode container{MetaNode::Kind::Dict, kOwnMetadataKey, "", "", {}};
+    container.children.push_back(std::move(own));
+    MetaNode root;
+    root.kind = MetaNode::Kind::Dict;
+    root.children.push_back(std::move(container));
+    return root;
 }
 
 class DistReader {
@@ -117,6 +142,8 @@ private:
                                                            meta->version.empty() ? "no text" : printable(meta->version)), id, file.dist);
         m_builder.file(id).holds = fmt::format("metadata of {}", plural(meta->entries.size(), "parameter", "parameters"));
         m_readable.insert(file.dist);
+        if (m_readable.size() <= kFilesShown)
+            m_builder.addMetadata({id, describeMeta(*meta, file.name)});
         m_table.add(file.dist, std::move(*meta));
     }
 

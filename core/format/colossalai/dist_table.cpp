@@ -152,7 +152,7 @@ void DistTable::judgeFused(DistTensor& tensor, const RuleSet& rules) const
         return;
     const auto found = rules.ruleFor(tensor.name, {});
     const ShardRule* rule = found ? *found : nullptr;
-    const bool isFused = rule != nullptr && rule->kind == Division::Kind::Split && (rule->equalSegments > 1 || rule->segmentSizes.size() > 1);
+    const bool isFused = rule != nullptr && rule->isSegmented();
     if (!isFused || (tensor.dim && *tensor.dim != rule->dim))
         return;
     auto division = tensor.dim ? divisionOf(*rule, tensor.global, tensor.slices, {}) : Result<Division>(Error{ErrorCode::Refused, "its parts are no equal slices"});

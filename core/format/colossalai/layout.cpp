@@ -97,20 +97,28 @@ private:
             return Error{ErrorCode::Refused, fmt::format("--prefix {}: a part of file names is needed, without slashes and colons, not beginning with a dot",
                                                          printable(*m_options.prefix))};
         m_shape.prefix = m_options.prefix.value_or("");
-        m_shape.container = containerOf();
+        m_shape.container = containerOf(false);
+        m_shape.stateContainer = containerOf(true);
         m_shape.keepObjects = m_options.keepObjects;
         m_shape.shardBytes = m_options.maxShardBytes.value_or(kUsualShardBytes);
         return {};
     }
 
-    [[nodiscard]] Container containerOf() const
+    // Of the model's or the optimizer's files: what is asked for, else what the source's are.
+    [[nodiscard]] Container containerOf(bool ofStates) const
     {
         if (m_options.container)
             return *m_options.container == "safetensors" ? Container::Safetensors : Container::Bin;
-        const auto& files = m_source.files();
-        const bool isFlat = m_source.formatId() == "colossalai" && std::any_of(files.begin(), files.end(),
-                                                                               [](const File& file) { return file.container == "safetensors" && file.state == File::State::Read; });
-        return isFlat ? Container::Safetensors : Container::Bin;
+        const PieceStore& pieces = m_source.pieces();
+        for (std::size_t i = 0; i < m_source.tensors().size() && m_source.formatId() == "colossalai"; ++i) {
+            const auto id = idAt<TensorId>(i);
+            if ((m_source.roleOf(id).kind == RoleKind::OptimizerState) != ofStates)
+                continue;
+            for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
+                if (const FileId file = m_source.stream(pieces.at(idAt<PieceId>(row)).source.stream).file; file != kNoFile && m_source.file(file).container == "safetensors")
+                    return Container::Safetensors;
+        }
+        return Container::Bin;
     }
 
     Status chooseRules()
@@ -288,6 +296,7 @@ private:
             m_out.notes.push_back({NoteKind::Cast, "Cast", fmt::format("{} to {}{}.", plural(static_cast<std::uint64_t>(casts), "tensor", "tensors"), nameOf(*m_options.dtype),
                                                                        m_states.empty() ? "" : "; optimizer states keep theirs")});
         const bool isCut = std::any_of(m_tensors.begin(), m_tensors.end(), [](const ModelTensor& one) { return one.dim.has_value(); });
+        noteUnruled();
         if (m_shape.tp > 1 && !m_tensors.empty() && !isCut)
             m_out.notes.push_back({NoteKind::Warning, "Nothing is cut", fmt::format("No rule of {} splits a tensor of these names: every tensor-parallel rank gets all of the model.", printable(m_rules.id))});
         if (!m_states.empty() && m_source.formatId() != "colossalai")
@@ -300,8 +309,28 @@ private:
         m_out.after = TargetLayout{"ColossalAI distributed", m_shape.tp * m_shape.pp};
     }
 
+    // Names of another framework: its rules do not know them.
+    void noteUnruled()
+    {
+        std::vector<std::string> unruled;
+        std::size_t cut = 0;
+        for (const ModelTensor& tensor : m_tensors) {
+            if (m_shape.tp < 2 || tensor.isBuffer || m_source.tensor(tensor.source).shape.size() < 2)
+                continue;
+            const auto rule = m_rules.ruleFor(tensor.name, {});
+            if (tensor.dim)
+                ++cut;
+            else if (rule && (*rule == nullptr || (*rule)->kind != Division::Kind::Split))
+                unruled.push_back(tensor.name);
+        }
+        if (cut > 0 && unruled.size() > cut)
+            m_out.notes.push_back({NoteKind::Warning, "Little is cut", fmt::format("No rule of {} splits {}: every tensor-parallel rank gets all of these. Its rules are for the names of Hugging Face models.",
+                                                                                  printable(m_rules.id), someOf(unruled))});
+    }
+
     void noteDuplicates()
     {
+        std::vector<std::string> fused;
         std::vector<std::string> whole;
         std::vector<std::string> twice;
         for (const ModelTensor& tensor : m_tensors) {
@@ -310,13 +339,15 @@ private:
                 twice.push_back(tensor.name);
             const auto rule = m_shape.tp > 1 && !tensor.dim && !tensor.isBuffer ? m_rules.ruleFor(tensor.name, {}) : Result<const ShardRule*>(nullptr);
             if (rule && *rule != nullptr && (*rule)->kind == Division::Kind::Split)
-                whole.push_back(tensor.name);
+                ((*rule)->isSegmented() ? fused : whole).push_back(tensor.name);
         }
         if (!twice.empty())
             m_out.notes.push_back({NoteKind::Info, "Tied names", fmt::format("Written again under a second name, with values of its own: {}.", someOf(twice))});
+        if (!fused.empty())
+            m_out.notes.push_back({NoteKind::Info, "Not cut", fmt::format("Fused tensors are whole on every tensor-parallel rank, for a part of one is a slice of every segment, and the metadata have place for one box: {}.",
+                                                                          someOf(fused))});
         if (!whole.empty())
-            m_out.notes.push_back({NoteKind::Info, "Not cut", fmt::format("Fused tensors, and vocabularies that {} does not divide, are whole on every tensor-parallel rank: {}.",
-                                                                          m_shape.tp, someOf(whole))});
+            m_out.notes.push_back({NoteKind::Info, "Not cut", fmt::format("Vocabularies that {} does not divide are whole on every tensor-parallel rank: {}.", m_shape.tp, someOf(whole))});
     }
 
     const Checkpoint& m_source;

@@ -206,7 +206,7 @@ private:
         std::vector<std::string> fused;
         for (const auto& [id, name] : names) {
             const auto rule = m_rules.ruleFor(name, {});
-            if (rule && *rule != nullptr && (*rule)->kind == Division::Kind::Split && ((*rule)->equalSegments > 1 || (*rule)->segmentSizes.size() > 1))
+            if (rule && *rule != nullptr && (*rule)->isSegmented())
                 fused.push_back(name);
         }
         if (!fused.empty())

@@ -26,11 +26,6 @@ std::string divisorsText(std::uint64_t number)
     return out;
 }
 
-bool isFused(const ShardRule& rule)
-{
-    return rule.equalSegments > 1 || rule.segmentSizes.size() > 1;
-}
-
 // Along which dimension the ranks cut a tensor; nothing where each holds all of it (§14).
 Result<std::optional<std::size_t>> cutOf(const std::string& name, const Tensor& tensor, const RuleSet& rules, std::uint32_t tp)
 {
@@ -38,7 +33,7 @@ Result<std::optional<std::size_t>> cutOf(const std::string& name, const Tensor& 
     if (tp == 1)
         return whole;
     SHARDLENS_ASSIGN(const ShardRule* rule, rules.ruleFor(name, {}));
-    if (rule == nullptr || rule->kind != Division::Kind::Split || isFused(*rule) || rule->dim >= tensor.shape.size() || info(tensor.dtype).valuesPerBlock != 1)
+    if (rule == nullptr || rule->kind != Division::Kind::Split || rule->isSegmented() || rule->dim >= tensor.shape.size() || info(tensor.dtype).valuesPerBlock != 1)
         return whole;
     const std::uint64_t extent = tensor.shape[rule->dim];
     if (extent < tp) // such a layer is left unsplit (§8.1)

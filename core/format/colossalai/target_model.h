@@ -21,6 +21,7 @@ struct TargetShape {
     std::uint32_t pp = 1;
     std::optional<std::uint32_t> rank; // only that dist id
     Container container = Container::Bin;
+    Container stateContainer = Container::Bin; // of the optimizer's files
     std::string prefix;
     std::uint64_t shardBytes = 0; // §4.3
     bool keepObjects = false;     // of unknown classes, in what is taken over from a source of this format

@@ -147,7 +147,7 @@ Status OptimizerWriter::addShard(const std::string& name, std::span<const Number
 {
     for (const Numbered& parameter : parameters)
         m_index.emplace_back(parameter.id, name);
-    return m_shape.container == Container::Bin ? addBinShard(m_folder + name, parameters, out) : addFlatShard(m_folder + name, parameters, out);
+    return m_shape.stateContainer == Container::Bin ? addBinShard(m_folder + name, parameters, out) : addFlatShard(m_folder + name, parameters, out);
 }
 
 // §4.3: all states of a parameter stay together.
@@ -160,7 +160,7 @@ Status OptimizerWriter::addShards(JobContext& job, Target& out)
         const bool isEnd = i == m_parameters.size();
         if (isEnd || (sum > 0 && m_parameters[i].sizeBytes > m_shape.shardBytes - std::min(sum, m_shape.shardBytes))) {
             SHARDLENS_TRY(job.poll());
-            SHARDLENS_TRY(addShard(optimizerShardName(m_shape.prefix, shard++, m_shape.container), std::span(m_parameters).subspan(begin, i - begin), out));
+            SHARDLENS_TRY(addShard(optimizerShardName(m_shape.prefix, shard++, m_shape.stateContainer), std::span(m_parameters).subspan(begin, i - begin), out));
             begin = i;
             sum = 0;
         }
@@ -261,7 +261,7 @@ Status OptimizerWriter::add(const std::vector<StateTensor>& states, const std::v
         bytes += parameter.sizeBytes;
     for (const auto& [id, file] : m_index)
         map += fmt::format("{}\n    \"{}\": {}", map.empty() ? "" : ",", id, nlohmann::json(file).dump(-1, ' ', true));
-    out.textFiles.push_back({m_folder + optimizerIndexName(m_shape.prefix, m_shape.container),
+    out.textFiles.push_back({m_folder + optimizerIndexName(m_shape.prefix, m_shape.stateContainer),
                              fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {},\n    \"param_groups\": {}\n  }},\n  \"weight_map\": {{{}\n  }}\n}}\n",
                                          nlohmann::json(static_cast<double>(bytes) / kBytesOfMib).dump(),
                                          nlohmann::json(optimizerGroupName(m_shape.prefix)).dump(-1, ' ', true), map)});

@@ -282,7 +282,12 @@ TEST_F(ScanTest, SaysWhereARowOfArchivesIsCutOff)
     for (const ScanFinding& found : report.findings)
         EXPECT_NE(found.finding.code, "A8");
     EXPECT_THAT(linesOfFile(one + one.substr(0, 200)), testing::Contains(fmt::format("4 A5 @{} ", one.size())));
+    for (const std::size_t count : {std::size_t{1}, std::size_t{4}, std::size_t{20}})
+        EXPECT_THAT(linesOfFile(one + one + one.substr(0, count)), testing::Contains(fmt::format("4 A5 @{} ", 2 * one.size()))) << count;
     const std::string evil = bytesOf(sample("pickle_without_extension.pt"));
+    const std::string far = one.substr(0, 64) + std::string(3'000'000, 'x'); // the last whole one ends far from the end
+    EXPECT_THAT(linesOfFile(one + evil + far), testing::Contains(testing::StartsWith("5 ")));
+    EXPECT_THAT(linesOfFile(one + evil + far), testing::Contains(fmt::format("4 A5 @{} ", one.size() + evil.size())));
     EXPECT_THAT(linesOfFile(one + evil + one.substr(0, 200)), testing::Contains(testing::StartsWith("5 ")));
     EXPECT_THAT(linesOfFile("x" + one + one.substr(0, 200)), testing::Contains(testing::StartsWith("4 A8")));
 }

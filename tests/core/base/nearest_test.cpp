@@ -26,6 +26,7 @@ TEST(NearestNames, HoldWhatWasAskedOrLackItsBranch)
     EXPECT_THAT(nearestNames("norm", names, 5), ElementsAre("layers.0.norm.weight", "norm.weight"));
     EXPECT_THAT(nearestNames("norm", names, 1), ElementsAre("layers.0.norm.weight"));
     EXPECT_THAT(nearestNames("model.embed.weight", names, 5), ElementsAre("embed.weight"));
+    EXPECT_THAT(nearestNames("optim.state.w.exp_avg", {"w", "w/exp_avg"}, 5), ElementsAre("w/exp_avg"));
     EXPECT_THAT(nearestNames("modelembed.weights", names, 5), IsEmpty());
 }
 
