@@ -1,6 +1,6 @@
 #include "core/analysis/verify.h"
 
-#include "core/analysis/container_check.h"
+#include "core/encoding/container_check.h"
 #include "core/analysis/file_sums.h"
 #include "core/base/text.h"
 #include "core/encoding/replica_compare.h"

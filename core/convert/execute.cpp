@@ -8,6 +8,7 @@
 #include "core/convert/source_checksums.h"
 #include "core/convert/value_reader.h"
 #include "core/convert/verify_result.h"
+#include "core/encoding/container_check.h"
 #include "core/io/disk_space.h"
 #include "core/io/page_buffer.h"
 #include "core/io/staged_output.h"
@@ -188,6 +189,28 @@ Status copyAll(const Plan& plan, StagedOutput& staged, Executor& executor, JobCo
     return {};
 }
 
+std::vector<TensorId> sourcesOf(const Plan& plan)
+{
+    std::vector<TensorId> out;
+    for (const PlannedResult& result : plan.results)
+        out.push_back(result.source);
+    if (out.empty()) // files of one rank alone: parts of any tensor
+        for (std::size_t i = 0; i < plan.source->tensors().size(); ++i)
+            out.push_back(idAt<TensorId>(i));
+    return out;
+}
+
+// Bytes that changed since the source was written are copied as they are, with a new checksum: only the source can tell. PyTorch does not look.
+Status addHarm(const Plan& plan, const ContainerCheck& checksums, Executor& executor, JobContext& job, ConvertReport& report)
+{
+    SHARDLENS_ASSIGN(const std::vector<Finding> found, checksums.run(*plan.source, executor, job));
+    report.bytesRead += checksums.totalBytes();
+    for (const Finding& finding : found)
+        if (finding.severity != Severity::Info)
+            report.lines.push_back({PlanLine::Kind::Warning, "Source is damaged", finding.text + " The result has the changed bytes."});
+    return {};
+}
+
 } // namespace
 
 const char* nameOf(ConvertPhase phase)
@@ -209,7 +232,11 @@ Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobConte
     const auto start = std::chrono::steady_clock::now();
     SHARDLENS_TRY(checkSourceChecksums(plan, executor, job));
     job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
-    job.setTotal(plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) : 0));
+    std::optional<ContainerCheck> checksums;
+    if (plan.request.verify) {
+        SHARDLENS_ASSIGN(checksums, ContainerCheck::prepareFor(*plan.source, sourcesOf(plan), job));
+    }
+    job.setTotal(plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) + checksums->totalBytes() : 0));
     SHARDLENS_ASSIGN(StagedOutput staged, stage(plan));
     ConvertReport report;
     report.target = plan.request.target;
@@ -223,6 +250,7 @@ Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobConte
         if (!bytes)
             return bytes.error().code() == ErrorCode::Cancelled ? bytes.takeError() : bytes.takeError().within("comparing the result with the source");
         report.bytesRead += *bytes;
+        SHARDLENS_TRY(addHarm(plan, *checksums, executor, job, report));
         report.verified = true;
     }
     enter(ConvertPhase::Publish, job);

@@ -1,6 +1,6 @@
 // A checkpoint of torch.distributed.checkpoint of which one file is any bytes: the metadata, a rank's, a data file, a rank's file with distributed tensors,
 // a shard in safetensors, and any torch file of which the tree is written as a directory. The first byte says which. It opens or refuses, every tensor can be walked, checksums can be compared, and writing its tree ends.
-#include "core/analysis/container_check.h"
+#include "core/encoding/container_check.h"
 #include "core/format/format.h"
 #include "core/format/tree_items.h"
 #include "tests/fuzz/dcp_saves.h"

@@ -162,6 +162,28 @@ TEST_F(ShardedGoalTest, AColossalAiSourceKeepsItsRanksUnlessOthersAreChosen)
     EXPECT_TRUE(std::filesystem::exists(m_folder.path() / "four/pytorch_model-dist-00003-shard-00000.bin"));
 }
 
+TEST_F(ShardedGoalTest, SizesThatWereChosenEndWithTheirGoal)
+{
+    ConvertPage* convert = convertPage(samplePath());
+    ASSERT_NE(convert, nullptr);
+    convert->setGoal(QStringLiteral("colossalai"));
+    convert->goTo(ConvertPage::Options);
+    ranks(*convert, "Tensor-parallel ranks")->setValue(5); // no matrix has rows for these
+    ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
+    convert->goTo(ConvertPage::Goal);
+    EXPECT_EQ(convert->goalStep()->obstacle(convert->draft(), convert->facts()), QString()) << "the options have the say";
+    EXPECT_THAT(convert->goalStep()->card("colossalai")->accessibleDescription().toStdString(), Not(HasSubstr("Not from this checkpoint")));
+    GoalCard* deepspeed = convert->goalStep()->card("deepspeed");
+    deepspeed->setFocus();
+    QTest::keyClick(deepspeed, Qt::Key_Return);
+    EXPECT_EQ(convert->draft().tp, std::nullopt) << "DeepSpeed's goal has no field for it here";
+    ASSERT_TRUE(waitFor([&] { return convert->facts().run != nullptr; }));
+    EXPECT_EQ(convert->optionsStep()->obstacle(convert->draft(), convert->facts()), QString());
+    EXPECT_THAT(convert->copyText(false).toStdString(), AllOf(HasSubstr("--to deepspeed"), Not(HasSubstr("--tp"))));
+    convert->setGoal(QStringLiteral("colossalai"));
+    EXPECT_EQ(ranks(*convert, "Tensor-parallel ranks")->value(), 1);
+}
+
 TEST_F(ShardedGoalTest, TorchDistIsWrittenByAsManyWritersAsAreChosen)
 {
     ConvertPage* convert = convertPage(torchDist());

@@ -1,4 +1,4 @@
-#include "core/analysis/container_check.h"
+#include "core/encoding/container_check.h"
 
 #include "core/format/format.h"
 #include "core/io/checksum.h"

@@ -249,6 +249,19 @@ TEST_F(ColossalaiRanks, OverlappingBoxesMustAgree)
     }
 }
 
+// Names of another framework: the rules are for those of Hugging Face models.
+TEST_F(ColossalaiRanks, ThatNoRuleKnowsMostNamesIsSaid)
+{
+    std::vector<ValuesTensor> tensors{{"embed_tokens.weight", {4, 2}, std::vector<float>(8, 1)}};
+    for (int layer = 0; layer < 3; ++layer)
+        tensors.push_back({fmt::format("decoder.layers.{}.mlp.linear_fc1.weight", layer), {4, 2}, std::vector<float>(8, 2)});
+    writeValues(path("foreign.safetensors"), tensors);
+    EXPECT_THAT(planLinesOf(open("foreign.safetensors"), toRanks("out", 2, 1)), Contains(AllOf(HasSubstr("Little is cut"), HasSubstr("decoder.layers.0.mlp.linear_fc1.weight"))));
+    EXPECT_THAT(planLinesOf(open("foreign.safetensors"), toRanks("out", 1, 1)), Not(Contains(HasSubstr("Little is cut"))));
+    writeModel("known", 2, true);
+    EXPECT_THAT(planLinesOf(open("known"), toRanks("out", 2, 1)), Not(Contains(HasSubstr("Little is cut"))));
+}
+
 // Equal boxes are copies by the metadata alone: a file of another save among them shows by its values.
 TEST_F(ColossalaiRanks, CopiesThatDifferAreSaid)
 {

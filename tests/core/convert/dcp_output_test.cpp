@@ -264,6 +264,20 @@ TEST_F(DcpOutput, ABitThatFlipsIsFoundByKeyAndPlace)
     harmed[place] ^= 1;
     writeBytesTo(file, harmed);
     EXPECT_THAT(verified(path("out")), Contains(AllOf(HasSubstr("checksum: __1_0.distcp: item of a at 0: data/0 (a): the checksum (CRC-32)"), HasSubstr("they have changed since"))));
+
+    // What was read is summed too where a conversion is verified: the result has checksums of its own, and nothing could tell later.
+    const auto harmSaid = [&](const char* target, bool verify, const char* include) {
+        JobContext job;
+        const auto source = openCheckpoint(path("out"), {}, job);
+        ConvertRequest wanted = request(target);
+        wanted.verify = verify;
+        wanted.include = {include};
+        EXPECT_EQ(convert(*source, wanted), "");
+        return std::any_of(m_report.lines.begin(), m_report.lines.end(), [](const PlanLine& line) { return line.topic == "Source is damaged" && line.text.find("(a): the checksum") != std::string::npos; });
+    };
+    EXPECT_TRUE(harmSaid("one", true, "."));
+    EXPECT_FALSE(harmSaid("two", false, "."));
+    EXPECT_FALSE(harmSaid("three", true, "^b$")) << "the harmed tensor has no part in it";
 }
 
 // The beginnings of items are compared with those that were parsed; what is behind them is not read on opening.

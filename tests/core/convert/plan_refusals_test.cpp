@@ -51,6 +51,11 @@ TEST_F(PlanRefuses, ATargetThatExists)
     EXPECT_THAT(refusal(model(), request("folder.pt", "torch")), HasSubstr("it exists")) << "a file takes no folder's name";
     fs::create_directory(path("made"));
     EXPECT_EQ(refusal(model(), request("made")), "") << "an empty folder";
+    fs::create_directory_symlink("made", path("to-made"));
+    EXPECT_THAT(refusal(model(), request("to-made")), HasSubstr("it exists")) << "a link is not the folder";
+    if (::geteuid() == 0 && ::chown(path("made").c_str(), 4711, 4711) == 0) {
+        EXPECT_THAT(refusal(model(), request("made")), HasSubstr("belongs to somebody else"));
+    }
     std::ofstream(path("out.pt")) << "x";
     EXPECT_THAT(refusal(model(), request("out.pt", "torch")), HasSubstr("it exists"));
     fs::create_symlink("nowhere", path("link"));

@@ -59,6 +59,19 @@ INSTANTIATE_TEST_SUITE_P(Trees, DcpNames, testing::Values(
     TreeCase{"TensorsOfTheOptimizerItself", {stepsOf({"model", "w"}), stepsOf({"optimizer", "state", "w", "x"}), stepsOf({"optimizer", "scale"})}, {"optimizer.scale other", "w weight", "w/x optimizer"}}),
     [](const auto& row) { return row.param.name; });
 
+// PyTorch's recipe for an application keeps all under one key: nothing tells weights from states but their names.
+TEST_F(DcpFormat, StatesBelowAnotherKeyAreSaidToCountAsWeights)
+{
+    DcpTestSave save;
+    save.addWhole(stepsOf({"app", "model", "w"}), {2}, 1);
+    save.addWhole(stepsOf({"app", "optim", "state", "w", "exp_avg"}), {2}, 5);
+    save.addWhole(stepsOf({"app", "optim", "state", "w", "exp_avg_sq"}), {2}, 9);
+    const CheckpointPtr checkpoint = opened(save);
+    ASSERT_NE(checkpoint, nullptr);
+    EXPECT_THAT(describedNames(*checkpoint), ElementsAre("app.model.w weight", "app.optim.state.w.exp_avg weight", "app.optim.state.w.exp_avg_sq weight"));
+    EXPECT_THAT(findingsOf(*checkpoint), ElementsAre(AllOf(HasSubstr("nested-optimizer"), HasSubstr("2 of the weights are named like states"), HasSubstr("app.optim.state.w.exp_avg"))));
+}
+
 TEST_F(DcpFormat, PlainNumbersOfAnOptimizerAreTensorsAndOthersAreNot)
 {
     DcpTestSave save;

@@ -143,6 +143,23 @@ TEST_F(StagedOutputTest, TakesTheNameOfAnEmptyFolderAndOfNoOther)
     EXPECT_EQ(content("out"), "a file");
 }
 
+// A folder that somebody made for himself alone, or for a group, stays that.
+TEST_F(StagedOutputTest, KeepsTheModeOfAnEmptyFolder)
+{
+    for (const auto mode : {fs::perms::owner_all, fs::perms::owner_all | fs::perms::group_all | fs::perms::set_gid, fs::perms::owner_read | fs::perms::owner_exec}) {
+        fs::remove_all(m_folder.file("out"));
+        fs::create_directories(m_folder.file("out"));
+        fs::permissions(m_folder.file("out"), mode);
+        auto staged = StagedOutput::create(folderTarget());
+        ASSERT_TRUE(staged);
+        fill(*staged, "a", "new");
+        ASSERT_TRUE(staged->publish(StagedOutput::Existing::Refuse));
+        EXPECT_EQ(fs::status(m_folder.file("out")).permissions(), mode);
+        EXPECT_TRUE(fs::exists(m_folder.file("out/a")));
+        fs::permissions(m_folder.file("out"), fs::perms::owner_all);
+    }
+}
+
 TEST_F(StagedOutputTest, TakesThePlaceOfWhatIsThereAndRemovesThat)
 {
     fs::create_directories(m_folder.file("out/old"));

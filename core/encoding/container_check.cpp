@@ -1,4 +1,4 @@
-#include "core/analysis/container_check.h"
+#include "core/encoding/container_check.h"
 
 #include "core/base/text.h"
 #include "core/encoding/dcp_metadata.h"
@@ -254,6 +254,20 @@ Status sumSafetensors(const ByteSource& source, CheckedPart& part, JobContext& j
     return {};
 }
 
+// Where the bytes of a piece begin in its file, encoded or not; nothing where it has none there.
+std::optional<std::pair<FileId, std::uint64_t>> placeOf(const Checkpoint& checkpoint, const Piece& piece)
+{
+    const Stream& stream = checkpoint.stream(piece.source.stream);
+    if (stream.file == kNoFile || stream.kind == Stream::Kind::Inline || stream.kind == Stream::Kind::Missing)
+        return std::nullopt;
+    return std::pair(stream.file, stream.kind == Stream::Kind::Deflated ? stream.offset : piece.source.offset);
+}
+
+bool isInside(const CheckedMember& member, std::uint64_t at)
+{
+    return at >= member.offset && at - member.offset < member.storedBytes;
+}
+
 // The tensors with a piece that begins in the member's bytes.
 std::set<TensorId> tensorsOn(const Checkpoint& checkpoint, FileId file, const CheckedMember& member)
 {
@@ -261,11 +275,8 @@ std::set<TensorId> tensorsOn(const Checkpoint& checkpoint, FileId file, const Ch
     const PieceStore& pieces = checkpoint.pieces();
     for (std::size_t i = 0; i < pieces.size(); ++i) {
         const Piece piece = pieces.at(idAt<PieceId>(i));
-        const Stream& stream = checkpoint.stream(piece.source.stream);
-        if (stream.file != file || stream.kind == Stream::Kind::Inline || stream.kind == Stream::Kind::Missing)
-            continue;
-        const std::uint64_t at = stream.kind == Stream::Kind::Deflated ? stream.offset : piece.source.offset;
-        if (at >= member.offset && at - member.offset < member.storedBytes)
+        const auto place = placeOf(checkpoint, piece);
+        if (place && place->first == file && isInside(member, place->second))
             out.insert(pieces.tensorOf(piece.id));
     }
     return out;
@@ -366,16 +377,41 @@ std::uint64_t ContainerCheck::totalBytes() const
 
 Result<ContainerCheck> ContainerCheck::prepare(const Checkpoint& checkpoint, JobContext& job, std::uint64_t partBytes)
 {
+    return prepareAt(checkpoint, nullptr, job, partBytes);
+}
+
+Result<ContainerCheck> ContainerCheck::prepareFor(const Checkpoint& checkpoint, const std::vector<TensorId>& tensors, JobContext& job)
+{
+    Places places;
+    const PieceStore& pieces = checkpoint.pieces();
+    for (const TensorId tensor : tensors)
+        for (std::size_t row = pieces.firstOf(tensor); row < pieces.lastOf(tensor); ++row)
+            if (const auto place = placeOf(checkpoint, pieces.at(idAt<PieceId>(row))))
+                places[place->first].push_back(place->second);
+    for (auto& [file, begins] : places)
+        std::sort(begins.begin(), begins.end());
+    return prepareAt(checkpoint, &places, job, kPartBytes);
+}
+
+Result<ContainerCheck> ContainerCheck::prepareAt(const Checkpoint& checkpoint, const Places* wanted, JobContext& job, std::uint64_t partBytes)
+{
     auto impl = std::make_unique<Impl>();
     const ItemPlaces places(checkpoint, job);
     for (std::size_t i = 0; i < checkpoint.files().size(); ++i) {
         SHARDLENS_TRY(job.poll());
         const File& file = checkpoint.files()[i];
         auto archive = file.state == File::State::Read ? archiveOf(idAt<FileId>(i), file.path, places, job) : std::nullopt;
-        if (!archive && file.state == File::State::Read)
+        if (!archive && wanted == nullptr && file.state == File::State::Read) // of those without members there is one sum of all
             archive = file.container == "safetensors" ? safetensorsOf(idAt<FileId>(i), file.path) : ckptOf(idAt<FileId>(i), file.path, job);
         if (!archive)
             continue;
+        if (wanted != nullptr) {
+            const auto begins = wanted->find(idAt<FileId>(i));
+            std::erase_if(archive->members, [&](const CheckedMember& member) {
+                const auto at = begins == wanted->end() ? std::vector<std::uint64_t>::const_iterator() : std::lower_bound(begins->second.begin(), begins->second.end(), member.offset);
+                return begins == wanted->end() || at == begins->second.end() || !isInside(member, *at);
+            });
+        }
         for (std::size_t m = 0; m < archive->members.size(); ++m) {
             const CheckedMember& member = archive->members[m];
             if (!member.problem.empty())

@@ -6,6 +6,7 @@
 #include "core/model/checkpoint.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -20,6 +21,8 @@ public:
     // Reads the directories of the archives. Files that cannot be opened now are left out: reading the tensors says so. `partBytes`: of a stored member that
     // one thread sums at a time.
     [[nodiscard]] static Result<ContainerCheck> prepare(const Checkpoint& checkpoint, JobContext& job, std::uint64_t partBytes = kPartBytes);
+    // Only of the members that hold values of some tensors.
+    [[nodiscard]] static Result<ContainerCheck> prepareFor(const Checkpoint& checkpoint, const std::vector<TensorId>& tensors, JobContext& job);
     ContainerCheck(ContainerCheck&&) noexcept;
     ContainerCheck& operator=(ContainerCheck&&) noexcept;
     ~ContainerCheck();
@@ -32,6 +35,8 @@ public:
 
 private:
     struct Impl;
+    using Places = std::map<FileId, std::vector<std::uint64_t>>; // where pieces begin, ascending
+    [[nodiscard]] static Result<ContainerCheck> prepareAt(const Checkpoint& checkpoint, const Places* places, JobContext& job, std::uint64_t partBytes);
     explicit ContainerCheck(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> m_impl;
 };
