@@ -139,6 +139,29 @@ TEST(ModelsTest, TheSummarySeesWhatAMissingRankTakesAway)
     EXPECT_NE(summary->firstIncomplete, kNoTensor);
 }
 
+// Buffers come behind the weights of all layers: they do not stretch their layer over the others.
+TEST(ModelsTest, AModuleIsWhereItsTensorsAre)
+{
+    CheckpointBuilder builder("/x", "/x");
+    File file;
+    file.name = "x.bin";
+    file.size = 4000;
+    const StreamId stream = builder.streamOf(builder.addFile(file));
+    std::uint64_t offset = 0;
+    for (const char* name : {"layers.0.weight", "layers.1.weight", "layers.2.weight", "layers.0.seen"}) {
+        const TensorId tensor = builder.addTensor({builder.parameter(name), builder.role(RoleKind::Weight, "weight"), DType::F32, Combine::Exclusive, true, {8}});
+        ASSERT_TRUE(builder.addWhole(tensor, {stream, offset, builder.holder({}), {}}));
+        offset += 32;
+    }
+    const auto summary = summarise(std::move(builder).finish(), {});
+    ASSERT_NE(summary, nullptr);
+    QStringList labels;
+    for (const ModuleStretch& module : summary->modules)
+        labels << module.label;
+    EXPECT_EQ(labels, (QStringList{"0", "1", "2", "0"}));
+    EXPECT_EQ(summary->modules[0].end, summary->modules[1].begin);
+}
+
 // As a trainer's file has it: a weight, its optimizer state under the same name, and tensors that belong to no model.
 CheckpointPtr trainerFile()
 {

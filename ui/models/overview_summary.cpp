@@ -139,21 +139,24 @@ private:
     void findModules()
     {
         const AtlasModel& model = *m_out->model;
-        std::map<std::uint32_t, AtlasSpan> spans;
+        std::vector<std::pair<AtlasSpan, std::uint32_t>> runs; // with their modules
         for (std::size_t i = 0; i < model.lanes().size(); ++i) {
             const AtlasLane& lane = model.lanes()[i];
             if (lane.states.empty() || !isPartOfModel(m_checkpoint.roles()[indexOf(lane.states.front().role)].kind))
                 continue;
             const bool isCopy = m_checkpoint.roles()[indexOf(lane.states.front().role)].kind == RoleKind::Module;
             (isCopy ? m_out->copyLanes : m_out->weightLanes).push_back(i);
-            for (const AtlasRun& run : lane.runs) {
-                const auto [at, isNew] = spans.try_emplace(run.module, AtlasSpan{run.begin, run.end});
-                if (!isNew)
-                    at->second = {std::min(at->second.begin, run.begin), std::max(at->second.end, run.end)};
-            }
+            for (const AtlasRun& run : lane.runs)
+                runs.push_back({{run.begin, run.end}, run.module});
         }
-        for (const auto& [module, span] : spans)
-            m_out->modules.push_back({span, model.modules()[module].label, model.modules()[module].odd});
+        std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
+        std::optional<std::uint32_t> last; // a module whose buffers come behind those of others has several stretches
+        for (const auto& [span, module] : runs) {
+            if (last != module)
+                m_out->modules.push_back({span, model.modules()[module].label, model.modules()[module].odd});
+            m_out->modules.back().end = std::max(m_out->modules.back().end, span.end);
+            last = module;
+        }
     }
 
     const Checkpoint& m_checkpoint;
