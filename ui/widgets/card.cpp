@@ -9,14 +9,15 @@
 
 namespace shardlens::ui {
 
-Card::Card(const QString& title, const QString& hint, QWidget* parent) : QFrame(parent), m_head(new QHBoxLayout), m_body(new QVBoxLayout)
+Card::Card(const QString& title, const QString& hint, QWidget* parent) : QFrame(parent), m_body(new QVBoxLayout)
 {
     const Theme& theme = Theme::current();
     auto* outer = new QVBoxLayout(this);
     outer->setContentsMargins(theme.px(16), theme.px(12), theme.px(16), theme.px(14));
     outer->setSpacing(theme.px(10));
-    m_head->setSpacing(theme.px(12));
     if (!title.isEmpty()) {
+        m_head = new QHBoxLayout;
+        m_head->setSpacing(theme.px(12));
         m_head->addWidget(new TextLabel(title, TextStyle::Strong, Token::Text, this));
         m_hint = new TextLabel(hint, TextStyle::Caption, Token::Text2, this);
         m_head->addWidget(m_hint);

@@ -14,14 +14,14 @@ class Card : public QFrame {
 public:
     explicit Card(const QString& title = {}, const QString& hint = {}, QWidget* parent = nullptr);
     [[nodiscard]] QVBoxLayout* body() const { return m_body; }
-    [[nodiscard]] QHBoxLayout* head() const { return m_head; }
+    [[nodiscard]] QHBoxLayout* head() const { return m_head; } // nullptr without a title
     void setHint(const QString& hint);
 
 protected:
     void paintEvent(QPaintEvent* event) override;
 
 private:
-    QHBoxLayout* m_head;
+    QHBoxLayout* m_head = nullptr;
     QVBoxLayout* m_body;
     QLabel* m_hint = nullptr;
 };
