@@ -1,8 +1,8 @@
 #include "core/analysis/verify.h"
 
-#include "core/encoding/container_check.h"
 #include "core/analysis/file_sums.h"
 #include "core/base/text.h"
+#include "core/encoding/container_check.h"
 #include "core/encoding/replica_compare.h"
 #include "core/encoding/tensor_reader.h"
 #include "core/model/coverage.h"

@@ -12,8 +12,9 @@ constexpr std::size_t kMostLetters = 8;
 // "optim.state.w.exp_avg" of "w/exp_avg"
 bool endsBehindDot(std::string_view text, std::string_view end)
 {
-    const auto isAlike = [](char a, char b) { return a == b || (a == '.' && b == '/'); };
-    return text.size() > end.size() && text[text.size() - end.size() - 1] == '.' && std::equal(end.rbegin(), end.rend(), text.rbegin(), [&](char a, char b) { return isAlike(b, a); });
+    if (text.size() <= end.size() || text[text.size() - end.size() - 1] != '.')
+        return false;
+    return std::ranges::equal(text.substr(text.size() - end.size()), end, [](char a, char b) { return a == b || (a == '.' && b == '/'); });
 }
 
 } // namespace

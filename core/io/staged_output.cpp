@@ -341,7 +341,8 @@ Status StagedOutput::publish(Existing existing)
     for (auto folder = m_folders.rbegin(); folder != m_folders.rend(); ++folder)
         SHARDLENS_TRY(flushFolder(*folder));
     SHARDLENS_TRY(flushFolder(m_content));
-    if (existing == Existing::Replace)
+    const bool isFresh = isFolder(resultPath()) && isEmptyFolder(m_options.target); // nothing is replaced, and its mode is kept
+    if (existing == Existing::Replace && !isFresh)
         SHARDLENS_TRY(renameOver(resultPath(), m_options.target, m_options.target + ".replaced"));
     else
         SHARDLENS_TRY(isFolder(resultPath()) ? renameFolder(resultPath(), m_options.target) : renameNew(resultPath(), m_options.target));

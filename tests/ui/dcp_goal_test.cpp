@@ -7,7 +7,6 @@
 #include "ui/pages/convert_options_step.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
-#include "ui/widgets/text_label.h"
 
 #include <gmock/gmock.h>
 
@@ -59,27 +58,11 @@ TEST(DcpDraft, WritersAreTheRequestsDataParallelSize)
     EXPECT_FALSE(requestOf(draft).dp) << "safetensors has no writers";
 }
 
-class DcpGoalTest : public WindowTest {
-protected:
-    ConvertPage* convertPage()
-    {
-        open(samplePath(), QStringLiteral("convert"));
-        auto* convert = page<ConvertPage>();
-        return convert != nullptr && waitFor([&] { return convert->facts().source && convert->facts().outlook; }) ? convert : nullptr;
-    }
-    static std::string shownTexts(const QWidget& step)
-    {
-        QStringList out;
-        for (const auto* label : step.findChildren<TextLabel*>())
-            if (label->isVisible())
-                out << label->text();
-        return out.join('\n').toStdString();
-    }
-};
+class DcpGoalTest : public WindowTest {};
 
 TEST_F(DcpGoalTest, TheCardIsChosenByKeyAndTheWritersAreSaidEverywhere)
 {
-    ConvertPage* convert = convertPage();
+    ConvertPage* convert = convertPage(samplePath());
     ASSERT_NE(convert, nullptr);
     GoalCard* card = convert->goalStep()->card("dcp");
     ASSERT_NE(card, nullptr);
@@ -110,7 +93,7 @@ TEST_F(DcpGoalTest, TheCardIsChosenByKeyAndTheWritersAreSaidEverywhere)
 
 TEST_F(DcpGoalTest, TheResultHasAFileForEachWriterAndOpens)
 {
-    ConvertPage* convert = convertPage();
+    ConvertPage* convert = convertPage(samplePath());
     ASSERT_NE(convert, nullptr);
     convert->setGoal(QStringLiteral("dcp"));
     convert->setTarget(QString::fromStdString(m_folder.file("saved")));

@@ -50,15 +50,6 @@ protected:
         return nullptr;
     }
 
-    static std::string shownTexts(const QWidget& step)
-    {
-        QStringList out;
-        for (const auto* label : step.findChildren<TextLabel*>())
-            if (label->isVisible())
-                out << label->text();
-        return out.join('\n').toStdString();
-    }
-
     // Labels whose text needs more lines than there is room for.
     static std::string cutTexts(const QWidget& step)
     {

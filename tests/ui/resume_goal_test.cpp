@@ -7,7 +7,6 @@
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
 #include "ui/widgets/banner.h"
-#include "ui/widgets/text_label.h"
 
 #include <gmock/gmock.h>
 
@@ -31,14 +30,6 @@ using ::testing::HasSubstr;
 
 class ResumeGoalTest : public WindowTest {
 protected:
-    // The convert page of `source`, once everything about the source is known.
-    ConvertPage* convertPage(const QString& source)
-    {
-        open(source, QStringLiteral("convert"));
-        auto* convert = page<ConvertPage>();
-        return convert != nullptr && waitFor([&] { return convert->facts().source && convert->facts().outlook; }) ? convert : nullptr;
-    }
-
     static shardlens::test::ZeroTestRun someRun()
     {
         shardlens::test::ZeroTestRun run;
@@ -80,15 +71,6 @@ protected:
     }
 
     // What stands beside the controls and can be read.
-    static std::string shownTexts(const QWidget& step)
-    {
-        QStringList out;
-        for (const auto* label : step.findChildren<TextLabel*>())
-            if (label->isVisible())
-                out << label->text();
-        return out.join('\n').toStdString();
-    }
-
     bool planned(ConvertPage& convert)
     {
         convert.goTo(ConvertPage::Plan);

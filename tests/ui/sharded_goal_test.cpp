@@ -8,7 +8,6 @@
 #include "ui/pages/convert_options_step.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
-#include "ui/widgets/text_label.h"
 
 #include <gmock/gmock.h>
 
@@ -53,13 +52,6 @@ TEST(ShardedDraft, TakesTheSourceWholeOnRanksOrForWriters)
 
 class ShardedGoalTest : public WindowTest {
 protected:
-    ConvertPage* convertPage(const QString& source)
-    {
-        open(source, QStringLiteral("convert"));
-        auto* convert = page<ConvertPage>();
-        return convert != nullptr && waitFor([&] { return convert->facts().source && convert->facts().outlook; }) ? convert : nullptr;
-    }
-
     QString colossalai()
     {
         DistTestRun run;
@@ -82,15 +74,6 @@ protected:
             if (box->accessibleName() == QLatin1String(name))
                 return box;
         return nullptr;
-    }
-
-    static std::string shownTexts(const QWidget& step)
-    {
-        QStringList out;
-        for (const auto* label : step.findChildren<TextLabel*>())
-            if (label->isVisible())
-                out << label->text();
-        return out.join('\n').toStdString();
     }
 
     // The job of the page's plan, once it is over.

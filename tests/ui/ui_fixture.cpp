@@ -1,6 +1,8 @@
 #include "tests/ui/ui_fixture.h"
 
+#include "ui/pages/convert_page.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/text_label.h"
 
 #include <QCoreApplication>
 #include <QElapsedTimer>
@@ -63,6 +65,22 @@ void WindowTest::picture(const QString& name) const
         QCoreApplication::processEvents();
         EXPECT_TRUE(m_window->grab().save(folder + QLatin1Char('/') + name + QStringLiteral(".png")));
     }
+}
+
+ConvertPage* WindowTest::convertPage(const QString& source)
+{
+    open(source, QStringLiteral("convert"));
+    auto* convert = page<ConvertPage>();
+    return convert != nullptr && waitFor([&] { return convert->facts().source && convert->facts().outlook; }) ? convert : nullptr;
+}
+
+std::string WindowTest::shownTexts(const QWidget& widget)
+{
+    QStringList out;
+    for (const auto* label : widget.findChildren<TextLabel*>())
+        if (label->isVisible())
+            out << label->text();
+    return out.join('\n').toStdString();
 }
 
 void WindowTest::pictures(const QString& name)

@@ -12,6 +12,11 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+
+namespace shardlens::ui {
+class ConvertPage;
+}
 
 namespace shardlens::ui::test {
 
@@ -32,6 +37,10 @@ protected:
     {
         return dynamic_cast<T*>(m_window->currentWorkspace()->currentPage());
     }
+    // Opens a path at the convert page, and waits until that knows its source; nullptr where it does not.
+    ConvertPage* convertPage(const QString& source);
+    // The texts of the labels that show, a line each.
+    [[nodiscard]] static std::string shownTexts(const QWidget& widget);
     // Saves a picture of the window where SHARDLENS_UI_PICTURES names a folder.
     void picture(const QString& name) const;
     // Likewise, in both themes at both sizes.
