@@ -16,6 +16,7 @@ struct ConvertArguments {
     std::string dtype;
     std::string maxShard;
     std::string memoryLimit;
+    std::string nonFinite;
 };
 
 // A size with a unit, as people write it.
@@ -46,11 +47,28 @@ ConvertRequest requestOf(const ConvertArguments& arguments)
     out.exclude = arguments.selection.exclude;
     if (!arguments.dtype.empty())
         out.dtype = dtypeByName(upperCase(arguments.dtype));
+    out.quantize.keepNonFinite = arguments.nonFinite == "keep";
     if (!arguments.maxShard.empty())
         out.maxShardBytes = parseSize(arguments.maxShard);
     if (!arguments.memoryLimit.empty())
         out.memoryLimit = parseSize(arguments.memoryLimit);
     return out;
+}
+
+void addQuantizeOptions(CLI::App& command, ConvertArguments& arguments)
+{
+    QuantizeRequest& quantize = arguments.request.quantize;
+    command.add_option("--quantize", quantize.scheme, "Quantize the weights of Linear layers: int8-channel, int4-g128, fp8-channel, nf4 … (`shardlens formats` lists the schemes)")->type_name("SCHEME");
+    const auto addPatterns = [&command](const char* name, std::vector<std::string>& into, const char* what, const char* type) {
+        command.add_option(name, into, what)->type_name(type)->allow_extra_args(false);
+    };
+    addPatterns("--quantize-include", quantize.include, "Quantize tensors in whose name it is found, instead of those of Linear layers; may be repeated", "RE");
+    addPatterns("--quantize-exclude", quantize.exclude, "Leave tensors as they are in whose name it is found; may be repeated", "RE");
+    addPatterns("--tensor-type", quantize.tensorTypes, "Another scheme for tensors in whose name it is found; may be repeated, the first that matches counts", "RE=SCHEME");
+    command.add_option("--groups,--quantize-groups", quantize.groups, "deepspeed-int8, sdloader-int8: scales a tensor (default: 64)")->type_name("N")->check(CLI::PositiveNumber);
+    command.add_option("--quantize-bits", quantize.bits, "sdloader-int8: bits a value, stored as 8 (default: 8)")->type_name("N")->check(CLI::Range(2, 8));
+    command.add_flag("!--no-mlp-extra-grouping", quantize.mlpExtraGrouping, "sdloader-int8: no doubled groups for what looks like an MLP weight");
+    command.add_option("--non-finite", arguments.nonFinite, "A weight with a NaN or an infinity: refuse, or keep it as it is (default: refuse)")->type_name("WHAT")->check(CLI::IsMember({"refuse", "keep"}));
 }
 
 void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
@@ -62,6 +80,7 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     addOpenArguments(command, request.open);
     addSelectionArguments(command, arguments.selection);
     command.add_option("--dtype", arguments.dtype, "Cast floating-point tensors: F32, F16 or BF16")->type_name("T")->check(checkDType);
+    addQuantizeOptions(command, arguments);
     command.add_option("--dp", request.dp, "Data-parallel ranks of the target, for --to deepspeed (default: the source's); writers of --to dcp and torch-dist (default: 1)")->type_name("N")->check(CLI::Range(1, 65536));
     const auto addSize = [&command](const char* name, std::optional<std::uint32_t>& into, const char* what) {
         command.add_option(name, into, what)->type_name("N")->check(CLI::Range(1, 65536));
@@ -96,6 +115,7 @@ void addConvertCommand(CLI::App& program, CommandContext& context)
     addConversionOptions(*command, arguments->options);
     command->footer("DST appears when it is whole: a job that is cancelled, killed or fails leaves nothing under its name.\n\n"
                     "Example: shardlens convert /data/run /data/model --to safetensors --dtype BF16 --verify\n"
+                    "         shardlens convert /data/model /data/model-int4 --quantize int4-g128\n"
                     "         shardlens convert /data/run /data/run-on-6 --to deepspeed --dp 6\n"
                     "         shardlens convert /data/ms /data/ms-4 --source-strategy src.ckpt --strategy dst.ckpt\n"
                     "         shardlens convert /data/ms /data/ms.ckpt --source-strategy src.ckpt --rank-file 3=/spare/net_rank_3.ckpt");

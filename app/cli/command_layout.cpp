@@ -30,6 +30,7 @@ const char* streamKindName(Stream::Kind kind)
     case Stream::Kind::Deflated: return "deflated";
     case Stream::Kind::Inline: return "inline";
     case Stream::Kind::Missing: return "missing";
+    case Stream::Kind::Computed: return "computed";
     }
     return "";
 }

@@ -157,6 +157,7 @@ void addOpenArguments(CLI::App& command, OpenOptions& options)
     command.add_option("--module-key", options.moduleKey, "SDLoader lists: the model's key in each file, or none (default: module or model)")->type_name("KEY");
     command.add_option("--rules", options.rules, "How tensor-parallel ranks divide parameters: an id of `shardlens rules`, or a file")->type_name("RULES");
     command.add_option("--source-strategy", options.sourceStrategy, "MindSpore: the strategy file of the checkpoint, or the folder of its stages' files")->type_name("FILE");
+    command.add_flag("--dequantize", options.dequantize, "Weights that are stored quantized stand for their values");
     command
         .add_option_function<std::vector<std::string>>(
             "--rank-file",

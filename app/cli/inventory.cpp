@@ -17,7 +17,8 @@ std::uint64_t storedBytesOf(const Stream& stream, std::uint64_t bytes)
                                      : static_cast<std::uint64_t>(static_cast<double>(bytes) / static_cast<double>(stream.sizeBytes) *
                                                                   static_cast<double>(stream.storedBytes));
     case Stream::Kind::Inline:
-    case Stream::Kind::Missing: return 0;
+    case Stream::Kind::Missing:
+    case Stream::Kind::Computed: return 0;
     }
     return 0;
 }

@@ -38,6 +38,16 @@ std::uint64_t wholeValues(const PlannedFile& file, std::uint64_t at)
     return at - (at - tensors.front().offset) % info(tensors.front().dtype).bytesPerBlock;
 }
 
+void cutRun(const PlannedFile& file, std::uint32_t number, std::uint64_t begin, std::uint64_t end, std::uint64_t blockBytes, std::vector<Block>& blocks)
+{
+    while (begin < end) {
+        const bool last = end - begin <= blockBytes;
+        const std::uint64_t cut = last ? end : wholeValues(file, begin + blockBytes);
+        blocks.push_back({number, begin, cut});
+        begin = cut;
+    }
+}
+
 } // namespace
 
 std::span<const PlannedTensor> tensorsIn(const PlannedFile& file, std::uint64_t begin, std::uint64_t end)
@@ -61,12 +71,13 @@ std::vector<Block> cutIntoBlocks(const Plan& plan, std::uint64_t blockBytes)
     for (std::size_t i = 0; i < plan.files.size(); ++i) {
         const PlannedFile& file = plan.files[i];
         std::uint64_t begin = 0;
-        while (begin < file.sizeBytes) {
-            const bool last = file.sizeBytes - begin <= blockBytes;
-            const std::uint64_t end = last ? file.sizeBytes : wholeValues(file, begin + blockBytes);
-            blocks.push_back({static_cast<std::uint32_t>(i), begin, end});
-            begin = end;
+        for (const PlannedTensor& tensor : file.tensors) {
+            if (!tensor.withOthers)
+                continue;
+            cutRun(file, static_cast<std::uint32_t>(i), begin, tensor.offset, blockBytes, blocks);
+            begin = endOf(tensor);
         }
+        cutRun(file, static_cast<std::uint32_t>(i), begin, file.sizeBytes, blockBytes, blocks);
     }
     return blocks;
 }

@@ -17,7 +17,7 @@ struct Block {
     [[nodiscard]] std::uint64_t size() const { return end - begin; }
 };
 
-// All files cut into blocks of at most `blockBytes`, in order.
+// All files cut into blocks of at most `blockBytes`, in order; without the tensors that computations write.
 [[nodiscard]] std::vector<Block> cutIntoBlocks(const Plan& plan, std::uint64_t blockBytes);
 
 // The tensors of a file that have bytes of their own in [begin, end), by offset.

@@ -42,7 +42,7 @@ Status FileWriter::write(std::size_t index, const Block& block, std::span<const 
         for (const PlannedRecord& record : recordsIn(m_file, block.begin, block.end)) {
             const std::uint64_t from = std::max(record.offset, block.begin);
             const std::uint64_t to = std::min(record.offset + record.sizeBytes, block.end);
-            m_parts[index].push_back({static_cast<std::size_t>(&record - m_file.records.data()), crc32Of(bytes.subspan(from - block.begin, to - from)), to - from});
+            m_parts[index].push_back({static_cast<std::size_t>(&record - m_file.records.data()), from, crc32Of(bytes.subspan(from - block.begin, to - from)), to - from});
         }
     SHARDLENS_TRY(m_output->writeAt(block.begin, bytes));
     job.progress().bytesWritten.fetch_add(bytes.size(), std::memory_order_relaxed);
@@ -63,9 +63,12 @@ Status FileWriter::writeEmpty(JobContext& job)
 std::vector<std::uint32_t> FileWriter::recordChecksums() const
 {
     std::vector<std::uint32_t> out(m_file.records.size(), 0);
+    std::vector<Part> parts;
     for (const std::vector<Part>& block : m_parts)
-        for (const Part& part : block)
-            out[part.record] = crc32Joined(out[part.record], part.crc, part.bytes);
+        parts.insert(parts.end(), block.begin(), block.end());
+    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.offset < b.offset; });
+    for (const Part& part : parts)
+        out[part.record] = crc32Joined(out[part.record], part.crc, part.bytes);
     return out;
 }
 

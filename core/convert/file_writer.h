@@ -17,7 +17,7 @@ class FileWriter {
 public:
     FileWriter(const PlannedFile& file, std::string folder);
 
-    // Before the first write(): how many blocks will come. Their checksums are kept by `index`, counted from 0 within the file.
+    // Before the first write(): how many blocks will come, in any order and each with an `index` of its own from 0. They must cover the file.
     void expect(std::size_t blocks);
     // `bytes` are the whole block, with its place in the file. The last one brings checksums into their places and the file to the disk.
     Status write(std::size_t index, const Block& block, std::span<const std::byte> bytes, JobContext& job);
@@ -38,6 +38,7 @@ private:
     std::atomic<std::size_t> m_left{0};
     struct Part {
         std::size_t record;
+        std::uint64_t offset; // in the file
         std::uint32_t crc;
         std::uint64_t bytes;
     };

@@ -130,6 +130,26 @@ Status readDType(const Json& value, ConvertRequest& into)
     return {};
 }
 
+Status readGroups(const Json& value, ConvertRequest& into)
+{
+    if (value.is_null())
+        return {};
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0)
+        return Error{ErrorCode::Refused, fmt::format("{} is no number of groups", printable(value.dump()))};
+    into.quantize.groups = value.get<std::uint64_t>();
+    return {};
+}
+
+Status readNonFinite(const Json& value, ConvertRequest& into)
+{
+    std::string name;
+    SHARDLENS_TRY(readText(value, name));
+    if (name != "refuse" && name != "keep")
+        return Error{ErrorCode::Refused, fmt::format("{} is none of refuse, keep", printable(name))};
+    into.quantize.keepNonFinite = name == "keep";
+    return {};
+}
+
 Status readDevice(const Json& value, ConvertRequest& into)
 {
     SHARDLENS_TRY(readText(value, into.device));
@@ -170,7 +190,7 @@ Status readRankFiles(const Json& value, ConvertRequest& into)
     return {};
 }
 
-constexpr std::array<Member, 29> kMembers{{
+constexpr std::array<Member, 38> kMembers{{
     {"source", [](const Json& v, ConvertRequest& r) { return readText(v, r.source); }},
     {"target", [](const Json& v, ConvertRequest& r) { return readText(v, r.target); }},
     {"to", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.to); }},
@@ -179,6 +199,15 @@ constexpr std::array<Member, 29> kMembers{{
     {"dtype", readDType},
     {"include", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.include); }},
     {"exclude", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.exclude); }},
+    {"dequantize", [](const Json& v, ConvertRequest& r) { return readBool(v, r.open.dequantize); }},
+    {"quantize", [](const Json& v, ConvertRequest& r) { return readOptionalText(v, r.quantize.scheme); }},
+    {"quantize_include", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.quantize.include); }},
+    {"quantize_exclude", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.quantize.exclude); }},
+    {"tensor_types", [](const Json& v, ConvertRequest& r) { return readPatterns(v, r.quantize.tensorTypes); }},
+    {"groups", readGroups},
+    {"quantize_bits", [](const Json& v, ConvertRequest& r) { return readCount(v, 8, r.quantize.bits, 2); }},
+    {"mlp_extra_grouping", [](const Json& v, ConvertRequest& r) { return readBool(v, r.quantize.mlpExtraGrouping); }},
+    {"non_finite", readNonFinite},
     {"max_shard_size", readMaxShard},
     {"memory_limit", [](const Json& v, ConvertRequest& r) { return readSize(v, r.memoryLimit); }},
     {"threads", readThreads},
@@ -260,6 +289,21 @@ std::string requestToJson(const ConvertRequest& request)
         out["select"] = nameOf(*request.select);
     if (request.dtype)
         out["dtype"] = std::string(nameOf(*request.dtype));
+    if (request.open.dequantize)
+        out["dequantize"] = true;
+    if (request.quantize.scheme)
+        out["quantize"] = *request.quantize.scheme;
+    for (const auto& [name, patterns] : {std::pair{"quantize_include", &request.quantize.include}, {"quantize_exclude", &request.quantize.exclude}, {"tensor_types", &request.quantize.tensorTypes}})
+        if (!patterns->empty())
+            out[name] = *patterns;
+    if (request.quantize.groups)
+        out["groups"] = *request.quantize.groups;
+    if (request.quantize.bits)
+        out["quantize_bits"] = *request.quantize.bits;
+    if (!request.quantize.mlpExtraGrouping)
+        out["mlp_extra_grouping"] = false;
+    if (request.quantize.keepNonFinite)
+        out["non_finite"] = "keep";
     if (!request.include.empty())
         out["include"] = request.include;
     if (!request.exclude.empty())

@@ -2,10 +2,12 @@
 
 #include "core/base/text.h"
 #include "core/convert/plan_checks.h"
+#include "core/convert/plan_computed.h"
 #include "core/convert/plan_files.h"
 #include "core/convert/plan_layout.h"
 #include "core/convert/plan_lines.h"
 #include "core/convert/plan_memory.h"
+#include "core/convert/plan_quantize.h"
 #include "core/convert/plan_shards.h"
 #include "core/convert/plan_tensors.h"
 #include "core/encoding/replica_compare.h"
@@ -109,13 +111,20 @@ Status checkTreeRequest(const OutputChoice& choice, const ConvertRequest& reques
     return {};
 }
 
+std::optional<SdloaderInt8> sdloaderInt8(const ConvertRequest& request)
+{
+    if (request.quantize.scheme != kSdloaderInt8)
+        return std::nullopt;
+    return SdloaderInt8{request.quantize.groups.value_or(kDefaultQuantGroups), static_cast<std::uint8_t>(request.quantize.bits.value_or(8)), request.quantize.mlpExtraGrouping};
+}
+
 // The files of a layout, or of a kept tree, that a format has put together. Nothing where the source has no tree.
 Result<bool> planByFormat(const OutputChoice& choice, Plan& plan, JobContext& job)
 {
     const ConvertRequest& asked = plan.request;
     const TargetOptions options{asked.open, choice.select, asked.dp, asked.tp, asked.pp, asked.ep, asked.rank, asked.zeroStage, asked.keepObjects,
                                 asked.strategy, asked.prefix, asked.outputFormat, choice.isFile ? TargetPath(asked.target).name : std::string(),
-                                asked.include, asked.exclude, asked.dtype, asked.maxShardBytes};
+                                asked.include, asked.exclude, asked.dtype, asked.maxShardBytes, sdloaderInt8(asked)};
     if (choice.kind == OutputKind::Layout) {
         SHARDLENS_ASSIGN(Target target, formatById(choice.formatId)->layOut(plan.source, options, job));
         SHARDLENS_TRY(planTarget(std::move(target), plan, job));
@@ -172,6 +181,18 @@ const char* adviceAbout(const Checkpoint& source, TensorId tensor)
     if (source.formatId() == "colossalai")
         return " The metadata places both there; that of the lowest dist id is written.";
     return " No rule says how it is divided; the first is written. --rules names a file with a rule.";
+}
+
+void addQuantized(QuantizePlan quantized, Plan& plan)
+{
+    plan.lines.insert(plan.lines.begin(), quantized.lines.begin(), quantized.lines.end());
+    if (!quantized.config.empty())
+        plan.files.push_back(textFile("config.json", quantized.config));
+    const auto others = std::find_if(plan.lines.begin(), plan.lines.end(), [](const PlanLine& line) { return line.topic == "Other files"; });
+    if (quantized.config.empty() || others == plan.lines.end())
+        return;
+    plan.lines.erase(others); // config.json is written: the rest is said anew
+    addOtherFiles(*plan.source, plan.files, plan.lines);
 }
 
 // Tensors that nothing but the checkpoint itself, or no rule, says to be copies: they are compared, for they may be parts, or of two saves.
@@ -266,7 +287,8 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
     Plan plan;
     plan.request = filledIn(request, choice);
     plan.formatId = choice.formatId;
-    plan.source = std::move(source);
+    SHARDLENS_ASSIGN(QuantizePlan quantized, planQuantization(source, plan.request, choice, job));
+    plan.source = std::move(quantized.source);
     plan.payload = plan.source;
     plan.targetIsFile = choice.isFile;
     SHARDLENS_ASSIGN(const bool done, planByFormat(choice, plan, job));
@@ -274,12 +296,14 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
         return Error{ErrorCode::Refused, "--keep-objects is for --to deepspeed, and for --select all --to torch of a torch file: elsewhere no objects are written"};
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
+    addQuantized(std::move(quantized), plan);
     SHARDLENS_TRY(compareUnproven(plan, job));
     SHARDLENS_TRY(compareByStrategy(plan, job));
     addAverages(plan);
     addSave(plan);
     for (const PlannedFile& file : plan.files)
         plan.bytesToWrite += file.sizeBytes;
+    planComputed(plan);
     SHARDLENS_TRY(planMemory(plan));
     return plan;
 }

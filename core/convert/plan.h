@@ -23,6 +23,7 @@ struct PlannedTensor {
     bool isAlias = false;
     bool sharesBytes = false;     // the bytes are those of an earlier tensor of the file: a tied name in a torch file
     std::uint64_t sourceOffset = 0; // bytes of the tensor's values, as `dtype`, that lie before the run
+    bool withOthers = false;        // written by the steps of a computation, together with its other outputs (Plan::computed)
 };
 
 // A member of an archive whose bytes come with the tensors.
@@ -58,6 +59,17 @@ struct PlannedResult {
     DType dtype{};
 };
 
+// A computation whose outputs are written whole: its steps read the source once and fill them all.
+struct PlannedComputation {
+    struct Place {
+        std::size_t output = 0;   // of the computation
+        std::uint32_t file = 0;   // of Plan::files
+        std::uint64_t offset = 0; // where the output begins there
+    };
+    std::shared_ptr<const Computation> computation;
+    std::vector<Place> places; // an output may have several: names that are tied
+};
+
 // A line of "what changes", for people.
 struct PlanLine {
     enum class Kind : std::uint8_t { Kept, Info, Dropped, Cast, Duplicated, Warning };
@@ -75,6 +87,7 @@ struct Plan {
     CheckpointPtr payload;       // what the files' runs are read from: the source, or other names for the same bytes
     std::vector<PlannedResult> results;
     std::vector<StreamId> deflated; // of the payload: compressed members that are read
+    std::vector<PlannedComputation> computed;
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;

@@ -236,6 +236,8 @@ Status planTarget(Target target, Plan& plan, JobContext& job)
     for (const Finding& finding : plan.source->findings())
         if (finding.severity == Severity::Warning)
             plan.lines.push_back({PlanLine::Kind::Warning, "Source", finding.text});
+    if (target.logical)
+        plan.source = std::move(target.logical);
     return {};
 }
 

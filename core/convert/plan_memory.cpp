@@ -1,7 +1,7 @@
 #include "core/convert/plan_memory.h"
 
 #include "core/base/text.h"
-#include "core/convert/value_reader.h"
+#include "core/encoding/value_reader.h"
 
 #include <fmt/format.h>
 
@@ -75,6 +75,15 @@ std::uint64_t decodedBytes(const Plan& plan, std::uint64_t threads)
     return decoded + packed * threads;
 }
 
+// What computing takes of a thread: values, and the outputs of a step.
+std::uint64_t computingBytes(const Plan& plan)
+{
+    std::uint64_t most = 0;
+    for (const auto& computation : plan.payload->computations())
+        most = std::max(most, computation->threadBytes());
+    return most;
+}
+
 // A thread holds a block of the output, what a cast reads for it, and a span.
 std::uint64_t threadBytes(std::uint64_t blockBytes)
 {
@@ -98,14 +107,15 @@ Status planMemory(Plan& plan)
     const std::uint64_t decoded = decodedBytes(plan, threads);
     plan.metadataBytes = describedBytes(plan);
     const std::uint64_t fixed = plan.metadataBytes + decoded;
-    const std::uint64_t least = fixed + threads * threadBytes(kSmallestBlock);
+    const std::uint64_t computing = computingBytes(plan);
+    const std::uint64_t least = fixed + threads * (threadBytes(kSmallestBlock) + computing);
     if (least > limit)
         return Error{ErrorCode::Refused, fmt::format("--memory-limit {} is too small: {} are needed with {} ({} for what describes the checkpoint{})", exactSizeText(limit),
                                                      exactSizeText(least), plural(threads, "thread", "threads"), sizeText(plan.metadataBytes),
                                                      decoded == 0 ? std::string{} : fmt::format(", {} for compressed members", sizeText(decoded)))};
-    const std::uint64_t room = (limit - fixed) / threads - threadBytes(0);
+    const std::uint64_t room = (limit - fixed) / threads - threadBytes(0) - computing;
     plan.blockBytes = std::clamp(room / kBlockStep * kBlockStep, kSmallestBlock, kLargestBlock);
-    plan.peakBufferBytes = decoded + threads * threadBytes(plan.blockBytes);
+    plan.peakBufferBytes = decoded + threads * (threadBytes(plan.blockBytes) + computing);
     return {};
 }
 

@@ -15,17 +15,6 @@ namespace {
 
 constexpr std::uint64_t kWidestSpan = 8; // strided cells are read as one span while that is at most this many times as long (affine_read)
 
-Status compileAll(const std::vector<std::string>& patterns, const char* option, std::vector<Regex>& into)
-{
-    for (const std::string& pattern : patterns) {
-        auto compiled = Regex::compile(pattern);
-        if (!compiled)
-            return compiled.takeError().within(fmt::format("{} {}", option, printable(pattern)));
-        into.push_back(compiled.take());
-    }
-    return {};
-}
-
 Error nothingSelected(const Checkpoint& source, const ConvertRequest& request, const SelectionOptions& options)
 {
     if (const auto lost = selectLost(source, options); !lost.empty()) {
@@ -43,9 +32,15 @@ Error nothingSelected(const Checkpoint& source, const ConvertRequest& request, c
     return {ErrorCode::Refused, text + "; `shardlens list` shows what is there"};
 }
 
-Result<DType> outputDType(const Checkpoint& source, const SelectedTensor& selected, const std::optional<DType>& wanted)
+Result<DType> outputDType(const Checkpoint& source, const SelectedTensor& selected, const ConvertRequest& request)
 {
+    const std::optional<DType>& wanted = request.dtype;
     const DType own = source.tensor(selected.tensor).dtype;
+    if (source.tensor(selected.tensor).quantizedPart && wanted) {
+        if (request.quantize.isAsked()) // its weight was cast before it was quantized
+            return own;
+        return Error{ErrorCode::Refused, fmt::format("{} is a part of a quantized weight, and --dtype casts numbers, not codes: --dequantize makes values of them first", printable(selected.name))};
+    }
     if (!wanted || !isFloat(own) || own == *wanted)
         return own;
     if (!canCast(own, *wanted))
@@ -80,12 +75,23 @@ Status checkNames(const std::vector<SelectedTensor>& selection)
 
 } // namespace
 
+Status compilePatterns(const std::vector<std::string>& patterns, const char* option, std::vector<Regex>& into)
+{
+    for (const std::string& pattern : patterns) {
+        auto compiled = Regex::compile(pattern);
+        if (!compiled)
+            return compiled.takeError().within(fmt::format("{} {}", option, printable(pattern)));
+        into.push_back(compiled.take());
+    }
+    return {};
+}
+
 Result<SelectionOptions> selectionOf(const ConvertRequest& request)
 {
     SelectionOptions out;
     out.select = chosen(request);
-    SHARDLENS_TRY(compileAll(request.include, "--include", out.include));
-    SHARDLENS_TRY(compileAll(request.exclude, "--exclude", out.exclude));
+    SHARDLENS_TRY(compilePatterns(request.include, "--include", out.include));
+    SHARDLENS_TRY(compilePatterns(request.exclude, "--exclude", out.exclude));
     return out;
 }
 
@@ -103,7 +109,7 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
     std::set<StreamId> deflated;
     for (const SelectedTensor& selected : selection) {
         SHARDLENS_TRY(job.poll());
-        SHARDLENS_ASSIGN(const DType dtype, outputDType(*source, selected, request.dtype));
+        SHARDLENS_ASSIGN(const DType dtype, outputDType(*source, selected, request));
         SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(streams, selected.tensor)); // refuses a hole
         std::uint64_t readBytes = 0;
         reader.forEachPiece([&](PieceId id, std::uint64_t cells) {

@@ -24,6 +24,8 @@ struct OutputTensors {
     std::vector<StreamId> deflated;    // streams that must be decoded in memory
 };
 
+// Adds the patterns of an option. Refused, with option and pattern, where one does not compile.
+[[nodiscard]] Status compilePatterns(const std::vector<std::string>& patterns, const char* option, std::vector<Regex>& into);
 // What a request selects. Refused, with the pattern, where one does not compile.
 [[nodiscard]] Result<SelectionOptions> selectionOf(const ConvertRequest& request);
 // The selected tensors with their output dtypes. Refused: patterns that do not compile, nothing selected, a hole, a cast that there is not.

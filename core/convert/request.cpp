@@ -18,6 +18,20 @@ Select defaultOf(const std::optional<std::string>& to)
     return to && std::find(kLayouts.begin(), kLayouts.end(), *to) != kLayouts.end() ? Select::All : Select::Weights;
 }
 
+template <typename Option>
+void addQuantizeOptions(const QuantizeRequest& quantize, const Option& option)
+{
+    if (quantize.scheme)
+        option("--quantize", *quantize.scheme);
+    for (const auto& [name, patterns] : {std::pair{"--quantize-include", &quantize.include}, {"--quantize-exclude", &quantize.exclude}, {"--tensor-type", &quantize.tensorTypes}})
+        for (const std::string& pattern : *patterns)
+            option(name, pattern);
+    if (quantize.groups)
+        option("--groups", std::to_string(*quantize.groups));
+    if (quantize.bits)
+        option("--quantize-bits", std::to_string(*quantize.bits));
+}
+
 } // namespace
 
 Select chosen(const ConvertRequest& request)
@@ -40,6 +54,13 @@ std::string commandLineOf(const ConvertRequest& request)
         option("--select", nameOf(*request.select));
     if (request.dtype)
         option("--dtype", std::string(nameOf(*request.dtype)));
+    if (request.open.dequantize)
+        out += " --dequantize";
+    addQuantizeOptions(request.quantize, option);
+    if (request.quantize.keepNonFinite)
+        option("--non-finite", "keep");
+    if (!request.quantize.mlpExtraGrouping)
+        out += " --no-mlp-extra-grouping";
     for (const std::string& pattern : request.include)
         option("--include", pattern);
     for (const std::string& pattern : request.exclude)

@@ -14,7 +14,23 @@ namespace shardlens {
 
 constexpr std::uint64_t kDefaultMemoryLimit = 256ull * 1024 * 1024;
 constexpr std::uint64_t kDefaultShardBytes = 5'000'000'000; // Hugging Face's "5GB"
+constexpr std::uint64_t kDefaultQuantGroups = 64; // WeightQuantization's, as SDLoader.load() calls it
 constexpr int kJobVersion = 1;
+
+// How weights are to be quantized (conformance/quantization/README.md).
+struct QuantizeRequest {
+    std::optional<std::string> scheme;     // of the weights of Linear layers
+    std::vector<std::string> include;      // patterns of names, instead of that rule
+    std::vector<std::string> exclude;
+    std::vector<std::string> tensorTypes;  // "RE=SCHEME": other schemes for some
+    std::optional<std::uint64_t> groups;   // DeepSpeed's: nothing is kDefaultQuantGroups
+    std::optional<std::uint32_t> bits;     // sdloader-int8: nothing is 8
+    bool mlpExtraGrouping = true;          // sdloader-int8: twice the groups for what looks like an MLP weight
+    bool keepNonFinite = false;            // a weight with a NaN or an infinity stays as it is; else it is refused
+
+    [[nodiscard]] bool isAsked() const { return scheme.has_value() || !tensorTypes.empty(); }
+    auto operator<=>(const QuantizeRequest&) const = default;
+};
 
 // A conversion as somebody asked for it: the content of a job document (resources/job.schema.json).
 struct ConvertRequest {
@@ -24,6 +40,7 @@ struct ConvertRequest {
     OpenOptions open;              // how the source is to be opened
     std::optional<Select> select; // nothing: weights; everything for formats that exist to be resumed
     std::optional<DType> dtype;    // floating-point tensors are cast to it
+    QuantizeRequest quantize;
     std::vector<std::string> include;
     std::vector<std::string> exclude;
     std::optional<std::uint64_t> maxShardBytes;

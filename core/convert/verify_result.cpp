@@ -1,7 +1,7 @@
 #include "core/convert/verify_result.h"
 
 #include "core/base/text.h"
-#include "core/convert/value_reader.h"
+#include "core/encoding/value_reader.h"
 #include "core/format/format.h"
 #include "core/layout/selection.h"
 

@@ -53,6 +53,19 @@ Result<std::shared_ptr<const ByteSource>> decodeMember(const ByteSource& file, c
     return std::shared_ptr<const ByteSource>(std::make_shared<MemorySource>(std::move(bytes)));
 }
 
+// An output of a computation, as bytes to be read.
+class ComputedSource final : public ByteSource {
+public:
+    ComputedSource(std::shared_ptr<const Computation> computation, std::size_t output) : m_computation(std::move(computation)), m_output(output) {}
+
+    [[nodiscard]] std::uint64_t size() const override { return m_computation->sizeBytes(m_output); }
+    Status readAt(std::uint64_t offset, std::span<std::byte> out) const override { return m_computation->readAt(m_output, offset, out); }
+
+private:
+    std::shared_ptr<const Computation> m_computation;
+    std::size_t m_output;
+};
+
 // As many as the process may have open, less what others need: a thousand ranks are read piece by piece in turn.
 std::size_t mostOpen()
 {
@@ -75,8 +88,8 @@ std::shared_ptr<const ByteSource> StreamSet::known(StreamId id) const
 Result<std::shared_ptr<const ByteSource>> StreamSet::source(StreamId id) const
 {
     const Stream& stream = m_checkpoint->stream(id);
-    if (stream.kind == Stream::Kind::Inline)
-        return openStream(stream); // a few bytes that are in memory already
+    if (stream.kind == Stream::Kind::Inline || stream.kind == Stream::Kind::Computed)
+        return openStream(stream); // in memory, or nothing to open
     if (auto opened = known(id))
         return opened;
     // Of threads that want the same compressed member one decodes it, and the others wait.
@@ -100,6 +113,8 @@ Result<std::shared_ptr<const ByteSource>> StreamSet::openStream(const Stream& st
         return std::shared_ptr<const ByteSource>(
             std::make_shared<MemorySource>(std::vector<std::byte>(first, first + static_cast<std::ptrdiff_t>(stream.sizeBytes))));
     }
+    if (stream.kind == Stream::Kind::Computed)
+        return std::shared_ptr<const ByteSource>(std::make_shared<ComputedSource>(m_checkpoint->computations()[stream.computation], stream.output));
     if (stream.kind == Stream::Kind::Missing)
         return Error{ErrorCode::NotFound, stream.file == kNoFile ? "not stored" : fmt::format("{} is missing", printable(m_checkpoint->file(stream.file).name))};
     const File& file = m_checkpoint->file(stream.file);

@@ -3,6 +3,8 @@
 #include "core/base/text.h"
 #include "core/io/byte_source.h"
 #include "core/io/system_error.h"
+#include "core/quantized/dequantized_view.h"
+#include "core/quantized/source_quantization.h"
 
 #include <fmt/format.h>
 
@@ -143,7 +145,13 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
     auto opened = format->open(*candidate, options, job);
     if (!opened)
         return opened.takeError().within(printable(path));
-    return opened;
+    const CheckpointPtr described = describeQuantization(opened.take());
+    if (!options.dequantize)
+        return described;
+    auto values = dequantizedView(described);
+    if (!values)
+        return values.takeError().within(printable(path));
+    return values;
 }
 
 } // namespace shardlens

@@ -53,6 +53,7 @@ struct Format {
     bool hasPrefix = false;           // whether TargetOptions::prefix means something
     bool layOutSelects = false;       // whether layOut honours TargetOptions::include, exclude and dtype
     bool layOutShards = false;        // whether layOut honours TargetOptions::maxShardBytes
+    bool layOutQuantizes = false;     // whether layOut honours TargetOptions::sdloaderInt8
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
     // Files of this layout from a source of any format, where it is no matter of names and tensors alone; nullptr where it is.

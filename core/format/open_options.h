@@ -15,6 +15,8 @@ struct OpenOptions {
     std::optional<std::string> sourceStrategy{}; // MindSpore: the strategy file of the run, or the folder of its stages' files
     std::map<std::uint32_t, std::string> rankFiles{}; // MindSpore: the files of some ranks, where they are not in their folders
 
+    bool dequantize = false; // weights that are stored quantized stand for their values (core/quantized/dequantized_view.h)
+
     auto operator<=>(const OpenOptions&) const = default;
 };
 

@@ -13,6 +13,13 @@
 
 namespace shardlens {
 
+// WeightQuantization as MegatronSDLoader calls it (formats/deepspeed.md §17).
+struct SdloaderInt8 {
+    std::uint64_t groups = 64;
+    std::uint8_t bits = 8;
+    bool mlpExtraGrouping = true;
+};
+
 // What somebody wants of a checkpoint that is written in a family's own layout.
 struct TargetOptions {
     OpenOptions open;                       // what the source was opened with
@@ -32,6 +39,7 @@ struct TargetOptions {
     std::vector<std::string> exclude{};
     std::optional<DType> dtype{};           // Format::layOutSelects: floating-point tensors are cast to it
     std::optional<std::uint64_t> maxShardBytes{}; // Format::layOutShards
+    std::optional<SdloaderInt8> sdloaderInt8{};   // Format::layOutQuantizes
 };
 
 // A run of a tensor's values in a storage: `values` of them from `firstValue` on, in row-major order.
@@ -128,6 +136,7 @@ struct TargetLayout {
 // Files to write, before any byte of a tensor was read. The payload's files and tensors begin with those of the source, under the same numbers.
 struct Target {
     CheckpointPtr payload;
+    CheckpointPtr logical; // where the results are tensors of another checkpoint than the source: of quantized weights
     std::vector<TargetTorchFile> torchFiles;
     std::vector<TargetFlatFile> flatFiles;
     std::vector<TargetDcpFile> dcpFiles;

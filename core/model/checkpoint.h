@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/base/ids.h"
+#include "core/model/computation.h"
 #include "core/model/metadata.h"
 #include "core/model/piece_store.h"
 #include "core/model/topology.h"
@@ -43,6 +44,7 @@ struct Tensor {
     bool moduleCopy = false; // this is what the module itself held (frozen parameters, buffers, plain files: weight and module copy in one)
     Shape shape;
     bool sparsePart = false; // "NAME.indices", "NAME.values" …: a part of a sparse tensor, no tensor of the model's own
+    bool quantizedPart = false; // codes, scale or another part of a quantized weight: its values are no weights by themselves
     bool unprovenCopies = false; // no rule says that they are copies: they may turn out to be parts, or to differ, and are compared before a conversion
 };
 
@@ -73,6 +75,7 @@ struct Stream {
         Deflated, // a compressed archive member, or a whole item by zstd; offset counts in the decoded bytes
         Inline,   // values kept in Checkpoint::inlineBytes, offset counts from `offset`
         Missing,  // the file is not there or not readable: these cells are a hole
+        Computed, // an output of a computation of Checkpoint::computations(); offset counts in its bytes
     };
     Kind kind = Kind::File;
     FileId file = kNoFile;
@@ -80,6 +83,8 @@ struct Stream {
     std::uint64_t storedBytes = 0; // Deflated: compressed length
     std::uint64_t sizeBytes = 0;   // Deflated: decoded length; Inline: length
     enum class Codec : std::uint8_t { Deflate, Zstd } codec = Codec::Deflate; // of Deflated
+    std::uint32_t computation = 0; // Computed: index into computations(), and which of its outputs
+    std::uint32_t output = 0;
 };
 
 // Bytes of a file that belong to no tensor but have a meaning worth a mark.
@@ -138,6 +143,7 @@ public:
     [[nodiscard]] const std::vector<FileMetadata>& metadata() const { return m_metadata; }
     [[nodiscard]] const PieceStore& pieces() const { return m_pieces; }
     [[nodiscard]] const std::vector<std::byte>& inlineBytes() const { return m_inlineBytes; }
+    [[nodiscard]] const std::vector<std::shared_ptr<const Computation>>& computations() const { return m_computations; }
 
     [[nodiscard]] const Tensor& tensor(TensorId id) const { return m_tensors[indexOf(id)]; }
     [[nodiscard]] const Role& roleOf(TensorId id) const { return m_roles[indexOf(tensor(id).role)]; }
@@ -178,6 +184,7 @@ private:
     std::vector<FileMetadata> m_metadata;
     PieceStore m_pieces;
     std::vector<std::byte> m_inlineBytes;
+    std::vector<std::shared_ptr<const Computation>> m_computations;
 };
 
 using CheckpointPtr = std::shared_ptr<const Checkpoint>;

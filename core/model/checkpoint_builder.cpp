@@ -100,6 +100,19 @@ StreamId CheckpointBuilder::addInline(FileId file, std::span<const std::byte> by
     return addStream({Stream::Kind::Inline, file, offset, bytes.size(), bytes.size()});
 }
 
+std::vector<StreamId> CheckpointBuilder::addComputation(std::shared_ptr<const Computation> computation)
+{
+    std::vector<StreamId> out;
+    for (std::size_t output = 0; output < computation->outputs(); ++output) {
+        Stream stream{Stream::Kind::Computed, kNoFile, 0, 0, computation->sizeBytes(output)};
+        stream.computation = static_cast<std::uint32_t>(m_out.m_computations.size());
+        stream.output = static_cast<std::uint32_t>(output);
+        out.push_back(addStream(stream));
+    }
+    m_out.m_computations.push_back(std::move(computation));
+    return out;
+}
+
 HolderId CheckpointBuilder::holder(const Holder& holder)
 {
     const auto [at, isNew] = m_holderIds.try_emplace(holder, idAt<HolderId>(m_out.m_holders.size()));

@@ -44,6 +44,8 @@ public:
     StreamId addStream(Stream stream);
     // Keeps `bytes` (little-endian values) in the checkpoint: a stream of kind Inline.
     StreamId addInline(FileId file, std::span<const std::byte> bytes);
+    // The streams of a computation's outputs, in their order.
+    std::vector<StreamId> addComputation(std::shared_ptr<const Computation> computation);
     HolderId holder(const Holder& holder);
 
     // The same name gives the same id.
@@ -54,6 +56,7 @@ public:
     // A tensor whose bytes cannot be counted (past 2^63, or no whole blocks) is an Error finding, and every piece of it is refused.
     TensorId addTensor(Tensor tensor);
     [[nodiscard]] const Tensor& tensor(TensorId id) const { return m_out.m_tensors[indexOf(id)]; }
+    void markQuantizedPart(TensorId id) { m_out.m_tensors[indexOf(id)].quantizedPart = true; }
     [[nodiscard]] RoleKind roleKindOf(TensorId id) const { return m_out.roleOf(id).kind; }
     [[nodiscard]] std::string fullName(TensorId id) const { return m_out.fullName(id); }
     [[nodiscard]] std::size_t tensorCount() const { return m_out.m_tensors.size(); }

@@ -51,10 +51,15 @@ PieceImport::PieceImport(CheckpointBuilder& builder, const Checkpoint& from, std
 {
     for (const File& file : from.files())
         m_files.push_back(builder.addFile(file));
+    std::vector<std::vector<StreamId>> computed;
+    for (const std::shared_ptr<const Computation>& computation : from.computations())
+        computed.push_back(builder.addComputation(computation));
     for (const Stream& stream : from.streams()) {
         Stream copy = stream;
         copy.file = file(stream.file);
-        if (stream.kind == Stream::Kind::Inline)
+        if (stream.kind == Stream::Kind::Computed)
+            m_streams.push_back(computed[stream.computation][stream.output]);
+        else if (stream.kind == Stream::Kind::Inline)
             m_streams.push_back(builder.addInline(copy.file, std::span(from.inlineBytes()).subspan(stream.offset, stream.sizeBytes)));
         else if (stream.kind == Stream::Kind::File)
             m_streams.push_back(builder.streamOf(copy.file));

@@ -109,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInclude{"ConvertToFamily", "core/convert/plan.cpp", "#include \"core/format/torch/torch_format.h\"\n", "may not include"},
         BadInclude{"ExecutorInWindow", "ui/pages/page.h", "#include \"core/convert/execute.h\"\n", "may not include"},
         BadInclude{"ComputeInWindow", "ui/pages/page.h", "#include \"core/compute/devices.h\"\n", "may not include"},
-        BadInclude{"MoreOfModelThanDType", "core/numeric/cast.h", "#include \"core/model/shape.h\"\n", "may not include"},
+        BadInclude{"MoreOfModelThanDType", "core/numeric/cast.h", "#include \"core/model/checkpoint.h\"\n", "may not include"},
         BadInclude{"NotFromTheRoot", "core/base/text.cpp", "#include \"text.h\"\n", "not from the root"},
         BadInclude{"UnknownLibrary", "core/base/text.cpp", "#  include <boost/any.hpp>\n", "no library of the table"},
         BadInclude{"UnknownFolder", "core/extra/a.cpp", "", "not in the table"}),

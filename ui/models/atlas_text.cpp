@@ -188,6 +188,7 @@ PieceFacts factsOf(const Checkpoint& checkpoint, PieceId id)
     case Stream::Kind::Deflated: out.bytes = Atlas::tr("%1 in a compressed member at %2").arg(numberText(bytes), numberText(from.offset)); break;
     case Stream::Kind::Inline: out.bytes = Atlas::tr("%1, a value inside the pickle").arg(numberText(bytes)); break;
     case Stream::Kind::Missing: out.bytes = Atlas::tr("%1 are missing").arg(numberText(bytes)); break;
+    case Stream::Kind::Computed: out.bytes = Atlas::tr("%1, computed").arg(numberText(bytes)); break;
     }
     return out;
 }

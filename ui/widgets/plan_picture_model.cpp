@@ -120,6 +120,7 @@ std::optional<std::pair<FileId, FlatRange>> PictureBuilder::placeOf(const Piece&
         return std::pair{stream.file, FlatRange{piece.source.offset, piece.source.offset + piece.spanBytes(info(dtype).bytesPerBlock)}};
     case Stream::Kind::Deflated: return std::pair{stream.file, FlatRange{stream.offset, stream.offset + stream.storedBytes}};
     case Stream::Kind::Inline:
+    case Stream::Kind::Computed:
     case Stream::Kind::Missing: return std::nullopt;
     }
     return std::nullopt;

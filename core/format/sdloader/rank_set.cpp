@@ -133,7 +133,7 @@ void addListFacts(RankSet& set)
 
 } // namespace
 
-Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job)
+Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job, const PrepareRanks& prepare)
 {
     auto out = std::make_unique<RankSet>(candidate, folderOf(file.path));
     RankSet& set = *out;
@@ -149,6 +149,8 @@ Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFil
     SHARDLENS_TRY(checkWorldSize(set));
     readVersion(set);
     SHARDLENS_TRY(checkVersion(set));
+    if (prepare)
+        SHARDLENS_TRY(prepare(set));
     SHARDLENS_TRY(joinRanks(set));
     addListFacts(set);
     return out;

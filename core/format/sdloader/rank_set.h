@@ -7,6 +7,7 @@
 #include "core/model/piece_import.h"
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,7 +36,10 @@ struct RankSet {
     bool anyRule = false;                 // a name of the model matched a rule
 };
 
+// What is done to the files of a set before they are joined.
+using PrepareRanks = std::function<Status(RankSet& set)>;
+
 // Reads the files of the candidate's list; the builder then holds the logical model. Refused: an inference set.
-[[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job);
+[[nodiscard]] Result<std::unique_ptr<RankSet>> readRankSet(const Candidate& candidate, ListFile file, const OpenOptions& options, JobContext& job, const PrepareRanks& prepare = {});
 
 } // namespace shardlens::sdloader

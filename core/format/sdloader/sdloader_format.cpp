@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/format/sdloader/inference_set.h"
+#include "core/format/sdloader/quantized_ranks.h"
 #include "core/format/sdloader/rank_set.h"
 #include "core/format/target_file.h"
 #include "core/layout/selection.h"
@@ -42,8 +43,8 @@ RankName rankNameOf(const std::string& name)
 // Puts the rank files of a target together.
 class RankFiles {
 public:
-    RankFiles(RankSet& set, const CheckpointPtr& joined, const TargetOptions& options)
-        : m_set(set), m_joined(joined), m_options(options), m_ranks(options.tp.value_or(static_cast<std::uint32_t>(set.ranks.size()))), m_builder(*joined),
+    RankFiles(RankSet& set, const CheckpointPtr& joined, const TargetOptions& options, const QuantizedRanks* quantized)
+        : m_set(set), m_joined(joined), m_options(options), m_quantized(quantized), m_ranks(options.tp.value_or(static_cast<std::uint32_t>(set.ranks.size()))), m_builder(*joined),
           m_import(PieceImport::within(m_builder, *joined)), m_name(rankNameOf(set.ranks.front().name))
     {
         for (std::size_t i = 0; i < joined->tensors().size(); ++i)
@@ -85,6 +86,24 @@ private:
         return id;
     }
 
+    // What the loader gives its caller beside the model, and no file of its own had.
+    Status addScales(std::uint32_t rank, pickle::Value tree, TargetFileMaker& maker)
+    {
+        SHARDLENS_ASSIGN(auto scales, m_quantized->scalesOf(rank));
+        Tensor tensor;
+        tensor.parameter = m_builder.parameter(fmt::format("quantization_scales of rank {}", rank));
+        tensor.role = m_builder.role(RoleKind::Other, "scales");
+        tensor.dtype = DType::F32;
+        tensor.shape = m_quantized->shape();
+        tensor.quantizedPart = true;
+        const TensorId id = m_builder.addTensor(tensor);
+        SHARDLENS_TRY(m_builder.addWhole(id, {m_builder.addComputation(std::move(scales)).front(), 0, m_builder.holder({}), {}}));
+        SHARDLENS_ASSIGN(const pickle::Value value, maker.whole(tensor, id));
+        maker.graph().set(tree, "quantization_scales", value);
+        maker.graph().set(tree, "quantize_merge_count", maker.graph().integer(m_quantized->mergeCount()));
+        return {};
+    }
+
     Result<TargetTorchFile> rankFile(std::uint32_t rank, RankSet::Rank& from)
     {
         const auto& file = from.content.torch;
@@ -109,6 +128,8 @@ private:
             const auto known = made.find(value.index());
             return known == made.end() ? Fate{} : Fate{Fate::Kind::Replace, known->second};
         }));
+        if (m_quantized != nullptr)
+            SHARDLENS_TRY(addScales(rank, tree, maker));
         SHARDLENS_ASSIGN(TargetTorchFile out, std::move(maker).finish(tree, m_leftOut));
         out.rank = rank;
         return out;
@@ -117,6 +138,7 @@ private:
     RankSet& m_set;
     const CheckpointPtr& m_joined;
     const TargetOptions& m_options;
+    const QuantizedRanks* m_quantized; // where weights are quantized
     std::uint32_t m_ranks;
     CheckpointBuilder m_builder;
     PieceImport m_import;
@@ -153,6 +175,24 @@ void addTargetNotes(const RankSet& set, const TargetOptions& options, std::uint3
         out.notes.push_back({Kind::Dropped, "Unknown objects", fmt::format("Objects of classes on no list of known ones are left out: {}. --keep-objects writes them as they are.", out.leftOut)});
 }
 
+void addQuantizedNotes(const QuantizedRanks& quantized, const SdloaderInt8& options, Target& out)
+{
+    using Kind = TargetNote::Kind;
+    out.notes.push_back({Kind::Cast, "Quantized", fmt::format("{} of each file to INT8 ({}, {}), as MegatronSDLoader does: {}. Scales and merge count lie beside the model, as quantization_scales {} and quantize_merge_count.",
+                                                              plural(quantized.weights(), "weight", "weights"), plural(options.bits, "bit", "bits"), plural(options.groups, "group", "groups"),
+                                                              quantized.mergeCount() > 1 ? "each file by itself, then joined" : quantized.cuts() ? "each file as a whole, then cut" : "each file by itself", shapeText(quantized.shape()))});
+    if (quantized.cuts())
+        out.notes.push_back({Kind::Warning, "Scales of cut files", "DeepSpeed fails here and says no layout: each row of scales is cut into as many equal runs as the file, or is whole where it cannot be. Parts cut by columns hold values of all groups."});
+}
+
+Status checkFiles(const RankSet& set)
+{
+    for (const RankSet::Rank& rank : set.ranks)
+        if (!rank.content.torch)
+            return Error{ErrorCode::Refused, fmt::format("{} is missing or cannot be read", printable(rank.name))};
+    return {};
+}
+
 } // namespace
 
 Match probe(const Candidate& candidate)
@@ -185,27 +225,36 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
         return Error{ErrorCode::Refused, fmt::format("rank files for the SDLoader are made of such files, and the source is {}", printable(source->formatTitle()))};
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->path()));
     SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
-    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options.open, job));
+    std::optional<QuantizedRanks> quantized;
+    const auto quantize = [&](RankSet& ranks) -> Status {
+        SHARDLENS_TRY(checkFiles(ranks));
+        SHARDLENS_ASSIGN(quantized, QuantizedRanks::make(ranks, *options.sdloaderInt8, options.tp.value_or(static_cast<std::uint32_t>(ranks.ranks.size())), options.open));
+        return {};
+    };
+    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options.open, job, options.sdloaderInt8 ? PrepareRanks(quantize) : PrepareRanks()));
     const CheckpointPtr joined = std::move(set->builder).finish();
     Target out;
-    RankFiles files(*set, joined, options);
+    RankFiles files(*set, joined, options, quantized ? &*quantized : nullptr);
     SHARDLENS_TRY(checkTargetOptions(options, files.ranks()));
     SHARDLENS_TRY(select(set->ranks.size(), files.ranks(), 0, true, false));
     if (!joined->lostTensors().empty())
         return Error{ErrorCode::Refused, joined->lostTensors().front().problem};
-    for (const RankSet::Rank& rank : set->ranks)
-        if (!rank.content.torch)
-            return Error{ErrorCode::Refused, fmt::format("{} is missing or cannot be read", printable(rank.name))};
+    SHARDLENS_TRY(checkFiles(*set));
     SHARDLENS_TRY(files.add(job, out));
     if (!options.rank) {
         std::vector<std::string> names;
         for (std::uint32_t rank = 0; rank < files.ranks(); ++rank)
             names.push_back(files.nameOf(rank));
         out.textFiles.push_back({set->listName, listText(set->list, names)});
-        for (const SelectedTensor& selected : selectTensors(*source, SelectionOptions{Select::All, {}, {}}))
-            out.results.push_back({selected.name, selected.tensor, source->tensor(selected.tensor).dtype});
+        const Checkpoint& logical = quantized ? *joined : *source;
+        if (quantized)
+            out.logical = joined;
+        for (const SelectedTensor& selected : selectTensors(logical, SelectionOptions{Select::All, {}, {}}))
+            out.results.push_back({selected.name, selected.tensor, logical.tensor(selected.tensor).dtype});
     }
     addTargetNotes(*set, options, files.ranks(), files.leftOut(), out);
+    if (quantized)
+        addQuantizedNotes(*quantized, *options.sdloaderInt8, out);
     out.before = TargetLayout{source->formatTitle(), static_cast<std::uint32_t>(set->ranks.size())};
     out.after = TargetLayout{source->formatTitle(), files.ranks()};
     out.payload = std::move(files).finish();

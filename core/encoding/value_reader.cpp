@@ -1,4 +1,4 @@
-#include "core/convert/value_reader.h"
+#include "core/encoding/value_reader.h"
 
 #include <algorithm>
 
@@ -39,7 +39,13 @@ Result<std::uint64_t> ValueReader::readAt(TensorId tensor, DType dtype, std::uin
         SHARDLENS_TRY(from->readAt(offset, out));
         return std::uint64_t{out.size()};
     }
-    thread_local std::vector<std::byte> buffer;
+    // What is read may be computed from other values that are cast: each level of it has a buffer.
+    thread_local std::vector<std::vector<std::byte>> spare;
+    std::vector<std::byte> buffer;
+    if (!spare.empty()) {
+        buffer = std::move(spare.back());
+        spare.pop_back();
+    }
     buffer.resize(kCastBytes);
     const std::uint64_t sourceCell = cellBytesOf(own);
     const std::uint64_t targetCell = cellBytesOf(dtype);
@@ -50,6 +56,7 @@ Result<std::uint64_t> ValueReader::readAt(TensorId tensor, DType dtype, std::uin
         SHARDLENS_TRY(from->readAt((offset / targetCell + done) * sourceCell, std::span(buffer).first(part * sourceCell)));
         lost += castValues(own, buffer.data(), dtype, out.data() + done * targetCell, part);
     }
+    spare.push_back(std::move(buffer));
     return count * sourceCell;
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "core/convert/plan.h"
 #include "core/encoding/tensor_reader.h"
 #include "core/numeric/cast.h"
 

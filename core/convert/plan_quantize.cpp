@@ -1,0 +1,211 @@
+#include "core/convert/plan_quantize.h"
+
+#include "core/base/text.h"
+#include "core/format/format.h"
+#include "core/convert/plan_tensors.h"
+#include "core/quantized/quantized_config.h"
+#include "core/quantized/quantized_view.h"
+#include "core/quantized/quantized_weight.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace shardlens {
+namespace {
+
+constexpr std::uint64_t kMostUnitBytes = 8u << 20;
+constexpr std::uint64_t kLeastUnitBytes = 256u << 10;
+constexpr std::uint64_t kUnitShare = 8; // of what the memory limit leaves a thread
+constexpr std::size_t kMostKept = 12; // names in one line
+
+Result<const QuantScheme*> schemeOf(std::string_view name)
+{
+    const QuantScheme* const scheme = quantSchemeByName(name);
+    if (scheme == nullptr)
+        return Error{ErrorCode::Refused, unknownSchemeText(name)};
+    if (scheme->name == kSdloaderInt8)
+        return Error{ErrorCode::Refused, "sdloader-int8 is for --to sdloader: what MegatronSDLoader makes of rank files; deepspeed-int8 is the same arithmetic for other targets"};
+    return scheme;
+}
+
+Result<std::pair<Regex, const QuantScheme*>> tensorType(const std::string& text)
+{
+    const std::size_t at = text.rfind('=');
+    if (at == std::string::npos || at == 0)
+        return Error{ErrorCode::Refused, fmt::format("--tensor-type {}: RE=SCHEME is needed", printable(text))};
+    auto pattern = Regex::compile(text.substr(0, at));
+    if (!pattern)
+        return pattern.takeError().within(fmt::format("--tensor-type {}", printable(text)));
+    SHARDLENS_ASSIGN(const QuantScheme* scheme, schemeOf(std::string_view(text).substr(at + 1)));
+    return std::pair(pattern.take(), scheme);
+}
+
+Result<QuantizeOptions> optionsOf(const ConvertRequest& request, Select select)
+{
+    QuantizeOptions out;
+    const QuantizeRequest& asked = request.quantize;
+    if (asked.scheme) {
+        SHARDLENS_ASSIGN(out.scheme, schemeOf(*asked.scheme));
+    }
+    for (const std::string& text : asked.tensorTypes) {
+        SHARDLENS_ASSIGN(auto type, tensorType(text));
+        out.overrides.push_back(std::move(type));
+    }
+    SHARDLENS_TRY(compilePatterns(asked.include, "--quantize-include", out.include));
+    SHARDLENS_TRY(compilePatterns(asked.exclude, "--quantize-exclude", out.exclude));
+    out.parameters.pieces = asked.groups.value_or(kDefaultQuantGroups);
+    out.dtype = request.dtype;
+    out.select = select;
+    const std::uint64_t threads = std::max<std::uint64_t>(request.threads, 1);
+    out.mostBytes = std::clamp(request.memoryLimit / threads / kUnitShare, kLeastUnitBytes, kMostUnitBytes);
+    return out;
+}
+
+Status checkRequest(const ConvertRequest& request, const OutputChoice& choice)
+{
+    const QuantizeRequest& asked = request.quantize;
+    const bool ofDeepSpeed = asked.scheme && (*asked.scheme == "deepspeed-int8" || *asked.scheme == kSdloaderInt8);
+    const bool someOfDeepSpeed = std::any_of(asked.tensorTypes.begin(), asked.tensorTypes.end(), [](const std::string& text) { return text.ends_with("=deepspeed-int8"); });
+    if (asked.groups && !ofDeepSpeed && !someOfDeepSpeed)
+        return Error{ErrorCode::Refused, "--groups is for deepspeed-int8 and sdloader-int8: the groups of other schemes are in their names"};
+    if ((asked.bits || !asked.mlpExtraGrouping) && asked.scheme != kSdloaderInt8)
+        return Error{ErrorCode::Refused, fmt::format("{} is for sdloader-int8", asked.bits ? "--quantize-bits" : "--no-mlp-extra-grouping")};
+    if (choice.kind == OutputKind::Layout && asked.scheme != kSdloaderInt8)
+        return Error{ErrorCode::Refused, fmt::format("--quantize makes tensors that {} has no place for; quantize to safetensors, torch or dcp", choice.formatId)};
+    if (choice.select == Select::All || choice.select == Select::Optimizer)
+        return Error{ErrorCode::Refused, fmt::format("--quantize is for weights, and --select says {}", nameOf(choice.select))};
+    return {};
+}
+
+Status checkFamily(const QuantizeChoice& choice)
+{
+    for (const ChosenWeight& weight : choice.weights)
+        if (weight.layout.scheme().family != choice.weights.front().layout.scheme().family)
+            return Error{ErrorCode::Refused, fmt::format("{} and {} are of two libraries, and one loader reads a model: choose schemes of one", choice.weights.front().layout.scheme().name,
+                                                         weight.layout.scheme().name)};
+    return {};
+}
+
+// The weights that hold a NaN or an infinity, read through once.
+Status leaveNonFinite(const CheckpointPtr& source, const QuantizeChoice& choice, QuantizeOptions& options, JobContext& job)
+{
+    const auto values = std::make_shared<const ValueReader>(source);
+    for (const ChosenWeight& weight : choice.weights) {
+        const WholeRange range(weight.layout, {values, weight.tensor, weight.name, weight.layout.dtype()});
+        const auto found = range.get(job.stopToken());
+        if (!found && found.error().code() != ErrorCode::Refused)
+            return Error{found.error()};
+        if (!found)
+            options.left.insert(weight.tensor);
+    }
+    return {};
+}
+
+std::string namesText(const Checkpoint& source, const std::set<TensorId>& tensors)
+{
+    std::string out;
+    std::size_t said = 0;
+    for (const TensorId tensor : tensors)
+        if (said++ < kMostKept)
+            out += fmt::format("{}{}", out.empty() ? "" : ", ", printable(source.parameterOf(tensor)));
+    return said > kMostKept ? fmt::format("{} and {} more", out, said - kMostKept) : out;
+}
+
+void addLines(const Checkpoint& source, const QuantizeChoice& choice, const QuantizeOptions& options, std::vector<PlanLine>& lines)
+{
+    struct Sum {
+        std::uint64_t weights = 0;
+        std::uint64_t before = 0;
+        std::uint64_t after = 0;
+    };
+    std::map<const QuantScheme*, Sum> sums;
+    for (const ChosenWeight& weight : choice.weights) {
+        Sum& sum = sums[&weight.layout.scheme()];
+        ++sum.weights;
+        sum.before += source.bytesOf(weight.tensor);
+        for (const QuantPart& part : weight.layout.parts())
+            sum.after += part.sizeBytes();
+    }
+    for (const auto& [scheme, sum] : sums)
+        lines.push_back({PlanLine::Kind::Cast, "Quantized", fmt::format("{} to {} ({}): {} become {}.", plural(sum.weights, "weight", "weights"), scheme->name, scheme->title, sizeText(sum.before), sizeText(sum.after))});
+    if (!choice.ignored.empty())
+        lines.push_back({PlanLine::Kind::Kept, "Left as they are", fmt::format("{}, which config.json says to servers.", plural(choice.ignored.size(), "Linear module", "Linear modules"))});
+    if (!options.left.empty())
+        lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(source, options.left))});
+    if (!choice.integers.empty())
+        lines.push_back({PlanLine::Kind::Info, "Integers", fmt::format("{} that the patterns match hold no floating-point values, and stay as they are.", plural(choice.integers.size(), "tensor", "tensors"))});
+}
+
+void addConfigLine(bool hasSource, bool isFile, std::vector<PlanLine>& lines)
+{
+    if (isFile)
+        lines.push_back({PlanLine::Kind::Warning, "config.json", "One file holds no config.json: loaders need its quantization_config. A folder as target has it."});
+    else if (!hasSource)
+        lines.push_back({PlanLine::Kind::Warning, "config.json", "The source has none: the one that is written holds quantization_config alone, and belongs into the model's."});
+}
+
+Result<std::string> configText(const CheckpointPtr& source, const QuantizeChoice& choice, const QuantizeOptions& options, bool isFile, std::vector<PlanLine>& lines)
+{
+    SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));
+    addConfigLine(text.has_value(), isFile, lines);
+    if (isFile)
+        return std::string();
+    return quantizedConfigText(choice, options.parameters, text.value_or(""));
+}
+
+// The loader's own choice of weights.
+Status checkSdloader(const ConvertRequest& request)
+{
+    const QuantizeRequest& asked = request.quantize;
+    const char* const foreign = !asked.include.empty() ? "--quantize-include" : !asked.exclude.empty() ? "--quantize-exclude" : !asked.tensorTypes.empty() ? "--tensor-type" : asked.keepNonFinite ? "--non-finite keep" : nullptr;
+    if (foreign != nullptr)
+        return Error{ErrorCode::Refused, fmt::format("{} cannot be used with sdloader-int8: the loader quantizes the four weights of each layer", foreign)};
+    return {};
+}
+
+Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& output, JobContext& job)
+{
+    QuantizePlan out;
+    SHARDLENS_ASSIGN(QuantizeOptions options, optionsOf(request, output.select));
+    SHARDLENS_TRY(checkRequest(request, output));
+    SHARDLENS_ASSIGN(QuantizeChoice choice, chooseWeights(*source, options));
+    SHARDLENS_TRY(checkFamily(choice));
+    if (request.quantize.keepNonFinite) {
+        SHARDLENS_TRY(leaveNonFinite(source, choice, options, job));
+        SHARDLENS_ASSIGN(choice, chooseWeights(*source, options));
+    }
+    addLines(*source, choice, options, out.lines);
+    SHARDLENS_ASSIGN(out.source, quantizedView(source, choice, options));
+    if (output.kind == OutputKind::Dcp)
+        out.lines.push_back({PlanLine::Kind::Info, "config.json", "A DCP directory has none: what the scales mean is in the names and shapes alone."});
+    if (output.kind != OutputKind::Dcp) {
+        SHARDLENS_ASSIGN(out.config, configText(source, choice, options, output.isFile, out.lines));
+    }
+    return out;
+}
+
+} // namespace
+
+Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job)
+{
+    const QuantizeRequest& asked = request.quantize;
+    if (asked.scheme == kSdloaderInt8 && formatById(choice.formatId)->layOutQuantizes)
+        SHARDLENS_TRY(checkSdloader(request));
+    else if (asked.isAsked())
+        return quantized(source, request, choice, job);
+    const char* const alone = asked.isAsked() ? nullptr : !asked.include.empty() ? "--quantize-include" : !asked.exclude.empty() ? "--quantize-exclude" : asked.groups ? "--groups" : asked.bits ? "--quantize-bits" : !asked.mlpExtraGrouping ? "--no-mlp-extra-grouping" : asked.keepNonFinite ? "--non-finite" : nullptr;
+    if (alone != nullptr)
+        return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
+    QuantizePlan out{source, {}, {}};
+    if (!request.open.dequantize || choice.isFile || (choice.kind != OutputKind::Safetensors && choice.kind != OutputKind::Torch))
+        return out;
+    SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));
+    if (text) { // a loader that still found quantization_config in it would look for codes
+        SHARDLENS_ASSIGN(out.config, plainConfigText(*text));
+    }
+    return out;
+}
+
+} // namespace shardlens

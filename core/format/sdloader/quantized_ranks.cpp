@@ -1,0 +1,213 @@
+#include "core/format/sdloader/quantized_ranks.h"
+
+#include "core/base/text.h"
+#include "core/quantized/view_builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace shardlens::sdloader {
+namespace {
+
+constexpr std::size_t kRows = 4;
+constexpr std::array<std::string_view, kRows> kKinds{"attention.query_key_value.weight", "attention.dense.weight", "mlp.dense_h_to_4h.weight", "mlp.dense_4h_to_h.weight"};
+constexpr std::array<bool, kRows> kJoinedByColumns{false, true, false, true};
+constexpr std::uint64_t kMostUnit = 8u << 20;
+
+// The row of the scales that a weight's are in; kRows: it is none that is quantized.
+std::size_t rowOf(std::string_view name)
+{
+    std::size_t row = 0;
+    while (row < kRows && name.find(kKinds[row]) == std::string_view::npos)
+        ++row;
+    return row;
+}
+
+// What the loader takes for an MLP weight: by its shape, whatever its name is (formats/deepspeed.md §17).
+bool looksLikeMlp(ShapeView shape, std::uint64_t targetRanks, std::uint64_t files)
+{
+    const auto is = [&](std::uint64_t a, std::uint64_t b) { return static_cast<double>(targetRanks * a * files) / static_cast<double>(b) == 4; };
+    return is(shape[0], shape[1]) || is(shape[1], shape[0]);
+}
+
+// The scales of a target rank: rows of those of its weights, with zeros behind them.
+class ScaleTable final : public Computation {
+public:
+    struct Row {
+        std::size_t place = 0;                                      // layer · 4 + row
+        std::vector<std::shared_ptr<const QuantizedWeight>> weights; // of the files that are joined
+        bool interleaves = false;                                   // joined by columns: the first scale of each file, the second of each …
+        std::size_t first = 0;                                      // of a cut: those from there
+        std::size_t count = 0;
+    };
+    ScaleTable(std::vector<Row> rows, std::size_t layers, std::size_t width) : m_rows(std::move(rows)), m_layers(layers), m_width(width) {}
+
+    [[nodiscard]] std::size_t outputs() const override { return 1; }
+    [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_layers * kRows * m_width * sizeof(float); }
+    [[nodiscard]] std::uint64_t bytesToRead() const override { return 0; } // counted with the codes
+    [[nodiscard]] std::uint64_t threadBytes() const override { return sizeBytes(0); }
+    Status prepare(std::stop_token stop) const override
+    {
+        const std::lock_guard lock(m_mutex);
+        if (!m_table.empty())
+            return {};
+        std::vector<float> table(m_layers * kRows * m_width, 0.0f);
+        for (const Row& row : m_rows) {
+            if (stop.stop_requested())
+                return Error{ErrorCode::Cancelled, "cancelled"};
+            SHARDLENS_ASSIGN(const std::vector<float> scales, joined(row));
+            std::copy_n(scales.begin() + static_cast<std::ptrdiff_t>(row.first), row.count, table.begin() + static_cast<std::ptrdiff_t>(row.place * m_width));
+        }
+        m_table = std::move(table);
+        return {};
+    }
+    Status readAt(std::size_t, std::uint64_t offset, std::span<std::byte> out) const override
+    {
+        SHARDLENS_TRY(prepare({}));
+        std::memcpy(out.data(), reinterpret_cast<const std::byte*>(m_table.data()) + offset, out.size());
+        return {};
+    }
+    [[nodiscard]] std::uint64_t steps() const override { return 0; }
+    [[nodiscard]] FlatRange bytesOf(std::size_t, std::uint64_t) const override { return {}; }
+    Result<std::uint64_t> computeStep(std::uint64_t, std::span<const std::span<std::byte>>) const override { return std::uint64_t{0}; }
+
+private:
+    static Result<std::vector<float>> joined(const Row& row)
+    {
+        std::vector<std::vector<float>> parts;
+        std::size_t total = 0;
+        for (const auto& weight : row.weights) {
+            std::vector<float>& part = parts.emplace_back(static_cast<std::size_t>(weight->layout().scales()));
+            SHARDLENS_TRY(weight->readAt(1, 0, std::as_writable_bytes(std::span(part))));
+            total += part.size();
+        }
+        std::vector<float> out;
+        out.reserve(total);
+        if (!row.interleaves) {
+            for (const std::vector<float>& part : parts)
+                out.insert(out.end(), part.begin(), part.end());
+            return out;
+        }
+        for (std::size_t i = 0; i < parts.front().size(); ++i)
+            for (const std::vector<float>& part : parts)
+                out.push_back(part[i]);
+        return out;
+    }
+
+    std::vector<Row> m_rows;
+    std::size_t m_layers;
+    std::size_t m_width;
+    mutable std::mutex m_mutex;
+    mutable std::vector<float> m_table;
+};
+
+} // namespace
+
+Status QuantizedRanks::quantize(RankSet::Rank& rank, const SdloaderInt8& options)
+{
+    const CheckpointPtr base = rank.content.checkpoint;
+    const QuantScheme& scheme = *quantSchemeByName("sdloader-int8");
+    const auto values = std::make_shared<const ValueReader>(base);
+    std::vector<Weight>& weights = m_weights.emplace_back();
+    ViewBuilder view(base);
+    for (std::size_t i = 0; i < base->tensors().size(); ++i) {
+        const auto id = idAt<TensorId>(i);
+        const std::string& name = base->parameterOf(id);
+        const std::size_t row = rowOf(name);
+        if (row == kRows) {
+            SHARDLENS_TRY(view.keep(id));
+            continue;
+        }
+        const Tensor& tensor = base->tensor(id);
+        const bool doubles = options.mlpExtraGrouping && tensor.shape.size() == 2 && tensor.shape[0] != 0 && tensor.shape[1] != 0 && looksLikeMlp(tensor.shape, m_targetRanks, m_mergeCount);
+        auto layout = QuantLayout::make(scheme, {options.groups * (doubles ? 2 : 1), options.bits}, name, tensor.dtype, tensor.shape);
+        if (!layout)
+            return layout.takeError().within(printable(name)).within(printable(rank.name));
+        Tensor codes = tensor;
+        codes.dtype = DType::I8;
+        codes.quantizedPart = true;
+        const auto weight = std::make_shared<QuantizedWeight>(layout.take(), WeightSource{values, id, name, tensor.dtype}, std::vector<std::shared_ptr<const WholeRange>>(), kMostUnit);
+        SHARDLENS_TRY(view.add(id, name, std::move(codes), view.builder().addComputation(weight).front()));
+        weights.push_back({name, row, weight});
+    }
+    rank.content.checkpoint = std::move(view).finish();
+    return {};
+}
+
+// Layers and width of the table: the same for every target rank.
+Status QuantizedRanks::measureTable()
+{
+    std::array<std::vector<std::uint64_t>, kRows> counts; // of scales, by layer
+    for (const Weight& weight : m_weights.front())
+        counts[weight.row].push_back(weight.codes->layout().scales() * m_mergeCount);
+    std::size_t layers = counts.front().size();
+    for (const auto& row : counts)
+        layers = std::min(layers, row.size());
+    if (layers == 0)
+        return Error{ErrorCode::Refused, "sdloader-int8 needs weights of all four kinds (query_key_value, dense, dense_h_to_4h, dense_4h_to_h): the loader's table of scales has a row for each"};
+    std::uint64_t width = 0;
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+        std::uint64_t own = 0;
+        for (const auto& row : counts)
+            own = std::max(own, row[layer] % m_cuts == 0 ? row[layer] / m_cuts : row[layer]);
+        if (layer != 0 && own != width)
+            return Error{ErrorCode::Refused, fmt::format("layer {} has {} scales and layer 0 has {}: the loader's table of scales has one width", layer, own, width)};
+        width = own;
+    }
+    m_shape = {layers, kRows, width};
+    return {};
+}
+
+Result<QuantizedRanks> QuantizedRanks::make(RankSet& set, const SdloaderInt8& options, std::uint32_t targetRanks, const OpenOptions& open)
+{
+    QuantizedRanks out;
+    const auto files = static_cast<std::uint32_t>(set.ranks.size());
+    out.m_targetRanks = targetRanks;
+    out.m_mergeCount = std::max(1u, files / std::max(1u, targetRanks));
+    out.m_cuts = std::max(1u, targetRanks / files);
+    if (open.moduleKey == "none")
+        return Error{ErrorCode::Refused, "sdloader-int8 keeps its scales beside the model, and --module-key none says that a file is the model itself"};
+    if (out.m_mergeCount > 1 && set.facts.at("version") == "0")
+        return Error{ErrorCode::Refused, "files of version 0 keep query_key_value in thirds, which the loader does not put in order again when it quantizes: join them without --quantize first"};
+    for (RankSet::Rank& rank : set.ranks)
+        SHARDLENS_TRY(out.quantize(rank, options));
+    for (const auto& weights : out.m_weights)
+        if (weights.size() != out.m_weights.front().size())
+            return Error{ErrorCode::Refused, "the files hold different numbers of weights to quantize"};
+    SHARDLENS_TRY(out.measureTable());
+    return out;
+}
+
+Result<std::shared_ptr<const Computation>> QuantizedRanks::scalesOf(std::uint32_t targetRank) const
+{
+    const std::size_t firstFile = m_cuts > 1 ? targetRank / m_cuts : std::size_t{targetRank} * m_mergeCount;
+    std::array<std::size_t, kRows> layerOf{};
+    std::vector<ScaleTable::Row> rows;
+    for (std::size_t i = 0; i < m_weights[firstFile].size(); ++i) {
+        const std::size_t row = m_weights[firstFile][i].row;
+        const std::size_t layer = layerOf[row]++;
+        if (layer >= m_shape[0])
+            continue;
+        ScaleTable::Row out;
+        out.place = layer * kRows + row;
+        out.interleaves = kJoinedByColumns[row];
+        std::size_t total = 0;
+        for (std::size_t file = firstFile; file < firstFile + m_mergeCount; ++file) {
+            if (m_weights[file][i].name != m_weights[firstFile][i].name || m_weights[file][i].codes->layout().scales() != m_weights[firstFile][i].codes->layout().scales())
+                return Error{ErrorCode::Refused, "the files that are joined do not hold the same scales of it"}.within(printable(m_weights[firstFile][i].name));
+            out.weights.push_back(m_weights[file][i].codes);
+            total += static_cast<std::size_t>(m_weights[file][i].codes->layout().scales());
+        }
+        out.count = total % m_cuts == 0 ? total / m_cuts : total;
+        out.first = total % m_cuts == 0 ? out.count * (targetRank % m_cuts) : 0;
+        if (out.count > m_shape[2])
+            return Error{ErrorCode::Refused, "its scales do not fit the table's width"}.within(printable(m_weights[firstFile][i].name));
+        rows.push_back(std::move(out));
+    }
+    return std::shared_ptr<const Computation>(std::make_shared<ScaleTable>(std::move(rows), static_cast<std::size_t>(m_shape[0]), static_cast<std::size_t>(m_shape[2])));
+}
+
+} // namespace shardlens::sdloader

@@ -1,0 +1,40 @@
+#include "core/quantized/dequantized_view.h"
+
+#include "core/quantized/dequantized_weight.h"
+#include "core/quantized/view_builder.h"
+
+#include <unordered_map>
+#include <unordered_set>
+
+namespace shardlens {
+
+Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
+{
+    const QuantizationConfig config = readQuantizationConfig(*checkpoint);
+    const std::vector<StoredWeight> weights = findStoredWeights(*checkpoint, config);
+    if (weights.empty())
+        return Error{ErrorCode::Refused, "--dequantize is for quantized weights, and none are stored here"};
+    const auto values = std::make_shared<const ValueReader>(checkpoint);
+    std::unordered_map<TensorId, const StoredWeight*> byCodes;
+    std::unordered_set<TensorId> parts;
+    for (const StoredWeight& weight : weights) {
+        byCodes.emplace(weight.codes, &weight);
+        parts.insert(weight.parts.begin(), weight.parts.end());
+    }
+    ViewBuilder view(checkpoint);
+    for (std::size_t i = 0; i < checkpoint->tensors().size(); ++i) {
+        const auto id = idAt<TensorId>(i);
+        if (const auto at = byCodes.find(id); at != byCodes.end()) {
+            SHARDLENS_ASSIGN(const auto weight, DequantizedWeight::make(values, *checkpoint, *at->second, config));
+            Tensor tensor;
+            tensor.dtype = weight->dtype();
+            tensor.shape = weight->shape();
+            SHARDLENS_TRY(view.add(id, at->second->name, std::move(tensor), view.builder().addComputation(weight).front()));
+        } else if (!parts.contains(id)) {
+            SHARDLENS_TRY(view.keep(id));
+        }
+    }
+    return std::move(view).finish();
+}
+
+} // namespace shardlens

@@ -1,0 +1,153 @@
+#include "core/quantized/quantize_choice.h"
+
+#include "core/base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+namespace shardlens {
+namespace {
+
+constexpr std::string_view kHead = "lm_head";
+
+// Parts of a name that say that its module is no Linear layer: looked for inside a part, or the part itself.
+constexpr std::array<std::string_view, 3> kOtherInside{"embed", "norm", "ln_"};
+constexpr std::array<std::string_view, 3> kOtherWhole{"wte", "wpe", "shared"};
+// Linear layers that servers want as they are.
+constexpr std::array<std::string_view, 4> kLeftWhole{"lm_head", "output_layer", "router", "gate"};
+
+template <typename Test>
+bool anyPart(std::string_view name, const Test& test)
+{
+    for (std::size_t begin = 0; begin <= name.size();) {
+        const std::size_t end = std::min(name.find('.', begin), name.size());
+        if (test(name.substr(begin, end - begin)))
+            return true;
+        begin = end + 1;
+    }
+    return false;
+}
+
+template <std::size_t count>
+bool isOneOf(std::string_view part, const std::array<std::string_view, count>& words)
+{
+    return std::find(words.begin(), words.end(), part) != words.end();
+}
+
+bool saysOther(std::string_view name)
+{
+    return anyPart(name, [](std::string_view part) {
+        return isOneOf(part, kOtherWhole) || std::any_of(kOtherInside.begin(), kOtherInside.end(), [part](std::string_view word) { return part.find(word) != std::string_view::npos; });
+    });
+}
+
+bool matchesAny(const std::vector<Regex>& patterns, const std::string& name)
+{
+    return std::any_of(patterns.begin(), patterns.end(), [&](const Regex& one) { return one.search(name); });
+}
+
+class Chooser {
+public:
+    Chooser(const Checkpoint& checkpoint, const QuantizeOptions& options) : m_checkpoint(checkpoint), m_options(options)
+    {
+        for (const Alias& alias : checkpoint.aliases())
+            m_aliases[alias.parameter].push_back(&alias.name);
+    }
+
+    Result<QuantizeChoice> run()
+    {
+        for (std::size_t i = 0; i < m_checkpoint.tensors().size(); ++i)
+            if (isCandidate(idAt<TensorId>(i)))
+                SHARDLENS_TRY(look(idAt<TensorId>(i)));
+        std::sort(m_out.ignored.begin(), m_out.ignored.end());
+        m_out.ignored.erase(std::unique(m_out.ignored.begin(), m_out.ignored.end()), m_out.ignored.end());
+        std::erase(m_out.ignored, std::string(kHead));
+        const bool takesHead = std::any_of(m_out.weights.begin(), m_out.weights.end(), [](const ChosenWeight& one) { return one.name == std::string(kHead) + std::string(kWeightSuffix); });
+        if (!takesHead)
+            m_out.ignored.insert(m_out.ignored.begin(), std::string(kHead));
+        return std::move(m_out);
+    }
+
+private:
+    [[nodiscard]] bool isCandidate(TensorId id) const
+    {
+        const RoleKind kind = m_checkpoint.roleOf(id).kind;
+        return m_options.select == Select::Module ? kind == RoleKind::Module || (kind == RoleKind::Weight && m_checkpoint.tensor(id).moduleCopy) : kind == RoleKind::Weight;
+    }
+
+    // The scheme that the options say for a tensor, if they take it.
+    [[nodiscard]] const QuantScheme* schemeOf(TensorId id, const std::string& name) const
+    {
+        if (matchesAny(m_options.exclude, name) || m_options.left.contains(id))
+            return nullptr;
+        for (const auto& [pattern, scheme] : m_options.overrides)
+            if (pattern.search(name))
+                return scheme;
+        if (m_options.scheme == nullptr)
+            return nullptr;
+        if (!m_options.include.empty())
+            return matchesAny(m_options.include, name) ? m_options.scheme : nullptr;
+        if (!isLinearWeightName(name))
+            return nullptr;
+        const auto tied = m_aliases.find(m_checkpoint.tensor(id).parameter); // an embedding under another name stays readable as one
+        const bool alsoOther = tied != m_aliases.end() && std::any_of(tied->second.begin(), tied->second.end(), [](const std::string* other) { return !isLinearWeightName(*other); });
+        return alsoOther ? nullptr : m_options.scheme;
+    }
+
+    Status look(TensorId id)
+    {
+        const Tensor& tensor = m_checkpoint.tensor(id);
+        const std::string& name = m_checkpoint.parameterOf(id);
+        const bool floating = isFloat(tensor.dtype);
+        const QuantScheme* const scheme = schemeOf(id, name);
+        if (scheme != nullptr && floating && tensor.shape.size() == 2) {
+            const DType dtype = m_options.dtype.value_or(tensor.dtype);
+            auto layout = QuantLayout::make(*scheme, m_options.parameters, name, dtype, tensor.shape);
+            if (!layout)
+                return layout.takeError().within(printable(name));
+            m_out.weights.push_back({id, name, layout.take()});
+            return {};
+        }
+        if (scheme != nullptr && !floating && tensor.shape.size() == 2)
+            m_out.integers.push_back(name);
+        if (floating && tensor.shape.size() == 2 && name.ends_with(kWeightSuffix) && !saysOther(name))
+            m_out.ignored.push_back(name.substr(0, name.size() - kWeightSuffix.size()));
+        return {};
+    }
+
+    const Checkpoint& m_checkpoint;
+    const QuantizeOptions& m_options;
+    std::unordered_map<ParameterId, std::vector<const std::string*>> m_aliases;
+    QuantizeChoice m_out;
+};
+
+Error nothingChosen(const QuantizeOptions& options)
+{
+    if (!options.include.empty() || (options.scheme == nullptr && !options.overrides.empty()))
+        return {ErrorCode::Refused, "nothing to quantize: no matrix of floating-point values has a name that the patterns match; `shardlens list` shows the names"};
+    return {ErrorCode::Refused, "nothing to quantize: no tensor looks like the weight of a Linear layer (a matrix named ….weight that is no embedding, norm, head or router); --quantize-include RE says which to take"};
+}
+
+} // namespace
+
+bool isLinearWeightName(std::string_view name)
+{
+    return name.ends_with(kWeightSuffix) && !saysOther(name) && !anyPart(name, [](std::string_view part) { return isOneOf(part, kLeftWhole); });
+}
+
+Result<QuantizeChoice> chooseWeights(const Checkpoint& checkpoint, const QuantizeOptions& options)
+{
+    const auto part = std::find_if(checkpoint.tensors().begin(), checkpoint.tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; });
+    if (part != checkpoint.tensors().end())
+        return Error{ErrorCode::Refused, fmt::format("the source is quantized already ({} is a part of a quantized weight); --dequantize takes its values first, with what they have lost",
+                                                     printable(checkpoint.parameters()[indexOf(part->parameter)]))};
+    SHARDLENS_ASSIGN(QuantizeChoice choice, Chooser(checkpoint, options).run());
+    if (choice.weights.empty())
+        return nothingChosen(options);
+    return choice;
+}
+
+} // namespace shardlens

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "core/base/regex.h"
+#include "core/base/result.h"
+#include "core/layout/selection.h"
+#include "core/model/checkpoint.h"
+#include "core/numeric/quant_scheme.h"
+
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace shardlens {
+
+constexpr std::string_view kWeightSuffix = ".weight"; // of a module's weight
+
+// Which tensors are to be quantized, and how.
+struct QuantizeOptions {
+    const QuantScheme* scheme = nullptr;                               // of all that are taken; nothing: those that `overrides` name
+    std::vector<std::pair<Regex, const QuantScheme*>> overrides;       // --tensor-type: the first that matches counts, and takes the tensor too
+    std::vector<Regex> include;                                        // instead of the rule for Linear weights
+    std::vector<Regex> exclude;
+    QuantParameters parameters;
+    std::optional<DType> dtype;  // weights are cast to it first: arithmetic is done in it
+    Select select = Select::Weights; // Weights or Module
+    std::set<TensorId> left;         // not to be taken, whatever their names are
+    std::uint64_t mostBytes = 8u << 20; // of source values that a thread may hold
+};
+
+// A tensor of a checkpoint that becomes a quantized one.
+struct ChosenWeight {
+    TensorId tensor{};
+    std::string name;
+    QuantLayout layout;
+};
+
+struct QuantizeChoice {
+    std::vector<ChosenWeight> weights; // in the checkpoint's order
+    std::vector<std::string> ignored;  // modules of Linear weights that are left as they are, sorted behind lm_head; for servers' configuration
+    std::vector<std::string> integers; // names that were asked for by a pattern, and are of no floating-point dtype: left alone
+};
+
+// The weights of Linear layers, as far as names tell (conformance/quantization/README.md): "….weight" without a part that says embedding, norm, head or router.
+[[nodiscard]] bool isLinearWeightName(std::string_view name);
+
+// Refused: a weight that its scheme cannot hold, by name; nothing to quantize; a checkpoint that is quantized already.
+[[nodiscard]] Result<QuantizeChoice> chooseWeights(const Checkpoint& checkpoint, const QuantizeOptions& options);
+
+} // namespace shardlens

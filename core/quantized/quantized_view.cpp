@@ -1,0 +1,86 @@
+#include "core/quantized/quantized_view.h"
+
+#include "core/base/text.h"
+#include "core/quantized/quantized_weight.h"
+#include "core/quantized/view_builder.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <unordered_map>
+
+namespace shardlens {
+namespace {
+
+// Projections that servers fuse into one: NVFP4 gives them one scale of the whole (formats/quantization.md §4.6).
+constexpr std::array<std::array<std::string_view, 3>, 4> kFused{{{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}, {"q_a_proj", "kv_a_proj_with_mqa", ""}, {"w1", "w3", ""}}};
+
+// A name that is the same for weights of one fused projection, and for no others.
+std::string familyOf(const std::string& name)
+{
+    if (!name.ends_with(kWeightSuffix))
+        return name;
+    const std::string module = name.substr(0, name.size() - kWeightSuffix.size());
+    const std::size_t dot = module.rfind('.');
+    const std::string_view last = dot == std::string::npos ? std::string_view(module) : std::string_view(module).substr(dot + 1);
+    for (const auto& fused : kFused)
+        if (std::find(fused.begin(), fused.end(), last) != fused.end())
+            return module.substr(0, module.size() - last.size()) + std::string(fused.front()) + "+";
+    return name;
+}
+
+using Family = std::vector<std::shared_ptr<const WholeRange>>;
+
+std::map<std::string, Family> familiesOf(const QuantizeChoice& choice, const std::shared_ptr<const ValueReader>& values)
+{
+    std::map<std::string, Family> out;
+    for (const ChosenWeight& weight : choice.weights)
+        if (weight.layout.scheme().scale == ScaleKind::E4M3)
+            out[familyOf(weight.name)].push_back(std::make_shared<WholeRange>(weight.layout, WeightSource{values, weight.tensor, weight.name, weight.layout.dtype()}));
+    return out;
+}
+
+Tensor partTensor(const QuantPart& part)
+{
+    Tensor out;
+    out.dtype = part.dtype;
+    out.shape = part.shape;
+    out.quantizedPart = true;
+    return out;
+}
+
+} // namespace
+
+Result<CheckpointPtr> quantizedView(const CheckpointPtr& checkpoint, const QuantizeChoice& choice, const QuantizeOptions& options)
+{
+    const auto values = std::make_shared<const ValueReader>(checkpoint);
+    const std::map<std::string, Family> families = familiesOf(choice, values);
+    std::unordered_map<TensorId, const ChosenWeight*> chosen;
+    for (const ChosenWeight& weight : choice.weights)
+        chosen.emplace(weight.tensor, &weight);
+    ViewBuilder view(checkpoint);
+    for (std::size_t i = 0; i < checkpoint->tensors().size(); ++i) {
+        const auto id = idAt<TensorId>(i);
+        const auto at = chosen.find(id);
+        if (at == chosen.end()) {
+            SHARDLENS_TRY(view.keep(id));
+            continue;
+        }
+        const ChosenWeight& weight = *at->second;
+        const bool ofFamily = weight.layout.scheme().scale == ScaleKind::E4M3;
+        const auto streams = view.builder().addComputation(std::make_shared<QuantizedWeight>(weight.layout, WeightSource{values, id, weight.name, weight.layout.dtype()},
+                                                                                             ofFamily ? families.at(familyOf(weight.name)) : Family{}, options.mostBytes));
+        for (std::size_t part = 0; part < streams.size(); ++part)
+            SHARDLENS_TRY(view.add(id, weight.layout.parts()[part].name, partTensor(weight.layout.parts()[part]), streams[part]));
+        for (const Alias& alias : checkpoint->aliases()) { // a tied weight has its parts under each name
+            if (alias.parameter != checkpoint->tensor(id).parameter)
+                continue;
+            SHARDLENS_ASSIGN(const QuantLayout tied, QuantLayout::make(weight.layout.scheme(), options.parameters, alias.name, weight.layout.dtype(), checkpoint->tensor(id).shape));
+            for (std::size_t part = 0; part < streams.size(); ++part)
+                view.builder().addAlias(tied.parts()[part].name, view.builder().parameter(weight.layout.parts()[part].name));
+        }
+    }
+    return std::move(view).finish();
+}
+
+} // namespace shardlens

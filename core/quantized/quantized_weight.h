@@ -1,0 +1,95 @@
+#pragma once
+
+#include "core/encoding/value_reader.h"
+#include "core/model/computation.h"
+#include "core/numeric/quantizer.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// Where the values of a weight come from: read from a checkpoint and cast to the dtype that arithmetic is done in.
+struct WeightSource {
+    std::shared_ptr<const ValueReader> values;
+    TensorId tensor{};
+    std::string name; // for errors
+    DType dtype{};    // cast to it
+
+    // Values [first, first + count) of the flattened weight.
+    Status read(std::uint64_t first, std::uint64_t count, std::vector<std::byte>& into) const;
+};
+
+// Least and greatest value of a whole weight, zero included; read when first asked for. Safe from several threads.
+class WholeRange {
+public:
+    WholeRange(QuantLayout layout, WeightSource source) : m_quantizer(std::move(layout)), m_source(std::move(source)) {}
+
+    struct Range {
+        float least = 0;
+        float greatest = 0;
+    };
+    [[nodiscard]] Result<Range> get(std::stop_token stop) const;
+    [[nodiscard]] DType dtype() const { return m_source.dtype; }
+    [[nodiscard]] std::uint64_t bytesToRead() const;
+
+private:
+    Quantizer m_quantizer;
+    WeightSource m_source;
+    mutable std::mutex m_mutex;
+    mutable std::optional<Range> m_range;
+};
+
+// A weight in a scheme: its parts as outputs of a computation. Errors name the weight; a NaN or an infinity is Refused with its place.
+class QuantizedWeight final : public Computation {
+public:
+    // `mostBytes`: of source values that a thread may hold; a weight whose units are longer is measured first, and read twice.
+    // `family`: the ranges that NVFP4's scale of the whole tensor is made of (formats/quantization.md §4.6); empty for other schemes.
+    QuantizedWeight(QuantLayout layout, WeightSource source, std::vector<std::shared_ptr<const WholeRange>> family, std::uint64_t mostBytes);
+
+    [[nodiscard]] const QuantLayout& layout() const { return m_quantizer.layout(); }
+
+    [[nodiscard]] std::size_t outputs() const override { return layout().parts().size(); }
+    [[nodiscard]] std::uint64_t sizeBytes(std::size_t output) const override { return layout().parts()[output].sizeBytes(); }
+    [[nodiscard]] std::uint64_t bytesToRead() const override;
+    [[nodiscard]] std::uint64_t threadBytes() const override;
+    Status prepare(std::stop_token stop) const override;
+    Status readAt(std::size_t output, std::uint64_t offset, std::span<std::byte> out) const override;
+    [[nodiscard]] std::uint64_t steps() const override;
+    [[nodiscard]] FlatRange bytesOf(std::size_t output, std::uint64_t step) const override;
+    Result<std::uint64_t> computeStep(std::uint64_t step, std::span<const std::span<std::byte>> out) const override;
+
+private:
+    struct Values {
+        std::uint64_t first = 0;
+        std::uint64_t count = 0;
+
+        [[nodiscard]] std::uint64_t end() const { return first + count; }
+    };
+    [[nodiscard]] Values valuesOf(std::uint64_t step) const;
+    [[nodiscard]] FlatRange bytesOf(const QuantPart& part, const Values& values) const;
+    [[nodiscard]] FlatRange scalesOf(const Values& values) const;
+    // Whether the part's bytes belong to no values in particular: those come with the first step.
+    [[nodiscard]] bool isOfWhole(const QuantPart& part) const;
+    Result<std::uint64_t> compute(const Values& values, std::span<const std::span<std::byte>> out) const;
+    Status writeWhole(const QuantPart& part, std::span<std::byte> out) const;
+    Status checkFinite(const ScaleRanges& ranges) const;
+    Status measureAll(std::stop_token stop) const;
+
+    Quantizer m_quantizer;
+    WeightSource m_source;
+    std::vector<std::shared_ptr<const WholeRange>> m_family;
+    bool m_measuredFirst = false;
+    std::uint64_t m_grain = 1; // values of the smallest run that is computed by itself
+    std::uint64_t m_stepValues = 1;
+
+    mutable std::mutex m_mutex;
+    mutable std::atomic<bool> m_isPrepared{false};
+    mutable float m_globalScale = 1;
+    mutable QuantScales m_scales; // of the whole weight, where it is measured first
+};
+
+} // namespace shardlens

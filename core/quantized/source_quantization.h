@@ -1,0 +1,66 @@
+#pragma once
+
+#include "core/base/result.h"
+#include "core/model/checkpoint.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shardlens {
+
+// A weight that a checkpoint stores quantized, as far as names, dtypes and shapes tell (formats/quantization.md §1.2).
+struct StoredWeight {
+    enum class Kind : std::uint8_t {
+        Int,      // I8, or words of several: compressed-tensors', DeepSpeed's
+        E4M3,     // F8_E4M3
+        E2M1,     // two codes a byte
+        Book,     // bitsandbytes' 4 bits
+        LlmInt8,  // bitsandbytes' 8 bits
+        Unread,   // recognised, and not taken apart: `problem` says why
+    };
+    Kind kind = Kind::Unread;
+    std::string name{};   // of the weight that it stands for
+    std::string scheme{}; // "int4-g32", where it has such a name
+    std::string method{}; // "compressed-tensors"
+    TensorId codes = kNoTensor;
+    TensorId scale = kNoTensor;       // absmax, SCB, weight_scale_inv
+    TensorId zeroPoint = kNoTensor;
+    TensorId shape = kNoTensor;
+    TensorId globalScale = kNoTensor;
+    TensorId book = kNoTensor;
+    TensorId state = kNoTensor;
+    TensorId nestedScale = kNoTensor;
+    TensorId nestedBook = kNoTensor;
+    TensorId format = kNoTensor;
+    std::vector<TensorId> parts{}; // all of them, others that belong to it too
+    std::string problem{};         // a fragment: why its values cannot be computed
+};
+
+// What config.json says of a model's quantization.
+struct QuantizationConfig {
+    QuantizationConfig();
+    ~QuantizationConfig();
+    QuantizationConfig(QuantizationConfig&&) noexcept;
+    QuantizationConfig& operator=(QuantizationConfig&&) noexcept;
+
+    std::string method; // quant_method; empty: config.json has none, or is not there
+    bool hasFile = false;
+    std::string problem; // a sentence, where the file is there and cannot be read
+    std::unique_ptr<nlohmann::ordered_json> json; // the object; nothing where method is empty
+};
+
+// Of the folder that a checkpoint lies in. Reads config.json, at most 16 MiB.
+[[nodiscard]] QuantizationConfig readQuantizationConfig(const Checkpoint& checkpoint);
+
+// In the order of their codes. Reads nothing but what is given.
+[[nodiscard]] std::vector<StoredWeight> findStoredWeights(const Checkpoint& checkpoint, const QuantizationConfig& config);
+
+// The same checkpoint with what it says of its quantization: facts, findings (a lost config.json, unread kinds) and a mark on the tensors. Nothing new where it
+// stores no quantized weight: then it is the checkpoint itself.
+[[nodiscard]] CheckpointPtr describeQuantization(CheckpointPtr checkpoint);
+
+} // namespace shardlens
