@@ -1,5 +1,6 @@
 #include "app/cli/commands.h"
 #include "app/cli/json_answer.h"
+#include "core/numeric/quant_scheme.h"
 
 #include <CLI/CLI.hpp>
 
@@ -18,6 +19,10 @@ void printFormatsJson(Console& console)
                             {"writes", format.writes == nullptr ? Json() : Json(format.writes)}});
     Json answer = answerJson();
     answer["formats"] = std::move(rows);
+    Json schemes = Json::array();
+    for (const QuantScheme& scheme : quantSchemes())
+        schemes.push_back(Json{{"id", scheme.name}, {"title", scheme.title}, {"family", nameOf(scheme.family)}, {"purpose", scheme.purpose}});
+    answer["schemes"] = std::move(schemes);
     printJson(console, answer);
 }
 
@@ -33,6 +38,12 @@ void printFormats(Console& console)
         paragraph("  reads   ", format.reads);
         paragraph("  writes  ", format.writes == nullptr ? "nothing yet" : format.writes);
     }
+    console.line();
+    console.line(console.styled(Style::Strong, "Schemes") + " of --quantize, and of --dequantize back");
+    Table table({{"scheme"}, {"of"}, {"what", false, true}, {"for", false, true}});
+    for (const QuantScheme& scheme : quantSchemes())
+        table.addRow({std::string(scheme.name), nameOf(scheme.family), std::string(scheme.title), std::string(scheme.purpose)});
+    table.print(console, 2);
 }
 
 } // namespace
@@ -40,7 +51,7 @@ void printFormats(Console& console)
 void addFormatsCommand(CLI::App& program, CommandContext& context)
 {
     const auto json = std::make_shared<bool>(false);
-    CLI::App* command = program.add_subcommand("formats", "The formats that this build reads and writes");
+    CLI::App* command = program.add_subcommand("formats", "The formats that this build reads and writes, and the schemes it quantizes in");
     command->add_flag("--json", *json, "Answer in JSON (docs/json.md)");
     command->footer("Example: shardlens formats");
     command->callback([json, &context] { *json ? printFormatsJson(context.console) : printFormats(context.console); });

@@ -1,7 +1,10 @@
 #include "app/cli/conversion.h"
 
+#include "app/cli/output_file.h"
+#include "app/cli/precision_report.h"
 #include "app/cli/progress_events.h"
 #include "app/cli/progress_watch.h"
+#include "core/base/text.h"
 
 #include <CLI/CLI.hpp>
 
@@ -43,9 +46,10 @@ Json startEvent(const ConvertRequest& request)
                 {"job", Json::parse(requestToJson(request))}};
 }
 
-// What a run leaves: the plan, and the report unless it was a dry run.
+// What a run leaves: the plan, what becomes of values where that was measured, and the report unless it was a dry run.
 struct Outcome {
     Plan plan;
+    std::vector<TensorPrecision> precision;
     std::optional<ConvertReport> report;
 };
 
@@ -62,7 +66,25 @@ void sendLines(const Plan& plan, EventStream* events)
         events->offer(Json{{"event", "line"}, {"kind", shardlens::nameOf(line.kind)}, {"topic", line.topic}, {"text", line.text}});
 }
 
-Result<Outcome> convert(const ConvertRequest& request, bool dryRun, EventStream* events, JobContext& job)
+Status measure(Outcome& outcome, const ConversionOptions& options, Executor& executor, JobContext& job)
+{
+    const bool asked = options.precision == PrecisionStyle::Sampled || options.precision == PrecisionStyle::Exact || !options.precisionCsv.empty();
+    if (outcome.plan.lossy.empty() && asked)
+        return Error{ErrorCode::Refused, "--precision measures what a cast or a quantization loses, and this conversion changes no value"};
+    if (options.precision == PrecisionStyle::None || !(asked || options.dryRun))
+        return {};
+    SHARDLENS_ASSIGN(outcome.precision, measurePrecision(outcome.plan.lossy, {.exact = options.precision == PrecisionStyle::Exact}, executor, job));
+    if (options.precisionCsv.empty())
+        return {};
+    const std::string text = precisionCsv(outcome.precision);
+    auto written = writeNewFile(options.precisionCsv, [&text](std::FILE* file) -> Status {
+        std::fwrite(text.data(), 1, text.size(), file); // what is short is found by the caller
+        return {};
+    });
+    return written ? Status{} : written.takeError().within("--precision-csv " + printable(options.precisionCsv));
+}
+
+Result<Outcome> convert(const ConvertRequest& request, const ConversionOptions& options, EventStream* events, JobContext& job)
 {
     enter(ConvertPhase::Open, job);
     SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, request.open, job));
@@ -70,9 +92,10 @@ Result<Outcome> convert(const ConvertRequest& request, bool dryRun, EventStream*
     Outcome out;
     SHARDLENS_ASSIGN(out.plan, planConversion(std::move(source), request, job));
     sendLines(out.plan, events);
-    if (dryRun)
-        return out;
     const auto executor = makeExecutor(out.plan.request.threads);
+    SHARDLENS_TRY(measure(out, options, *executor, job));
+    if (options.dryRun)
+        return out;
     SHARDLENS_ASSIGN(out.report, executePlan(out.plan, *executor, job));
     return out;
 }
@@ -80,6 +103,8 @@ Result<Outcome> convert(const ConvertRequest& request, bool dryRun, EventStream*
 int report(const Outcome& outcome, const ConversionOptions& options, EventStream* events, Console& console)
 {
     Json answer = outcome.report ? reportJson(outcome.plan, *outcome.report) : planJson(outcome.plan);
+    if (!outcome.precision.empty())
+        answer["precision"] = precisionJson(outcome.precision);
     if (events != nullptr) {
         Json event{{"event", "report"}, {"outcome", outcome.report ? "done" : "planned"}};
         event.update(answer);
@@ -88,10 +113,12 @@ int report(const Outcome& outcome, const ConversionOptions& options, EventStream
         Json whole = answerJson();
         whole.update(answer);
         printJson(console, whole);
-    } else if (outcome.report) {
-        printReport(console, outcome.plan, *outcome.report);
     } else {
-        printPlan(console, outcome.plan);
+        if (!outcome.precision.empty()) {
+            printPrecision(console, outcome.precision);
+            console.line();
+        }
+        outcome.report ? printReport(console, outcome.plan, *outcome.report) : printPlan(console, outcome.plan);
     }
     return kExitDone;
 }
@@ -102,6 +129,11 @@ void addConversionOptions(CLI::App& command, ConversionOptions& options)
 {
     static const std::map<std::string, ProgressStyle> kStyles{{"auto", ProgressStyle::Auto}, {"json", ProgressStyle::Json}, {"none", ProgressStyle::None}};
     command.add_flag("--dry-run", options.dryRun, "Show the plan; write nothing");
+    static const std::map<std::string, PrecisionStyle> kPrecisions{{"sampled", PrecisionStyle::Sampled}, {"exact", PrecisionStyle::Exact}, {"none", PrecisionStyle::None}};
+    command.add_option("--precision", options.precision, "Measure what casts and quantization lose before anything is written: sampled, exact (every value) or none (default: sampled with --dry-run)")
+        ->type_name("HOW")
+        ->transform(CLI::CheckedTransformer(kPrecisions).description(""));
+    command.add_option("--precision-csv", options.precisionCsv, "Write it into a file, a line a tensor")->type_name("FILE");
     command.add_flag("--json", options.json, "Answer in JSON (docs/json.md)");
     command.add_option("--progress", options.progress, "auto (a bar on a terminal), json (events on standard output) or none")
         ->type_name("HOW")
@@ -128,7 +160,7 @@ int runConversion(const ConvertRequest& request, const ConversionOptions& option
     const auto outcome = [&] {
         const bool bar = options.progress == ProgressStyle::Auto && context.console.remarksAreTerminal();
         const ProgressWatch watch(context.job, context.console, stream, bar);
-        return convert(request, options.dryRun, stream, context.job);
+        return convert(request, options, stream, context.job);
     }();
     if (outcome)
         return report(*outcome, options, stream, context.console);

@@ -8,13 +8,17 @@
 
 namespace shardlens::cli {
 
+enum class PrecisionStyle : std::uint8_t { Auto, Sampled, Exact, None }; // Auto: sampled with --dry-run, else none
+
 // How a conversion is run and shown, whoever wrote its request.
 struct ConversionOptions {
     bool dryRun = false;
     bool json = false;
     ProgressStyle progress = ProgressStyle::Auto;
+    PrecisionStyle precision = PrecisionStyle::Auto;
+    std::string precisionCsv; // a file to write; empty: none
 };
-// --dry-run, --json, --progress.
+// --dry-run, --json, --progress, --precision, --precision-csv.
 void addConversionOptions(CLI::App& command, ConversionOptions& options);
 
 // Opens, plans and, unless it is a dry run, executes; answers the exit code.

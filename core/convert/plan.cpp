@@ -21,6 +21,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <sys/stat.h>
 
 namespace shardlens {
@@ -186,6 +187,11 @@ const char* adviceAbout(const Checkpoint& source, TensorId tensor)
 void addQuantized(QuantizePlan quantized, Plan& plan)
 {
     plan.lines.insert(plan.lines.begin(), quantized.lines.begin(), quantized.lines.end());
+    plan.lossy = std::move(quantized.lossy);
+    std::set<TensorId> cast; // a tensor counts once, whatever names it has
+    for (const PlannedResult& result : plan.results)
+        if (losesValues(plan.source->tensor(result.source).dtype, result.dtype) && cast.insert(result.source).second)
+            plan.lossy.push_back({result.name, plan.source, result.source, result.dtype, nullptr});
     if (!quantized.config.empty())
         plan.files.push_back(textFile("config.json", quantized.config));
     const auto others = std::find_if(plan.lines.begin(), plan.lines.end(), [](const PlanLine& line) { return line.topic == "Other files"; });

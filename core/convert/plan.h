@@ -4,6 +4,7 @@
 #include "core/format/target.h"
 #include "core/job/job_context.h"
 #include "core/model/checkpoint.h"
+#include "core/quantized/precision.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -88,6 +89,7 @@ struct Plan {
     std::vector<PlannedResult> results;
     std::vector<StreamId> deflated; // of the payload: compressed members that are read
     std::vector<PlannedComputation> computed;
+    std::vector<LossyTensor> lossy; // whose values change: for measurePrecision()
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;

@@ -177,7 +177,10 @@ Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest
         SHARDLENS_ASSIGN(choice, chooseWeights(*source, options));
     }
     addLines(*source, choice, options, out.lines);
-    SHARDLENS_ASSIGN(out.source, quantizedView(source, choice, options));
+    const auto weights = quantizedWeights(source, choice, options);
+    SHARDLENS_ASSIGN(out.source, quantizedView(source, choice, options, weights));
+    for (std::size_t i = 0; i < weights.size(); ++i)
+        out.lossy.push_back({choice.weights[i].name, source, choice.weights[i].tensor, weights[i]->dtype(), weights[i]});
     if (output.kind == OutputKind::Dcp)
         out.lines.push_back({PlanLine::Kind::Info, "config.json", "A DCP directory has none: what the scales mean is in the names and shapes alone."});
     if (output.kind != OutputKind::Dcp) {
@@ -198,7 +201,7 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     const char* const alone = asked.isAsked() ? nullptr : !asked.include.empty() ? "--quantize-include" : !asked.exclude.empty() ? "--quantize-exclude" : asked.groups ? "--groups" : asked.bits ? "--quantize-bits" : !asked.mlpExtraGrouping ? "--no-mlp-extra-grouping" : asked.keepNonFinite ? "--non-finite" : nullptr;
     if (alone != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
-    QuantizePlan out{source, {}, {}};
+    QuantizePlan out{source, {}, {}, {}};
     if (!request.open.dequantize || choice.isFile || (choice.kind != OutputKind::Safetensors && choice.kind != OutputKind::Torch))
         return out;
     SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));

@@ -14,6 +14,7 @@ constexpr std::string_view kSdloaderInt8 = "sdloader-int8"; // made by the layou
 struct QuantizePlan {
     CheckpointPtr source;
     std::vector<PlanLine> lines;
+    std::vector<LossyTensor> lossy;
     std::string config; // text of config.json that belongs beside the weights; empty: none
 };
 

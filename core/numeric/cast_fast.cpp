@@ -1,161 +1,131 @@
 #include "core/numeric/cast_fast.h"
 
-#include "core/numeric/clones.h"
+#include "core/base/endian.h"
+#include "core/numeric/kernels/numeric_kernels.h"
 
-#include <cstring>
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <immintrin.h>
-#endif
+#include <algorithm>
+#include <array>
+#include <cmath>
 
 namespace shardlens {
 namespace {
 
-constexpr std::size_t kChunk = 4096; // values whose counts are kept in 32 bits
+constexpr std::size_t kChunk = 4096; // values that are floats at once
 
-struct Counts32 {
-    std::uint32_t overflow = 0;
-    std::uint32_t underflow = 0;
-    std::uint32_t nonFinite = 0;
-};
+using Narrow = CastLoss (*)(const std::byte* floats, std::byte* target, std::size_t values);
 
-std::uint32_t bitsAt(const std::byte* at)
+Narrow narrowTo(DType to)
 {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, at, 4);
-    return bits;
-}
-
-SHARDLENS_CLONES Counts32 floatToBFloat(const std::byte* source, std::byte* target, std::size_t values)
-{
-    Counts32 counts;
-    for (std::size_t i = 0; i < values; ++i) {
-        std::uint32_t bits = 0;
-        std::memcpy(&bits, source + 4 * i, 4);
-        const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
-        const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-        const bool isNan = magnitude > 0x7F800000u;
-        const std::uint32_t code = isNan ? ((bits >> 16) | 0x0040u) : rounded;
-        const auto half = static_cast<std::uint16_t>(code);
-        std::memcpy(target + 2 * i, &half, 2);
-        const std::uint32_t small = code & 0x7FFFu;
-        const bool finite = magnitude < 0x7F800000u;
-        counts.nonFinite += finite ? 0u : 1u;
-        counts.overflow += finite && small >= 0x7F80u ? 1u : 0u;
-        counts.underflow += magnitude != 0 && small == 0 ? 1u : 0u;
+    const NumericKernels& kernels = numericKernels();
+    switch (to) {
+    case DType::BF16: return kernels.toBF16;
+    case DType::F16: return kernels.toF16;
+    case DType::F8E4M3: return kernels.toE4M3;
+    case DType::F8E5M2: return kernels.toE5M2;
+    default: return nullptr;
     }
-    return counts;
 }
 
-SHARDLENS_CLONES Counts32 countFloatToHalf(const std::byte* source, std::size_t values)
+bool isByteFloat(DType dtype)
 {
-    // The least magnitude that rounds to infinity is 65520; the largest that rounds to zero is 2^-25.
-    Counts32 counts;
-    for (std::size_t i = 0; i < values; ++i) {
-        std::uint32_t bits = 0;
-        std::memcpy(&bits, source + 4 * i, 4);
-        const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
-        const bool finite = magnitude < 0x7F800000u;
-        counts.nonFinite += finite ? 0u : 1u;
-        counts.overflow += finite && magnitude >= 0x477FF000u ? 1u : 0u;
-        counts.underflow += magnitude != 0 && magnitude <= 0x33000000u ? 1u : 0u;
-    }
-    return counts;
+    return dtype == DType::F8E4M3 || dtype == DType::F8E5M2;
 }
 
-SHARDLENS_CLONES std::uint32_t bfloatToFloat(const std::byte* source, std::byte* target, std::size_t values)
+bool canWiden(DType from)
 {
-    std::uint32_t nonFinite = 0;
-    for (std::size_t i = 0; i < values; ++i) {
-        std::uint16_t half = 0;
-        std::memcpy(&half, source + 2 * i, 2);
-        const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-        std::memcpy(target + 4 * i, &bits, 4);
-        nonFinite += (half & 0x7F80u) == 0x7F80u ? 1u : 0u;
-    }
-    return nonFinite;
+    return from == DType::F64 || from == DType::BF16 || from == DType::F16 || isByteFloat(from);
 }
 
-#if defined(__x86_64__)
-
-bool hasHalfConversion()
+template <DType dtype>
+const std::array<float, 256>& byteValues()
 {
-    static const bool has = [] {
-        unsigned a = 0;
-        unsigned b = 0;
-        unsigned c = 0;
-        unsigned d = 0;
-        // not every compiler's __builtin_cpu_supports knows "f16c"
-        return __builtin_cpu_supports("avx2") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+    static const std::array<float, 256> kValues = [] {
+        std::array<float, 256> out{};
+        for (std::size_t code = 0; code < out.size(); ++code) {
+            const auto byte = static_cast<std::byte>(code);
+            out[code] = static_cast<float>(toDouble(dtype, &byte));
+        }
+        return out;
     }();
-    return has;
+    return kValues;
 }
 
-__attribute__((target("avx2,f16c"))) void floatToHalf(const std::byte* source, std::byte* target, std::size_t values)
+CastLoss widenBytes(const std::array<float, 256>& values, const std::byte* source, std::byte* target, std::size_t count)
 {
-    std::size_t i = 0;
-    for (; i + 8 <= values; i += 8) {
-        const __m256 wide = _mm256_loadu_ps(reinterpret_cast<const float*>(source + 4 * i));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(target + 2 * i), _mm256_cvtps_ph(wide, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    CastLoss out;
+    for (std::size_t i = 0; i < count; ++i) {
+        const float value = values[static_cast<std::uint8_t>(source[i])];
+        storeLe(target + i * sizeof(float), value);
+        out.nonFinite += std::isfinite(value) ? 0u : 1u;
     }
-    for (; i < values; ++i) {
-        const __m128i half = _mm_cvtps_ph(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(bitsAt(source + 4 * i)))), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        const auto code = static_cast<std::uint16_t>(_mm_extract_epi16(half, 0));
-        std::memcpy(target + 2 * i, &code, 2);
-    }
+    return out;
 }
 
-__attribute__((target("avx2,f16c"))) std::uint32_t halfToFloat(const std::byte* source, std::byte* target, std::size_t values)
+// Floats of what stands there. A double may lose something on the way.
+CastLoss widen(DType from, const std::byte* source, std::byte* target, std::size_t values)
 {
-    std::uint32_t nonFinite = 0;
-    for (std::size_t i = 0; i < values; ++i) {
-        std::uint16_t half = 0;
-        std::memcpy(&half, source + 2 * i, 2);
-        nonFinite += (half & 0x7C00u) == 0x7C00u ? 1u : 0u;
+    const NumericKernels& kernels = numericKernels();
+    switch (from) {
+    case DType::F64: return kernels.toF32(source, target, values);
+    case DType::F8E4M3: return widenBytes(byteValues<DType::F8E4M3>(), source, target, values);
+    case DType::F8E5M2: return widenBytes(byteValues<DType::F8E5M2>(), source, target, values);
+    default: break;
     }
-    std::size_t i = 0;
-    for (; i + 8 <= values; i += 8)
-        _mm256_storeu_ps(reinterpret_cast<float*>(target + 4 * i), _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source + 2 * i))));
-    for (; i < values; ++i) {
-        std::uint16_t half = 0;
-        std::memcpy(&half, source + 2 * i, 2);
-        const float wide = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
-        std::memcpy(target + 4 * i, &wide, 4);
-    }
-    return nonFinite;
+    const auto wideHalf = from == DType::BF16 ? kernels.widenBF16 : kernels.widenF16;
+    if (reinterpret_cast<std::uintptr_t>(target) % alignof(float) == 0)
+        return {0, 0, wideHalf(source, reinterpret_cast<float*>(target), values)};
+    std::array<float, kChunk> wide;
+    const std::uint32_t nonFinite = wideHalf(source, wide.data(), values);
+    std::memcpy(target, wide.data(), values * sizeof(float));
+    return {0, 0, nonFinite};
 }
 
-#else
+void toF64(const std::byte* floats, std::byte* target, std::size_t values)
+{
+    for (std::size_t i = 0; i < values; ++i)
+        storeLe(target + i * sizeof(double), static_cast<double>(loadLe<float>(floats + i * sizeof(float))));
+}
 
-bool hasHalfConversion() { return false; }
-void floatToHalf(const std::byte*, std::byte*, std::size_t) {}
-std::uint32_t halfToFloat(const std::byte*, std::byte*, std::size_t) { return 0; }
+CastLoss countNonFinite(const std::byte* floats, std::size_t values)
+{
+    CastLoss out;
+    for (std::size_t i = 0; i < values; ++i)
+        out.nonFinite += (loadLe32(floats + i * sizeof(float)) & 0x7F800000u) == 0x7F800000u ? 1u : 0u;
+    return out;
+}
 
-#endif
+void addTo(CastCounts& counts, const CastLoss& losses)
+{
+    counts += CastCounts{losses.overflow, losses.underflow, losses.nonFinite};
+}
 
 } // namespace
 
 bool castFast(DType from, const std::byte* source, DType to, std::byte* target, std::size_t values, CastCounts& counts)
 {
-    const bool narrowing = from == DType::F32 && (to == DType::BF16 || (to == DType::F16 && hasHalfConversion()));
-    const bool widening = to == DType::F32 && (from == DType::BF16 || (from == DType::F16 && hasHalfConversion()));
-    if (!narrowing && !widening)
+    const Narrow narrow = narrowTo(to);
+    const bool isServed = (from == DType::F32 && (narrow != nullptr || to == DType::F64)) || (canWiden(from) && to == DType::F32) ||
+                          (from != DType::F64 && canWiden(from) && narrow != nullptr);
+    if (!isServed)
         return false;
+    alignas(64) std::array<std::byte, kChunk * sizeof(float)> floats;
+    const std::size_t sourceCell = info(from).bytesPerBlock;
+    const std::size_t targetCell = info(to).bytesPerBlock;
     for (std::size_t at = 0; at < values; at += kChunk) {
-        const std::size_t n = values - at < kChunk ? values - at : kChunk;
-        const std::byte* in = source + at * (narrowing ? 4 : 2);
-        std::byte* out = target + at * (narrowing ? 2 : 4);
-        Counts32 found;
-        if (to == DType::BF16) {
-            found = floatToBFloat(in, out, n);
-        } else if (to == DType::F16) {
-            found = countFloatToHalf(in, n);
-            floatToHalf(in, out, n);
+        const std::size_t n = std::min(kChunk, values - at);
+        const std::byte* const in = source + at * sourceCell;
+        std::byte* const out = target + at * targetCell;
+        if (to == DType::F32) {
+            addTo(counts, widen(from, in, out, n));
+        } else if (to == DType::F64) {
+            toF64(in, out, n);
+            addTo(counts, countNonFinite(in, n));
+        } else if (from == DType::F32) {
+            addTo(counts, narrow(in, out, n));
         } else {
-            found.nonFinite = from == DType::BF16 ? bfloatToFloat(in, out, n) : halfToFloat(in, out, n);
+            (void)widen(from, in, floats.data(), n); // loses nothing: what is not finite is counted once
+            addTo(counts, narrow(floats.data(), out, n));
         }
-        counts += CastCounts{found.overflow, found.underflow, found.nonFinite};
     }
     return true;
 }

@@ -50,6 +50,16 @@ constexpr std::array<QuantScheme, 23> kSchemes{{
 
 } // namespace
 
+const char* nameOf(QuantFamily family)
+{
+    switch (family) {
+    case QuantFamily::CompressedTensors: return "compressed-tensors";
+    case QuantFamily::BitsAndBytes: return "bitsandbytes";
+    case QuantFamily::DeepSpeed: return "deepspeed";
+    }
+    return "";
+}
+
 std::span<const QuantScheme> quantSchemes()
 {
     return kSchemes;

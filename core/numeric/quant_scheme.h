@@ -21,6 +21,8 @@ enum class QuantFamily : std::uint8_t {
     DeepSpeed,         // §2: WeightQuantization
 };
 
+[[nodiscard]] const char* nameOf(QuantFamily family); // "compressed-tensors"
+
 // What a value becomes.
 enum class CodeKind : std::uint8_t {
     Int,  // a signed integer

@@ -12,6 +12,7 @@
 namespace shardlens {
 namespace {
 
+constexpr float kLlmInt8Factor = 0.007874015718698502f; // 1/127 as bitsandbytes writes it
 constexpr std::size_t kTileValues = 4096; // widened at once: stays in the first cache
 
 RoundTo roundToOf(DType dtype)
@@ -59,6 +60,22 @@ std::uint32_t mxCode(float magnitude, DType dtype, int offset)
     return static_cast<std::uint32_t>(code);
 }
 
+// Values of a scheme's codes before they are scaled; empty where the codes are the values.
+std::vector<float> valueTable(const QuantScheme& scheme)
+{
+    std::vector<float> out;
+    if (scheme.codes == CodeKind::E4M3)
+        for (std::uint32_t code = 0; code < 256; ++code)
+            out.push_back(e4m3Value(code));
+    if (scheme.codes == CodeKind::E2M1)
+        for (std::uint32_t code = 0; code < 16; ++code)
+            out.push_back(e2m1Value(code));
+    if (scheme.codes == CodeKind::Book) // makeCodes counts bounds
+        for (const std::uint8_t code : quantBook(scheme.format).order)
+            out.push_back(quantBook(scheme.format).values[code]);
+    return out;
+}
+
 void storeAs(DType dtype, std::span<const float> values, std::byte* out)
 {
     (void)castValues(DType::F32, reinterpret_cast<const std::byte*>(values.data()), dtype, out, values.size());
@@ -81,7 +98,7 @@ void ScaleRanges::merge(const ScaleRanges& other)
     }
 }
 
-Quantizer::Quantizer(QuantLayout layout, const QuantKernels& kernels) : m_layout(std::move(layout)), m_kernels(&kernels) {}
+Quantizer::Quantizer(QuantLayout layout, const NumericKernels& kernels) : m_layout(std::move(layout)), m_kernels(&kernels) {}
 
 // Calls `tile` with widened values, few enough for the cache, cut between runs where these are short.
 template <typename Tile>
@@ -327,6 +344,32 @@ void Quantizer::writeCodes(std::uint64_t first, std::span<const std::byte> value
         for (std::size_t i = 0; i <= count; ++i)
             codes[i] = book.order[codes[i]];
     m_kernels->packHighFirst(codes.data(), (count + 1) / 2, target);
+}
+
+void Quantizer::roundTrip(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<float> out) const
+{
+    const QuantScheme& scheme = m_layout.scheme();
+    thread_local std::vector<std::uint8_t> codes;
+    codes.resize(out.size());
+    makeCodes(first, values, scales, codes.data());
+    const std::vector<float> table = valueTable(scheme);
+    std::vector<float> multipliers = scheme.scale == ScaleKind::E4M3 ? scales.effective : scales.stored;
+    if (scheme.scale == ScaleKind::E8M0)
+        for (float& one : multipliers)
+            one = e8m0Value(static_cast<std::uint32_t>(one));
+    const bool inWeightsDType = scheme.scale == ScaleKind::Weight;
+    const RoundTo step = inWeightsDType ? roundToOf(m_layout.dtype()) : RoundTo::F32;
+    m_layout.grid().forRuns(first, out.size(), [&](std::uint64_t scale, std::size_t at, std::size_t length, std::size_t runs) {
+        const std::size_t own = static_cast<std::size_t>(scale - scales.first);
+        const CodeRule rule{multipliers.data() + own, scales.zeros.empty() ? nullptr : scales.zeros.data() + own, static_cast<std::uint8_t>(step)};
+        if (table.empty())
+            m_kernels->intValues(reinterpret_cast<const std::int8_t*>(codes.data() + at), length, runs, rule, out.data() + at);
+        else
+            m_kernels->tableValues(codes.data() + at, length, runs, table.data(), rule, out.data() + at);
+    });
+    const RoundTo last = scheme.codes == CodeKind::Book ? roundToOf(m_layout.dtype()) : scheme.scale == ScaleKind::E8M0 || scheme.scale == ScaleKind::E4M3 ? RoundTo::BF16 : RoundTo::F32;
+    for (float& value : out)
+        value = rounded(last, isLlmInt8(scheme) ? value * kLlmInt8Factor : value);
 }
 
 float nvfp4GlobalScale(DType dtype, float least, float greatest)

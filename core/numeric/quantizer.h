@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/numeric/kernels/quant_kernels.h"
+#include "core/numeric/kernels/numeric_kernels.h"
 #include "core/numeric/quant_scheme.h"
 
 #include <cstddef>
@@ -34,7 +34,7 @@ struct QuantScales {
 // QuantLayout::unitValues() stand alone; where a unit is too long to hold, ranges are measured for the whole weight first. Safe from several threads.
 class Quantizer {
 public:
-    explicit Quantizer(QuantLayout layout, const QuantKernels& kernels = quantKernels());
+    explicit Quantizer(QuantLayout layout, const NumericKernels& kernels = numericKernels());
 
     [[nodiscard]] const QuantLayout& layout() const { return m_layout; }
 
@@ -51,6 +51,9 @@ public:
     // Bytes of the codes part for values from number `first` on (a multiple of codeStep(), as many as fill whole steps or reach the end).
     void writeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::byte> out) const;
 
+    // What a reader gets back for those values: as the library that reads the scheme computes it (conformance/quantization/README.md, `--dequantize`).
+    void roundTrip(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<float> out) const;
+
 private:
     template <typename Tile>
     void forTiles(std::uint64_t first, std::span<const std::byte> values, const Tile& tile) const;
@@ -60,7 +63,7 @@ private:
     void fromRanges(QuantScales& scales, std::span<const float> least, std::span<const float> greatest) const;
 
     QuantLayout m_layout;
-    const QuantKernels* m_kernels;
+    const NumericKernels* m_kernels;
 };
 
 // NVFP4's scale of the whole tensor, from the least and greatest value of all that share it (q, k and v; gate and up), with zero (formats/quantization.md §4.6).

@@ -278,10 +278,8 @@ private:
         SHARDLENS_TRY(needMatrix(m_stored.codes));
         SHARDLENS_TRY(setShape(codesShape()[0], codesShape()[1] * 2));
         m_out.rule.packing = {CodePacking::Kind::LowFirst, 4, 0, false};
-        for (const float magnitude : {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f})
-            m_out.rule.book.push_back(magnitude);
-        for (std::size_t i = 0; i < 8; ++i)
-            m_out.rule.book.push_back(-m_out.rule.book[i]);
+        for (std::uint32_t code = 0; code < 16; ++code)
+            m_out.rule.book.push_back(e2m1Value(code));
         if (m_stored.globalScale == kNoTensor)
             return planPowers();
         std::vector<float> global;

@@ -177,7 +177,7 @@ Status DequantizedWeight::valuesOf(std::uint64_t first, std::uint64_t count, std
     SHARDLENS_TRY(readScales(first, count, scales));
     SHARDLENS_TRY(readZeros(first, count, zeros));
     const std::uint64_t firstScale = m_rule.grid.firstScale(first);
-    const QuantKernels& kernels = quantKernels();
+    const NumericKernels& kernels = numericKernels();
     m_rule.grid.forRuns(first, count, [&](std::uint64_t scale, std::size_t at, std::size_t length, std::size_t runs) {
         const std::size_t own = static_cast<std::size_t>(scale - firstScale);
         const CodeRule rule{scales.data() + own, zeros.empty() ? nullptr : zeros.data() + own, roundTo(m_rule.rounded), 0, 0};

@@ -2,7 +2,7 @@
 
 #include "core/encoding/value_reader.h"
 #include "core/model/computation.h"
-#include "core/numeric/kernels/quant_kernels.h"
+#include "core/numeric/kernels/numeric_kernels.h"
 #include "core/numeric/scale_grid.h"
 #include "core/quantized/source_quantization.h"
 

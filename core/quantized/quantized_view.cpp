@@ -51,13 +51,28 @@ Tensor partTensor(const QuantPart& part)
 
 } // namespace
 
-Result<CheckpointPtr> quantizedView(const CheckpointPtr& checkpoint, const QuantizeChoice& choice, const QuantizeOptions& options)
+std::vector<std::shared_ptr<const QuantizedWeight>> quantizedWeights(const CheckpointPtr& checkpoint, const QuantizeChoice& choice, const QuantizeOptions& options)
 {
     const auto values = std::make_shared<const ValueReader>(checkpoint);
     const std::map<std::string, Family> families = familiesOf(choice, values);
-    std::unordered_map<TensorId, const ChosenWeight*> chosen;
-    for (const ChosenWeight& weight : choice.weights)
-        chosen.emplace(weight.tensor, &weight);
+    std::vector<std::shared_ptr<const QuantizedWeight>> out;
+    for (const ChosenWeight& weight : choice.weights) {
+        const bool ofFamily = weight.layout.scheme().scale == ScaleKind::E4M3;
+        out.push_back(std::make_shared<QuantizedWeight>(weight.layout, WeightSource{values, weight.tensor, weight.name, weight.layout.dtype()},
+                                                        ofFamily ? families.at(familyOf(weight.name)) : Family{}, options.mostBytes));
+    }
+    return out;
+}
+
+Result<CheckpointPtr> quantizedView(const CheckpointPtr& checkpoint, const QuantizeChoice& choice, const QuantizeOptions& options,
+                                    const std::vector<std::shared_ptr<const QuantizedWeight>>& weights)
+{
+    std::unordered_map<TensorId, std::size_t> chosen;
+    for (std::size_t i = 0; i < choice.weights.size(); ++i)
+        chosen.emplace(choice.weights[i].tensor, i);
+    std::unordered_map<ParameterId, std::vector<const std::string*>> aliases;
+    for (const Alias& alias : checkpoint->aliases())
+        aliases[alias.parameter].push_back(&alias.name);
     ViewBuilder view(checkpoint);
     for (std::size_t i = 0; i < checkpoint->tensors().size(); ++i) {
         const auto id = idAt<TensorId>(i);
@@ -66,18 +81,14 @@ Result<CheckpointPtr> quantizedView(const CheckpointPtr& checkpoint, const Quant
             SHARDLENS_TRY(view.keep(id));
             continue;
         }
-        const ChosenWeight& weight = *at->second;
-        const bool ofFamily = weight.layout.scheme().scale == ScaleKind::E4M3;
-        const auto streams = view.builder().addComputation(std::make_shared<QuantizedWeight>(weight.layout, WeightSource{values, id, weight.name, weight.layout.dtype()},
-                                                                                             ofFamily ? families.at(familyOf(weight.name)) : Family{}, options.mostBytes));
+        const QuantLayout& layout = weights[at->second]->layout();
+        const auto streams = view.builder().addComputation(weights[at->second]);
         for (std::size_t part = 0; part < streams.size(); ++part)
-            SHARDLENS_TRY(view.add(id, weight.layout.parts()[part].name, partTensor(weight.layout.parts()[part]), streams[part]));
-        for (const Alias& alias : checkpoint->aliases()) { // a tied weight has its parts under each name
-            if (alias.parameter != checkpoint->tensor(id).parameter)
-                continue;
-            SHARDLENS_ASSIGN(const QuantLayout tied, QuantLayout::make(weight.layout.scheme(), options.parameters, alias.name, weight.layout.dtype(), checkpoint->tensor(id).shape));
+            SHARDLENS_TRY(view.add(id, layout.parts()[part].name, partTensor(layout.parts()[part]), streams[part]));
+        for (const std::string* tied : aliases[checkpoint->tensor(id).parameter]) { // its parts under each name
+            SHARDLENS_ASSIGN(const QuantLayout other, QuantLayout::make(layout.scheme(), options.parameters, *tied, layout.dtype(), checkpoint->tensor(id).shape));
             for (std::size_t part = 0; part < streams.size(); ++part)
-                view.builder().addAlias(tied.parts()[part].name, view.builder().parameter(weight.layout.parts()[part].name));
+                view.builder().addAlias(other.parts()[part].name, view.builder().parameter(layout.parts()[part].name));
         }
     }
     return std::move(view).finish();

@@ -227,21 +227,36 @@ Status QuantizedWeight::writeWhole(const QuantPart& part, std::span<std::byte> o
     return {};
 }
 
+// The scales that values need: valid until the thread asks for others.
+Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std::span<const std::byte> bytes) const
+{
+    if (m_measuredFirst)
+        return &m_scales;
+    thread_local ScaleRanges ranges;
+    thread_local QuantScales own;
+    const FlatRange scales = scalesOf(values);
+    ranges.reset(scales.begin, static_cast<std::size_t>(scales.size()));
+    m_quantizer.measure(values.first, bytes, ranges);
+    SHARDLENS_TRY(checkFinite(ranges));
+    m_quantizer.makeScales(ranges, m_globalScale, own);
+    return &own;
+}
+
+Status QuantizedWeight::roundTrip(std::uint64_t first, std::span<const std::byte> values, std::span<float> out) const
+{
+    SHARDLENS_TRY(prepare({}));
+    SHARDLENS_ASSIGN(const QuantScales* const scales, scalesFor({first, out.size()}, values));
+    m_quantizer.roundTrip(first, values, *scales, out);
+    return {};
+}
+
 // Fills those of the outputs that there is room for.
 Result<std::uint64_t> QuantizedWeight::compute(const Values& values, std::span<const std::span<std::byte>> out) const
 {
     thread_local std::vector<std::byte> bytes;
-    thread_local ScaleRanges ranges;
-    thread_local QuantScales own;
     SHARDLENS_TRY(m_source.read(values.first, values.count, bytes));
-    if (!m_measuredFirst) {
-        const FlatRange scales = scalesOf(values);
-        ranges.reset(scales.begin, static_cast<std::size_t>(scales.size()));
-        m_quantizer.measure(values.first, bytes, ranges);
-        SHARDLENS_TRY(checkFinite(ranges));
-        m_quantizer.makeScales(ranges, m_globalScale, own);
-    }
-    const QuantScales& scales = m_measuredFirst ? m_scales : own;
+    SHARDLENS_ASSIGN(const QuantScales* const known, scalesFor(values, bytes));
+    const QuantScales& scales = *known;
     for (std::size_t i = 0; i < out.size(); ++i) {
         const QuantPart& part = layout().parts()[i];
         if (out[i].empty())

@@ -52,6 +52,12 @@ public:
 
     [[nodiscard]] const QuantLayout& layout() const { return m_quantizer.layout(); }
 
+    // Values of the smallest run that is quantized by itself, once prepare() is done.
+    [[nodiscard]] std::uint64_t grainValues() const { return m_grain; }
+    [[nodiscard]] DType dtype() const { return m_source.dtype; }
+    // What a reader gets back for `values` (in dtype()), which begin with value number `first` and are whole grains or end the weight.
+    Status roundTrip(std::uint64_t first, std::span<const std::byte> values, std::span<float> out) const;
+
     [[nodiscard]] std::size_t outputs() const override { return layout().parts().size(); }
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t output) const override { return layout().parts()[output].sizeBytes(); }
     [[nodiscard]] std::uint64_t bytesToRead() const override;
@@ -76,6 +82,7 @@ private:
     [[nodiscard]] bool isOfWhole(const QuantPart& part) const;
     Result<std::uint64_t> compute(const Values& values, std::span<const std::span<std::byte>> out) const;
     Status writeWhole(const QuantPart& part, std::span<std::byte> out) const;
+    Result<const QuantScales*> scalesFor(const Values& values, std::span<const std::byte> bytes) const;
     Status checkFinite(const ScaleRanges& ranges) const;
     Status measureAll(std::stop_token stop) const;
 

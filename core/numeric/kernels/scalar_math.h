@@ -27,9 +27,9 @@ constexpr std::uint32_t kInfinityBits = 0x7F800000u;
     const std::uint32_t bits = bitsOf(value);
     const std::uint32_t magnitude = bits & kMagnitudeBits;
     const std::uint32_t rounded = (magnitude + 0xFFFu + ((magnitude >> 13) & 1u)) & ~0x1FFFu;
-    const std::uint32_t normal = rounded >= 0x47800000u ? kInfinityBits : rounded; // 65520 and more
+    const std::uint32_t normal = static_cast<std::int32_t>(rounded) >= 0x47800000 ? kInfinityBits : rounded; // 65520 and more
     const std::uint32_t small = bitsOf((floatOf(magnitude) + 0.5f) - 0.5f);        // below 2^-14 the last place is 2^-24
-    return floatOf((bits & ~kMagnitudeBits) | (magnitude < 0x38800000u ? small : normal));
+    return floatOf((bits & ~kMagnitudeBits) | (static_cast<std::int32_t>(magnitude) < 0x38800000 ? small : normal));
 }
 
 template <RoundTo kind>
@@ -60,7 +60,7 @@ constexpr float kIntegerMagic = 12582912.0f;
     const std::uint32_t magnitude = bits & kMagnitudeBits;
     const std::uint32_t normal = ((magnitude + 0x7FFFFu + ((magnitude >> 20) & 1u)) >> 20) - (120u << 3);
     const std::uint32_t small = bitsOf(floatOf(magnitude) + 16384.0f) - 0x46800000u; // below 2^-6 the last place is 2^-9
-    return ((bits >> 24) & 0x80u) | (magnitude < 0x3C800000u ? small : normal);
+    return ((bits >> 24) & 0x80u) | (static_cast<std::int32_t>(magnitude) < 0x3C800000 ? small : normal);
 }
 
 [[maybe_unused]] inline float e4m3Value(std::uint32_t code)
@@ -70,6 +70,14 @@ constexpr float kIntegerMagic = 12582912.0f;
         return floatOf(0x7FC00000u);
     const float value = magnitude < 8u ? static_cast<float>(magnitude) * 0.001953125f : floatOf((magnitude + (120u << 3)) << 20);
     return (code & 0x80u) != 0 ? -value : value;
+}
+
+// FP4: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives (formats/quantization.md §4.5).
+[[maybe_unused]] inline float e2m1Value(std::uint32_t code)
+{
+    const std::uint32_t magnitude = code & 7u;
+    const float value = magnitude < 2 ? 0.5f * static_cast<float>(magnitude) : floatOf((126u + (magnitude >> 1)) << 23 | (magnitude & 1u) << 22);
+    return (code & 8u) != 0 ? -value : value;
 }
 
 // 2^(code - 127); 255 is infinity here, as torch computes it. 0 gives the subnormal 2^-127.

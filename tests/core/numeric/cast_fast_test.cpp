@@ -129,8 +129,33 @@ TEST(CastFastPath, LeavesOtherPairsAlone)
     const float value = 1;
     std::byte target{0x55};
     CastCounts counts;
-    EXPECT_FALSE(castFast(DType::F32, reinterpret_cast<const std::byte*>(&value), DType::F8E4M3, &target, 1, counts));
+    EXPECT_FALSE(castFast(DType::F32, reinterpret_cast<const std::byte*>(&value), DType::F8E4M3Fnuz, &target, 1, counts));
     EXPECT_EQ(target, std::byte{0x55});
+}
+
+// Every code of the small types, and floats around every code of them.
+TEST(CastFastPath, AllPairsGiveWhatThePlainLoopDoes)
+{
+    std::vector<std::byte> bytes(256);
+    for (std::size_t code = 0; code < bytes.size(); ++code)
+        bytes[code] = static_cast<std::byte>(code);
+    std::vector<std::uint32_t> floats;
+    for (const DType dtype : {DType::F16, DType::BF16, DType::F8E4M3, DType::F8E5M2}) {
+        const std::vector<std::byte> codes = info(dtype).bytesPerBlock == 1 ? bytes : allHalves();
+        std::vector<float> values(codes.size() / info(dtype).bytesPerBlock);
+        castValues(dtype, codes.data(), DType::F32, reinterpret_cast<std::byte*>(values.data()), values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const float next = i + 1 < values.size() ? values[i + 1] : 0;
+            for (const float value : {values[i], (values[i] + next) / 2, std::nextafter((values[i] + next) / 2, HUGE_VALF), std::nextafter(values[i], 0.0f)})
+                floats.push_back(std::bit_cast<std::uint32_t>(value));
+        }
+    }
+    for (const DType to : {DType::BF16, DType::F16, DType::F8E4M3, DType::F8E5M2}) {
+        expectSame(DType::F32, asBytes(floats), to);
+        for (const DType from : {DType::BF16, DType::F16, DType::F8E4M3, DType::F8E5M2})
+            if (from != to)
+                expectSame(from, info(from).bytesPerBlock == 1 ? bytes : allHalves(), to);
+    }
 }
 
 TEST(CastFastPath, ServesBFloatOnEveryMachine)

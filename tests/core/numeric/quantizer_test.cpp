@@ -37,7 +37,7 @@ QuantLayout layoutOf(const char* scheme, DType dtype, const Shape& shape, QuantP
 }
 
 // All parts of a weight, quantized at once.
-std::map<Kind, std::vector<std::byte>> quantized(const QuantLayout& layout, const std::vector<std::byte>& values, const QuantKernels& kernels = quantKernels())
+std::map<Kind, std::vector<std::byte>> quantized(const QuantLayout& layout, const std::vector<std::byte>& values, const NumericKernels& kernels = numericKernels())
 {
     const Quantizer quantizer(layout, kernels);
     ScaleRanges ranges;
@@ -289,8 +289,8 @@ INSTANTIATE_TEST_SUITE_P(All, QuantizerTest, ::testing::ValuesIn(allCases()), []
 
 TEST_P(QuantizerTest, EveryInstructionSetGivesTheSameBytes)
 {
-    const auto expected = quantized(m_layout, m_bytes, *usableQuantKernels().front());
-    for (const QuantKernels* kernels : usableQuantKernels())
+    const auto expected = quantized(m_layout, m_bytes, *usableNumericKernels().front());
+    for (const NumericKernels* kernels : usableNumericKernels())
         EXPECT_EQ(quantized(m_layout, m_bytes, *kernels), expected) << kernels->name;
 }
 

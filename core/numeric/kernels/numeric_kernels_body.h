@@ -1,23 +1,31 @@
 #pragma once
 
 // No header of its own: compiled once for each instruction set, by the files that include it. SHARDLENS_KERNELS is the name of the table.
-#include "core/numeric/kernels/quant_kernels.h"
+#include "core/numeric/kernels/numeric_kernels.h"
 #include "core/numeric/kernels/scalar_math.h"
+
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
 
 namespace shardlens {
 namespace {
 
-void widenBF16(const std::byte* source, float* target, std::size_t values)
+std::uint32_t widenBF16(const std::byte* source, float* target, std::size_t values)
 {
+    std::uint32_t nonFinite = 0;
     for (std::size_t i = 0; i < values; ++i) {
         std::uint16_t half = 0;
         __builtin_memcpy(&half, source + 2 * i, 2);
         target[i] = floatOf(static_cast<std::uint32_t>(half) << 16);
+        nonFinite += (half & 0x7F80u) == 0x7F80u ? 1u : 0u;
     }
+    return nonFinite;
 }
 
-void widenF16(const std::byte* source, float* target, std::size_t values)
+std::uint32_t widenF16(const std::byte* source, float* target, std::size_t values)
 {
+    std::uint32_t nonFinite = 0;
     for (std::size_t i = 0; i < values; ++i) {
         std::uint16_t half = 0;
         __builtin_memcpy(&half, source + 2 * i, 2);
@@ -25,7 +33,131 @@ void widenF16(const std::byte* source, float* target, std::size_t values)
         const float scaled = floatOf(static_cast<std::uint32_t>(half & 0x7FFFu) << 13) * 0x1p+112f; // exact, subnormals too
         const std::uint32_t special = (half & 0x7C00u) == 0x7C00u ? kInfinityBits : 0u;
         target[i] = floatOf(bitsOf(scaled) | special | sign);
+        nonFinite += special != 0 ? 1u : 0u;
     }
+    return nonFinite;
+}
+
+inline std::uint32_t floatBitsAt(const std::byte* at)
+{
+    std::uint32_t bits = 0;
+    __builtin_memcpy(&bits, at, sizeof(bits));
+    return bits;
+}
+
+// 1 where a < b, of numbers below 2^31: no comparison, which the compiler would make branches of.
+inline std::uint32_t isBelow(std::uint32_t a, std::uint32_t b) { return (a - b) >> 31; }
+
+// Each by itself, so that a vector of them is counted at once.
+struct LossCounter {
+    std::uint32_t finiteBefore = 0;
+    std::uint32_t finiteAfter = 0;
+    std::uint32_t zeroBefore = 0;
+    std::uint32_t zeroAfter = 0;
+
+    [[nodiscard]] CastLoss losses(std::size_t values) const { return {finiteBefore - finiteAfter, zeroAfter - zeroBefore, static_cast<std::uint32_t>(values) - finiteBefore}; }
+};
+
+CastLoss toBF16(const std::byte* floats, std::byte* target, std::size_t values)
+{
+    LossCounter counts;
+    for (std::size_t i = 0; i < values; ++i) {
+        const std::uint32_t bits = floatBitsAt(floats + 4 * i);
+        const std::uint32_t magnitude = bits & kMagnitudeBits;
+        const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+        const std::uint32_t code = magnitude > kInfinityBits ? ((bits >> 16) | 0x0040u) : rounded;
+        const auto half = static_cast<std::uint16_t>(code);
+        __builtin_memcpy(target + 2 * i, &half, 2);
+        const std::uint32_t small = code & 0x7FFFu;
+        counts.finiteBefore += isBelow(magnitude, kInfinityBits);
+        counts.finiteAfter += isBelow(small, 0x7F80u);
+        counts.zeroBefore += isBelow(magnitude, 1);
+        counts.zeroAfter += isBelow(small, 1);
+    }
+    return counts.losses(values);
+}
+
+// The least magnitude that becomes infinite, and the largest that becomes zero.
+inline CastLoss countLosses(const std::byte* floats, std::size_t values, std::uint32_t infinite, std::uint32_t zero)
+{
+    LossCounter counts;
+    for (std::size_t i = 0; i < values; ++i) {
+        const std::uint32_t magnitude = floatBitsAt(floats + 4 * i) & kMagnitudeBits;
+        counts.finiteBefore += isBelow(magnitude, kInfinityBits);
+        counts.finiteAfter += isBelow(magnitude, infinite);
+        counts.zeroBefore += isBelow(magnitude, 1);
+        counts.zeroAfter += isBelow(magnitude, zero + 1);
+    }
+    return counts.losses(values);
+}
+
+inline std::uint16_t halfCode(std::uint32_t bits)
+{
+    const std::uint32_t magnitude = bits & kMagnitudeBits;
+    const std::uint32_t rounded = (magnitude + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
+    const std::uint32_t normal = magnitude >= 0x477FF000u ? 0x7C00u : rounded - (112u << 10);
+    const std::uint32_t small = bitsOf(floatOf(magnitude) + 0.5f) - 0x3F000000u; // below 2^-14 the last place is 2^-24
+    const std::uint32_t number = magnitude < 0x38800000u ? small : normal;
+    return static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | (magnitude > kInfinityBits ? 0x7E00u : number));
+}
+
+CastLoss toF16(const std::byte* floats, std::byte* target, std::size_t values)
+{
+    std::size_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= values; i += 8) {
+        const __m256 wide = _mm256_loadu_ps(reinterpret_cast<const float*>(floats + 4 * i));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(target + 2 * i), _mm256_cvtps_ph(wide, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    }
+#endif
+    for (; i < values; ++i) {
+        const std::uint16_t half = halfCode(floatBitsAt(floats + 4 * i));
+        __builtin_memcpy(target + 2 * i, &half, 2);
+    }
+    return countLosses(floats, values, 0x477FF000u, 0x33000000u); // 65520, 2^-25
+}
+
+CastLoss toE4M3(const std::byte* floats, std::byte* target, std::size_t values)
+{
+    for (std::size_t i = 0; i < values; ++i) {
+        const std::uint32_t bits = floatBitsAt(floats + 4 * i);
+        const auto magnitude = static_cast<std::int32_t>(bits & kMagnitudeBits);
+        const std::uint32_t code = magnitude > 0x43E80000 ? ((bits >> 24) & 0x80u) | 0x7Fu : e4m3Code(floatOf(bits)); // beyond 464
+        target[i] = static_cast<std::byte>(code);
+    }
+    return countLosses(floats, values, 0x43E80001u, 0x3A800000u); // 2^-10 is a tie, to zero
+}
+
+CastLoss toE5M2(const std::byte* floats, std::byte* target, std::size_t values)
+{
+    for (std::size_t i = 0; i < values; ++i) {
+        const std::uint32_t bits = floatBitsAt(floats + 4 * i);
+        const auto magnitude = static_cast<std::int32_t>(bits & kMagnitudeBits);
+        const std::uint32_t normal = ((bits & kMagnitudeBits) + 0xFFFFFu + (((bits & kMagnitudeBits) >> 21) & 1u)) >> 21;
+        const std::uint32_t small = bitsOf(floatOf(bits & kMagnitudeBits) + 128.0f) - 0x43000000u; // below 2^-14 the last place is 2^-16
+        const std::uint32_t finite = magnitude < 0x38800000 ? small : normal - (112u << 2);
+        const std::uint32_t code = magnitude >= 0x47700000 ? 0x7Cu : finite; // 61440 and more
+        target[i] = static_cast<std::byte>(((bits >> 24) & 0x80u) | (magnitude > static_cast<std::int32_t>(kInfinityBits) ? 0x7Eu : code));
+    }
+    return countLosses(floats, values, 0x47700000u, 0x37000000u); // 2^-17 is a tie, to zero
+}
+
+CastLoss toF32(const std::byte* doubles, std::byte* target, std::size_t values)
+{
+    LossCounter counts;
+    for (std::size_t i = 0; i < values; ++i) {
+        double before = 0;
+        __builtin_memcpy(&before, doubles + 8 * i, 8);
+        const auto after = static_cast<float>(before);
+        __builtin_memcpy(target + 4 * i, &after, 4);
+        const std::uint64_t magnitude = __builtin_bit_cast(std::uint64_t, before) & 0x7FFFFFFFFFFFFFFFull;
+        const std::uint32_t small = bitsOf(after) & kMagnitudeBits;
+        counts.finiteBefore += static_cast<std::uint32_t>((magnitude - 0x7FF0000000000000ull) >> 63);
+        counts.finiteAfter += isBelow(small, kInfinityBits);
+        counts.zeroBefore += static_cast<std::uint32_t>((magnitude - 1) >> 63);
+        counts.zeroAfter += isBelow(small, 1);
+    }
+    return counts.losses(values);
 }
 
 void roundF16(float* values, std::size_t count)
@@ -218,8 +350,8 @@ void tableValues(const std::uint8_t* codes, std::size_t length, std::size_t coun
 
 } // namespace
 
-extern const QuantKernels SHARDLENS_KERNELS;
-const QuantKernels SHARDLENS_KERNELS{SHARDLENS_KERNELS_NAME, widenBF16, widenF16, magnitudes, extremes, intCodes, scaledCodes, e4m3Codes,
+extern const NumericKernels SHARDLENS_KERNELS;
+const NumericKernels SHARDLENS_KERNELS{SHARDLENS_KERNELS_NAME, widenBF16, widenF16, toBF16, toF16, toE4M3, toE5M2, toF32, magnitudes, extremes, intCodes, scaledCodes, e4m3Codes,
                                      e2m1Codes, boundCodes, packLowFirst, packHighFirst, intValues, tableValues, roundF16};
 
 } // namespace shardlens

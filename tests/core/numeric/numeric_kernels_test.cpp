@@ -1,4 +1,4 @@
-#include "core/numeric/kernels/quant_kernels.h"
+#include "core/numeric/kernels/numeric_kernels.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,13 +30,13 @@ std::vector<float> hardValues(std::uint32_t seed)
     return out;
 }
 
-class QuantKernelsTest : public ::testing::TestWithParam<std::size_t> {
+class NumericKernelsTest : public ::testing::TestWithParam<std::size_t> {
 protected:
     // Calls `use` with the kernels of each instruction set that this processor has, and with the plain ones' name first.
     template <typename Use>
     void onEach(const Use& use)
     {
-        for (const QuantKernels* kernels : usableQuantKernels()) {
+        for (const NumericKernels* kernels : usableNumericKernels()) {
             SCOPED_TRACE(kernels->name);
             use(*kernels);
         }
@@ -57,36 +57,36 @@ protected:
     template <typename Make>
     void expectEqual(const Make& make)
     {
-        const auto expected = make(*usableQuantKernels().front());
-        onEach([&](const QuantKernels& kernels) { EXPECT_EQ(make(kernels), expected); });
+        const auto expected = make(*usableNumericKernels().front());
+        onEach([&](const NumericKernels& kernels) { EXPECT_EQ(make(kernels), expected); });
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(Lengths, QuantKernelsTest, ::testing::Values(1, 3, 16, 32, 64, 100, 128, 1000, 4133));
+INSTANTIATE_TEST_SUITE_P(Lengths, NumericKernelsTest, ::testing::Values(1, 3, 16, 32, 64, 100, 128, 1000, 4133));
 
-TEST_P(QuantKernelsTest, RangesAreThoseOfThePlainLoop)
+TEST_P(NumericKernelsTest, RangesAreThoseOfThePlainLoop)
 {
     const std::vector<float> values = hardValues(1);
     const ScaleRuns runs = runsOf(values);
-    expectEqual([&](const QuantKernels& kernels) {
+    expectEqual([&](const NumericKernels& kernels) {
         std::vector<std::uint32_t> largest(runs.count, 0);
         kernels.magnitudes(runs, largest.data());
         return largest;
     });
-    expectEqual([&](const QuantKernels& kernels) {
+    expectEqual([&](const NumericKernels& kernels) {
         std::vector<std::int32_t> both(2 * runs.count, 0);
         kernels.extremes(runs, both.data(), both.data() + runs.count);
         return both;
     });
 }
 
-TEST_P(QuantKernelsTest, RangesAreThoseOfTheValues)
+TEST_P(NumericKernelsTest, RangesAreThoseOfTheValues)
 {
     const std::vector<float> values = hardValues(2);
     const ScaleRuns runs = runsOf(values);
     std::vector<std::int32_t> least(runs.count, 0);
     std::vector<std::int32_t> greatest(runs.count, 0);
-    quantKernels().extremes(runs, least.data(), greatest.data());
+    numericKernels().extremes(runs, least.data(), greatest.data());
     for (std::size_t run = 0; run < runs.count; ++run) {
         float low = 0;
         float high = 0;
@@ -99,7 +99,7 @@ TEST_P(QuantKernelsTest, RangesAreThoseOfTheValues)
     }
 }
 
-TEST_P(QuantKernelsTest, CodesAreThoseOfThePlainLoop)
+TEST_P(NumericKernelsTest, CodesAreThoseOfThePlainLoop)
 {
     const std::vector<float> values = hardValues(3);
     const ScaleRuns runs = runsOf(values);
@@ -109,20 +109,20 @@ TEST_P(QuantKernelsTest, CodesAreThoseOfThePlainLoop)
         for (const float* zero : {static_cast<const float*>(nullptr), zeros.data()}) {
             const CodeRule rule{scales.data(), zero, rounding, -8, 7};
             const auto with = [&](auto kernel) {
-                expectEqual([&](const QuantKernels& kernels) {
+                expectEqual([&](const NumericKernels& kernels) {
                     std::vector<std::uint8_t> out(values.size());
                     (kernels.*kernel)(runs, rule, out.data());
                     return out;
                 });
             };
-            with(&QuantKernels::intCodes);
-            with(&QuantKernels::scaledCodes);
-            with(&QuantKernels::e4m3Codes);
-            with(&QuantKernels::e2m1Codes);
+            with(&NumericKernels::intCodes);
+            with(&NumericKernels::scaledCodes);
+            with(&NumericKernels::e4m3Codes);
+            with(&NumericKernels::e2m1Codes);
         }
 }
 
-TEST_P(QuantKernelsTest, BookCodesAreThoseOfThePlainLoop)
+TEST_P(NumericKernelsTest, BookCodesAreThoseOfThePlainLoop)
 {
     const std::vector<float> values = hardValues(4);
     const ScaleRuns runs = runsOf(values);
@@ -131,14 +131,14 @@ TEST_P(QuantKernelsTest, BookCodesAreThoseOfThePlainLoop)
     for (std::size_t i = 0; i < bounds.size(); ++i)
         bounds[i] = (static_cast<float>(i) - 7) * 0.125f;
     for (const bool divide : {false, true})
-        expectEqual([&](const QuantKernels& kernels) {
+        expectEqual([&](const NumericKernels& kernels) {
             std::vector<std::uint8_t> out(values.size());
             kernels.boundCodes(runs, scales.data(), divide, bounds.data(), out.data());
             return out;
         });
 }
 
-TEST_P(QuantKernelsTest, ValuesAreThoseOfThePlainLoop)
+TEST_P(NumericKernelsTest, ValuesAreThoseOfThePlainLoop)
 {
     std::vector<std::uint8_t> codes(kValues);
     for (std::size_t i = 0; i < codes.size(); ++i)
@@ -151,7 +151,7 @@ TEST_P(QuantKernelsTest, ValuesAreThoseOfThePlainLoop)
     const std::vector<float> zeros(count, 5.0f);
     for (std::uint8_t rounding = 0; rounding < 3; ++rounding) {
         const CodeRule rule{scales.data(), zeros.data(), rounding, 0, 0};
-        expectEqual([&](const QuantKernels& kernels) {
+        expectEqual([&](const NumericKernels& kernels) {
             std::vector<float> out(2 * codes.size());
             kernels.intValues(reinterpret_cast<const std::int8_t*>(codes.data()), GetParam(), count, rule, out.data());
             kernels.tableValues(codes.data(), GetParam(), count, table.data(), rule, out.data() + codes.size());
@@ -160,12 +160,12 @@ TEST_P(QuantKernelsTest, ValuesAreThoseOfThePlainLoop)
     }
 }
 
-TEST(QuantKernels, WidensEveryHalfAsTheCastDoes)
+TEST(NumericKernels, WidensEveryHalfAsTheCastDoes)
 {
     std::vector<std::uint16_t> codes(1u << 16);
     for (std::size_t i = 0; i < codes.size(); ++i)
         codes[i] = static_cast<std::uint16_t>(i);
-    for (const QuantKernels* kernels : usableQuantKernels()) {
+    for (const NumericKernels* kernels : usableNumericKernels()) {
         SCOPED_TRACE(kernels->name);
         std::vector<float> halves(codes.size());
         std::vector<float> brains(codes.size());
@@ -184,10 +184,10 @@ TEST(QuantKernels, WidensEveryHalfAsTheCastDoes)
     }
 }
 
-TEST(QuantKernels, PacksTwoCodesAByte)
+TEST(NumericKernels, PacksTwoCodesAByte)
 {
     const std::vector<std::uint8_t> codes{0xF8, 0x07, 0x00, 0xFF, 0x01, 0x02}; // -8, 7, 0, -1, 1, 2
-    for (const QuantKernels* kernels : usableQuantKernels()) {
+    for (const NumericKernels* kernels : usableNumericKernels()) {
         std::vector<std::uint8_t> low(3);
         std::vector<std::uint8_t> high(3);
         kernels->packLowFirst(codes.data(), 3, 8, low.data());
@@ -197,9 +197,9 @@ TEST(QuantKernels, PacksTwoCodesAByte)
     }
 }
 
-TEST(QuantKernels, ANotANumberIsTheLargest)
+TEST(NumericKernels, ANotANumberIsTheLargest)
 {
-    for (const QuantKernels* kernels : usableQuantKernels())
+    for (const NumericKernels* kernels : usableNumericKernels())
         for (const float bad : {std::nanf(""), -std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
             std::vector<float> values(70, 3.0e38f);
             values[41] = bad;

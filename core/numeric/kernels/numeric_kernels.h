@@ -22,12 +22,26 @@ struct CodeRule {
     float greatest = 0;
 };
 
-// The inner loops of quantization, once for every instruction set (formats/quantization.md; all give the same bits). Values are finite.
-struct QuantKernels {
+// What a cast lost: CastCounts of core/numeric/cast.h, small enough for the lanes of a vector.
+struct CastLoss {
+    std::uint32_t overflow = 0;
+    std::uint32_t underflow = 0;
+    std::uint32_t nonFinite = 0;
+};
+
+// The inner loops of casts and quantization, once for every instruction set (formats/quantization.md; all give the same bits). What is quantized is finite.
+struct NumericKernels {
     const char* name; // "avx2"
 
-    void (*widenBF16)(const std::byte* source, float* target, std::size_t values);
-    void (*widenF16)(const std::byte* source, float* target, std::size_t values);
+    // To floats; how many are NaN or infinite.
+    std::uint32_t (*widenBF16)(const std::byte* source, float* target, std::size_t values);
+    std::uint32_t (*widenF16)(const std::byte* source, float* target, std::size_t values);
+    // To nearest even, as torch casts (core/numeric/cast.h); at most 2^31 values. `source` may lie anywhere.
+    CastLoss (*toBF16)(const std::byte* floats, std::byte* target, std::size_t values);
+    CastLoss (*toF16)(const std::byte* floats, std::byte* target, std::size_t values);
+    CastLoss (*toE4M3)(const std::byte* floats, std::byte* target, std::size_t values);
+    CastLoss (*toE5M2)(const std::byte* floats, std::byte* target, std::size_t values);
+    CastLoss (*toF32)(const std::byte* doubles, std::byte* target, std::size_t values);
     // Largest magnitude of each run, as the bits of a float, where it is larger than what stands there. NaN and infinity are the largest.
     void (*magnitudes)(const ScaleRuns& runs, std::uint32_t* largest);
     // Least and greatest value of each run, where they go beyond what stands there, as integers in the order of the values (orderedBits()).
@@ -63,8 +77,8 @@ struct QuantKernels {
 }
 
 // Those that this processor can run: the plain ones first, the fastest last.
-[[nodiscard]] std::span<const QuantKernels* const> usableQuantKernels();
+[[nodiscard]] std::span<const NumericKernels* const> usableNumericKernels();
 // The fastest.
-[[nodiscard]] const QuantKernels& quantKernels();
+[[nodiscard]] const NumericKernels& numericKernels();
 
 } // namespace shardlens

@@ -1,0 +1,3 @@
+#define SHARDLENS_KERNELS kNumericKernelsPlain
+#define SHARDLENS_KERNELS_NAME "plain"
+#include "core/numeric/kernels/numeric_kernels_body.h"
