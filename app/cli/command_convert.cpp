@@ -1,6 +1,7 @@
 #include "app/cli/conversion.h"
 
 #include "core/base/text.h"
+#include "core/compute/devices.h"
 
 #include <CLI/CLI.hpp>
 
@@ -36,6 +37,11 @@ std::string upperCase(std::string text)
 std::string checkDType(const std::string& text)
 {
     return dtypeByName(upperCase(text)) ? std::string{} : text + " is no dtype; write F32, F16 or BF16";
+}
+
+std::string checkDevice(const std::string& text)
+{
+    return isDeviceText(text) ? std::string{} : text + " is no device; write cpu, auto, cuda:0 or cuda:0,cuda:1";
 }
 
 ConvertRequest requestOf(const ConvertArguments& arguments)
@@ -100,7 +106,7 @@ void addRequestOptions(CLI::App& command, ConvertArguments& arguments)
     command.add_option("--max-shard-size", arguments.maxShard, "Largest file of a folder (default: 5GB)")->type_name("SIZE")->check(checkSize);
     command.add_option("--memory-limit", arguments.memoryLimit, "Memory to work in (default: 256MiB)")->type_name("SIZE")->check(checkSize);
     addThreadsOption(command, request.threads);
-    command.add_option("--device", request.device, "Where arithmetic is done: cpu or auto")->type_name("DEVICE")->check(CLI::IsMember({"cpu", "auto"}));
+    command.add_option("--device", request.device, "Where weights are quantized: cpu, cuda:N, several of these with commas, or auto (`shardlens devices` lists them)")->type_name("DEVICE")->check(checkDevice);
     command.add_flag("--verify", request.verify, "Read the result back and compare it with the source before it gets its name");
     command.add_flag("--overwrite", request.overwrite, "Replace DST if it is a checkpoint or a model file");
 }

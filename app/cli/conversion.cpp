@@ -5,6 +5,7 @@
 #include "app/cli/progress_events.h"
 #include "app/cli/progress_watch.h"
 #include "core/base/text.h"
+#include "core/compute/devices.h"
 
 #include <CLI/CLI.hpp>
 
@@ -86,6 +87,9 @@ Status measure(Outcome& outcome, const ConversionOptions& options, Executor& exe
 
 Result<Outcome> convert(const ConvertRequest& request, const ConversionOptions& options, EventStream* events, JobContext& job)
 {
+    if (request.device != "auto")
+        if (auto devices = chooseDevices(request.device); !devices) // one that is not there is said first
+            return devices.takeError();
     enter(ConvertPhase::Open, job);
     SHARDLENS_ASSIGN(CheckpointPtr source, openCheckpoint(request.source, request.open, job));
     enter(ConvertPhase::Plan, job);

@@ -1,7 +1,10 @@
 #pragma once
 
+#include "core/base/result.h"
+
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace shardlens {
@@ -11,9 +14,26 @@ struct Device {
     std::string name;    // "CPU, 16 threads"
     std::uint64_t totalBytes = 0;
     std::uint64_t freeBytes = 0;
+    std::pair<int, int> capability{}; // CUDA's compute capability; 0, 0: none
 };
 
-// The CPU first, always.
-[[nodiscard]] std::vector<Device> devices();
+// What there is to compute on, and why not more.
+struct DeviceList {
+    std::vector<Device> devices; // the CPU first, always
+    std::string torch;           // "2.13.0, FILE": the libtorch module; empty where none is loaded
+    std::string remark;          // a sentence: why there are no others; empty where there are
+};
+
+[[nodiscard]] Device cpuDevice();
+// Loads the libtorch module. Free memory is that of now.
+[[nodiscard]] DeviceList devices();
+// Whether this machine has the files of a CUDA driver: without them nobody need load anything.
+[[nodiscard]] bool hasCudaDriver();
+
+// The devices that `--device` names: cpu, cuda:N, several of these with commas, or auto (every CUDA device, or the CPU where there is none). Refused, with those that
+// there are, for one that is not there; with the reason where the module does not load. Empty: the CPU.
+[[nodiscard]] Result<std::vector<std::string>> chooseDevices(const std::string& asked);
+// Whether the text could be a choice of devices at all.
+[[nodiscard]] bool isDeviceText(const std::string& text);
 
 } // namespace shardlens

@@ -1,6 +1,7 @@
 #include "core/convert/execute.h"
 
 #include "core/base/text.h"
+#include "core/compute/devices.h"
 #include "core/convert/copier.h"
 #include "core/convert/process_memory.h"
 #include "core/convert/publish.h"
@@ -55,6 +56,8 @@ Status copyAll(const Plan& plan, StagedOutput& staged, Executor& executor, JobCo
     report.bytesWritten = plan.bytesToWrite;
     for (PlanLine& line : copier.overflowLines())
         report.lines.push_back(std::move(line));
+    for (std::string& remark : plan.engine ? plan.engine->remarks() : std::vector<std::string>())
+        report.lines.push_back({PlanLine::Kind::Warning, "Device", std::move(remark)});
     return {};
 }
 
@@ -99,6 +102,9 @@ const char* nameOf(ConvertPhase phase)
 Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobContext& job)
 {
     const auto start = std::chrono::steady_clock::now();
+    if (plan.engine)
+        if (auto devices = chooseDevices(plan.request.device); !devices) // before anything is made
+            return devices.takeError();
     SHARDLENS_TRY(checkSourceChecksums(plan, executor, job));
     job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
     std::optional<ContainerCheck> checksums;

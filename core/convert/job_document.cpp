@@ -1,6 +1,7 @@
 #include "core/convert/request.h"
 
 #include "core/base/text.h"
+#include "core/compute/devices.h"
 #include "core/encoding/json_document.h"
 
 #include <fmt/format.h>
@@ -153,8 +154,8 @@ Status readNonFinite(const Json& value, ConvertRequest& into)
 Status readDevice(const Json& value, ConvertRequest& into)
 {
     SHARDLENS_TRY(readText(value, into.device));
-    if (into.device != "auto" && into.device != "cpu")
-        return Error{ErrorCode::Refused, fmt::format("{} is none of auto, cpu", printable(into.device))};
+    if (!isDeviceText(into.device))
+        return Error{ErrorCode::Refused, fmt::format("{} is none of auto, cpu, cuda:N", printable(into.device))};
     return {};
 }
 

@@ -188,6 +188,9 @@ void addQuantized(QuantizePlan quantized, Plan& plan)
 {
     plan.lines.insert(plan.lines.begin(), quantized.lines.begin(), quantized.lines.end());
     plan.lossy = std::move(quantized.lossy);
+    plan.engine = std::move(quantized.engine);
+    if (!plan.engine && plan.request.device != "cpu" && plan.request.device != "auto")
+        plan.lines.push_back({PlanLine::Kind::Info, "Device", fmt::format("Nothing is computed on {}: weights are quantized there, and this conversion quantizes none.", printable(plan.request.device))});
     std::set<TensorId> cast; // a tensor counts once, whatever names it has
     for (const PlannedResult& result : plan.results)
         if (losesValues(plan.source->tensor(result.source).dtype, result.dtype) && cast.insert(result.source).second)

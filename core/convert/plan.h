@@ -90,6 +90,7 @@ struct Plan {
     std::vector<StreamId> deflated; // of the payload: compressed members that are read
     std::vector<PlannedComputation> computed;
     std::vector<LossyTensor> lossy; // whose values change: for measurePrecision()
+    std::shared_ptr<const QuantEngine> engine; // that quantizes on a device; nothing: the processor
     bool targetIsFile = false;
     std::vector<PlannedFile> files;
     std::vector<PlanLine> lines;

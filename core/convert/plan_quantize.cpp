@@ -1,6 +1,7 @@
 #include "core/convert/plan_quantize.h"
 
 #include "core/base/text.h"
+#include "core/compute/device_engine.h"
 #include "core/format/format.h"
 #include "core/convert/plan_tensors.h"
 #include "core/quantized/quantized_config.h"
@@ -60,6 +61,7 @@ Result<QuantizeOptions> optionsOf(const ConvertRequest& request, Select select)
     out.select = select;
     const std::uint64_t threads = std::max<std::uint64_t>(request.threads, 1);
     out.mostBytes = std::clamp(request.memoryLimit / threads / kUnitShare, kLeastUnitBytes, kMostUnitBytes);
+    out.engine = deviceEngine(request.device);
     return out;
 }
 
@@ -177,6 +179,9 @@ Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest
         SHARDLENS_ASSIGN(choice, chooseWeights(*source, options));
     }
     addLines(*source, choice, options, out.lines);
+    out.engine = options.engine;
+    if (out.engine)
+        out.lines.push_back({PlanLine::Kind::Info, "Device", fmt::format("Quantized on {}, with the processor's bits; it reads, packs and writes.", request.device == "auto" ? "the CUDA devices of this machine" : printable(request.device))});
     const auto weights = quantizedWeights(source, choice, options);
     SHARDLENS_ASSIGN(out.source, quantizedView(source, choice, options, weights));
     for (std::size_t i = 0; i < weights.size(); ++i)
@@ -201,7 +206,7 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     const char* const alone = asked.isAsked() ? nullptr : !asked.include.empty() ? "--quantize-include" : !asked.exclude.empty() ? "--quantize-exclude" : asked.groups ? "--groups" : asked.bits ? "--quantize-bits" : !asked.mlpExtraGrouping ? "--no-mlp-extra-grouping" : asked.keepNonFinite ? "--non-finite" : nullptr;
     if (alone != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
-    QuantizePlan out{source, {}, {}, {}};
+    QuantizePlan out{source, {}, {}, nullptr, {}};
     if (!request.open.dequantize || choice.isFile || (choice.kind != OutputKind::Safetensors && choice.kind != OutputKind::Torch))
         return out;
     SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));

@@ -15,6 +15,7 @@ struct QuantizePlan {
     CheckpointPtr source;
     std::vector<PlanLine> lines;
     std::vector<LossyTensor> lossy;
+    std::shared_ptr<const QuantEngine> engine; // where weights are quantized on a device
     std::string config; // text of config.json that belongs beside the weights; empty: none
 };
 

@@ -46,7 +46,7 @@ struct ConvertRequest {
     std::optional<std::uint64_t> maxShardBytes;
     std::uint64_t memoryLimit = kDefaultMemoryLimit;
     std::uint32_t threads = 0;     // 0: as many as the process may use
-    std::string device = "auto";   // "cpu" or "auto": where arithmetic is done; this version has the CPU
+    std::string device = "auto";   // where weights are quantized: "cpu", "cuda:0", "cuda:0,cuda:1", or "auto" (core/compute/devices.h)
     std::optional<std::string> strategy;     // MindSpore: the strategy file of the target, or the folder of its stages' files; nothing: the whole model in one file
     std::optional<std::string> prefix;       // MindSpore, ColossalAI: what the names of files begin with
     std::optional<std::string> outputFormat; // MindSpore: "ckpt" or "safetensors", ColossalAI: "bin" or "safetensors"; nothing: the source's, or the first

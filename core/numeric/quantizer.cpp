@@ -273,7 +273,7 @@ void Quantizer::writeZeroPoints(const QuantScales& scales, std::span<std::byte> 
         }
 }
 
-void Quantizer::makeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::uint8_t* out) const
+void Quantizer::makeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::uint8_t> out) const
 {
     const QuantScheme& scheme = m_layout.scheme();
     const float highest = static_cast<float>((1 << (m_layout.bits() - 1)) - 1);
@@ -284,7 +284,7 @@ void Quantizer::makeCodes(std::uint64_t first, std::span<const std::byte> values
         m_layout.grid().forRuns(begin, count, [&](std::uint64_t scale, std::size_t at, std::size_t length, std::size_t number) {
             const ScaleRuns runs{wide + at, length, number};
             const std::size_t own = static_cast<std::size_t>(scale - scales.first);
-            std::uint8_t* const codes = out + (begin - first) + at;
+            std::uint8_t* const codes = out.data() + (begin - first) + at;
             rule.scales = scales.effective.data() + own;
             rule.zeros = scales.zeros.empty() ? nullptr : scales.zeros.data() + own;
             if (scheme.codes == CodeKind::E4M3)
@@ -324,26 +324,35 @@ void Quantizer::packWords(std::span<const std::uint8_t> codes, std::span<std::by
     }
 }
 
-void Quantizer::writeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::byte> out) const
+void Quantizer::packCodes(std::span<const std::uint8_t> codes, std::span<std::byte> out) const
 {
     const QuantScheme& scheme = m_layout.scheme();
     auto* const target = reinterpret_cast<std::uint8_t*>(out.data());
-    if (m_layout.codeStep() == 1 && m_layout.wordsOfRow() == 0)
-        return makeCodes(first, values, scales, target);
-    const std::size_t count = values.size() / info(m_layout.dtype()).bytesPerBlock;
-    thread_local std::vector<std::uint8_t> codes;
-    codes.resize(count + 1);
-    makeCodes(first, values, scales, codes.data());
     if (m_layout.wordsOfRow() != 0)
-        return packWords(std::span(codes).first(count), out);
+        return packWords(codes, out);
     if (scheme.codes == CodeKind::E2M1)
-        return m_kernels->packLowFirst(codes.data(), count / 2, 0, target);
+        return m_kernels->packLowFirst(codes.data(), codes.size() / 2, 0, target);
+    if (scheme.codes != CodeKind::Book) {
+        std::copy(codes.begin(), codes.end(), target);
+        return;
+    }
     const QuantBook& book = quantBook(scheme.format);
-    codes[count] = static_cast<std::uint8_t>(std::count_if(book.bounds.begin(), book.bounds.end(), [](float bound) { return 0.0f > bound; })); // the padding is a zero
-    if (scheme.format != "nf4")
-        for (std::size_t i = 0; i <= count; ++i)
-            codes[i] = book.order[codes[i]];
-    m_kernels->packHighFirst(codes.data(), (count + 1) / 2, target);
+    thread_local std::vector<std::uint8_t> ordered;
+    ordered.resize(codes.size() + 1);
+    std::transform(codes.begin(), codes.end(), ordered.begin(), [&book](std::uint8_t code) { return book.order[code]; });
+    const auto below = std::count_if(book.bounds.begin(), book.bounds.end(), [](float bound) { return 0.0f > bound; });
+    ordered[codes.size()] = book.order[static_cast<std::size_t>(below)]; // the padding is a zero
+    m_kernels->packHighFirst(ordered.data(), (codes.size() + 1) / 2, target);
+}
+
+void Quantizer::writeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::byte> out) const
+{
+    if (m_layout.codeStep() == 1 && m_layout.wordsOfRow() == 0)
+        return makeCodes(first, values, scales, {reinterpret_cast<std::uint8_t*>(out.data()), out.size()});
+    thread_local std::vector<std::uint8_t> codes;
+    codes.resize(values.size() / info(m_layout.dtype()).bytesPerBlock);
+    makeCodes(first, values, scales, codes);
+    packCodes(codes, out);
 }
 
 void Quantizer::roundTrip(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<float> out) const
@@ -351,7 +360,7 @@ void Quantizer::roundTrip(std::uint64_t first, std::span<const std::byte> values
     const QuantScheme& scheme = m_layout.scheme();
     thread_local std::vector<std::uint8_t> codes;
     codes.resize(out.size());
-    makeCodes(first, values, scales, codes.data());
+    makeCodes(first, values, scales, codes);
     const std::vector<float> table = valueTable(scheme);
     std::vector<float> multipliers = scheme.scale == ScaleKind::E4M3 ? scales.effective : scales.stored;
     if (scheme.scale == ScaleKind::E8M0)

@@ -48,7 +48,11 @@ public:
     // Bytes of the scale part for those scales, and of the zero points: these whole rows of scales from row `firstRow` on (packed: a multiple of 32 / bits).
     void writeScales(const QuantScales& scales, std::span<std::byte> out) const;
     void writeZeroPoints(const QuantScales& scales, std::span<std::byte> out) const;
-    // Bytes of the codes part for values from number `first` on (a multiple of codeStep(), as many as fill whole steps or reach the end).
+    // A code a byte, in the scheme's own numbers (Book: how many bounds lie below): what packCodes() takes.
+    void makeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::uint8_t> out) const;
+    // The bytes of the codes part: for codes of whole steps, or up to the weight's end.
+    void packCodes(std::span<const std::uint8_t> codes, std::span<std::byte> out) const;
+    // Both: bytes of the codes part for values from number `first` on (a multiple of codeStep(), as many as fill whole steps or reach the end).
     void writeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::span<std::byte> out) const;
 
     // What a reader gets back for those values: as the library that reads the scheme computes it (conformance/quantization/README.md, `--dequantize`).
@@ -57,7 +61,6 @@ public:
 private:
     template <typename Tile>
     void forTiles(std::uint64_t first, std::span<const std::byte> values, const Tile& tile) const;
-    void makeCodes(std::uint64_t first, std::span<const std::byte> values, const QuantScales& scales, std::uint8_t* out) const;
     void packWords(std::span<const std::uint8_t> codes, std::span<std::byte> out) const;
     void fromMagnitudes(QuantScales& scales, std::span<const float> magnitudes, float globalScale) const;
     void fromRanges(QuantScales& scales, std::span<const float> least, std::span<const float> greatest) const;

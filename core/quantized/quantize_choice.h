@@ -4,8 +4,10 @@
 #include "core/base/result.h"
 #include "core/layout/selection.h"
 #include "core/model/checkpoint.h"
+#include "core/numeric/quant_engine.h"
 #include "core/numeric/quant_scheme.h"
 
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -28,6 +30,7 @@ struct QuantizeOptions {
     Select select = Select::Weights; // Weights or Module
     std::set<TensorId> left;         // not to be taken, whatever their names are
     std::uint64_t mostBytes = 8u << 20; // of source values that a thread may hold
+    std::shared_ptr<const QuantEngine> engine; // that does the arithmetic; nothing: the processor
 };
 
 // A tensor of a checkpoint that becomes a quantized one.

@@ -59,7 +59,7 @@ std::vector<std::shared_ptr<const QuantizedWeight>> quantizedWeights(const Check
     for (const ChosenWeight& weight : choice.weights) {
         const bool ofFamily = weight.layout.scheme().scale == ScaleKind::E4M3;
         out.push_back(std::make_shared<QuantizedWeight>(weight.layout, WeightSource{values, weight.tensor, weight.name, weight.layout.dtype()},
-                                                        ofFamily ? families.at(familyOf(weight.name)) : Family{}, options.mostBytes));
+                                                        ofFamily ? families.at(familyOf(weight.name)) : Family{}, options.mostBytes, options.engine));
     }
     return out;
 }

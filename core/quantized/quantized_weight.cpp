@@ -91,13 +91,15 @@ Result<WholeRange::Range> WholeRange::get(std::stop_token stop) const
     return out;
 }
 
-QuantizedWeight::QuantizedWeight(QuantLayout layout, WeightSource source, std::vector<std::shared_ptr<const WholeRange>> family, std::uint64_t mostBytes)
-    : m_quantizer(std::move(layout)), m_source(std::move(source)), m_family(std::move(family))
+QuantizedWeight::QuantizedWeight(QuantLayout layout, WeightSource source, std::vector<std::shared_ptr<const WholeRange>> family, std::uint64_t mostBytes,
+                                 std::shared_ptr<const QuantEngine> engine)
+    : m_quantizer(std::move(layout)), m_source(std::move(source)), m_family(std::move(family)), m_engine(std::move(engine))
 {
     const QuantLayout& own = m_quantizer.layout();
     m_measuredFirst = own.unitValues() * info(m_source.dtype).bytesPerBlock > mostBytes;
     m_grain = m_measuredFirst ? own.codeStep() : own.unitValues();
-    m_stepValues = std::max(kQuantStep / m_grain, std::uint64_t{1}) * m_grain;
+    const std::uint64_t atOnce = m_engine ? std::min(m_engine->stepValues(), mostBytes / info(m_source.dtype).bytesPerBlock) : kQuantStep;
+    m_stepValues = std::max(std::max(atOnce, kQuantStep) / m_grain, std::uint64_t{1}) * m_grain;
 }
 
 std::uint64_t QuantizedWeight::bytesToRead() const
@@ -228,7 +230,7 @@ Status QuantizedWeight::writeWhole(const QuantPart& part, std::span<std::byte> o
 }
 
 // The scales that values need: valid until the thread asks for others.
-Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std::span<const std::byte> bytes) const
+Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std::span<const std::byte> bytes, QuantEngine::Load* load) const
 {
     if (m_measuredFirst)
         return &m_scales;
@@ -236,7 +238,10 @@ Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std:
     thread_local QuantScales own;
     const FlatRange scales = scalesOf(values);
     ranges.reset(scales.begin, static_cast<std::size_t>(scales.size()));
-    m_quantizer.measure(values.first, bytes, ranges);
+    if (load != nullptr)
+        SHARDLENS_TRY(load->measure(ranges));
+    else
+        m_quantizer.measure(values.first, bytes, ranges);
     SHARDLENS_TRY(checkFinite(ranges));
     m_quantizer.makeScales(ranges, m_globalScale, own);
     return &own;
@@ -250,12 +255,29 @@ Status QuantizedWeight::roundTrip(std::uint64_t first, std::span<const std::byte
     return {};
 }
 
+Status QuantizedWeight::writeCodes(const Values& values, std::span<const std::byte> bytes, const QuantScales& scales, QuantEngine::Load* load, std::span<std::byte> out) const
+{
+    if (load == nullptr) {
+        m_quantizer.writeCodes(values.first, bytes, scales, out);
+        return {};
+    }
+    thread_local std::vector<std::uint8_t> codes;
+    codes.resize(values.count);
+    SHARDLENS_TRY(load->codes(scales, codes));
+    m_quantizer.packCodes(codes, out);
+    return {};
+}
+
 // Fills those of the outputs that there is room for.
 Result<std::uint64_t> QuantizedWeight::compute(const Values& values, std::span<const std::span<std::byte>> out) const
 {
     thread_local std::vector<std::byte> bytes;
     SHARDLENS_TRY(m_source.read(values.first, values.count, bytes));
-    SHARDLENS_ASSIGN(const QuantScales* const known, scalesFor(values, bytes));
+    std::unique_ptr<QuantEngine::Load> load;
+    if (m_engine) {
+        SHARDLENS_ASSIGN(load, m_engine->load(m_quantizer, values.first, bytes));
+    }
+    SHARDLENS_ASSIGN(const QuantScales* const known, scalesFor(values, bytes, load.get()));
     const QuantScales& scales = *known;
     for (std::size_t i = 0; i < out.size(); ++i) {
         const QuantPart& part = layout().parts()[i];
@@ -264,7 +286,7 @@ Result<std::uint64_t> QuantizedWeight::compute(const Values& values, std::span<c
         if (isOfWhole(part))
             SHARDLENS_TRY(writeWhole(part, out[i]));
         else if (part.kind == PartKind::Codes)
-            m_quantizer.writeCodes(values.first, bytes, scales, out[i]);
+            SHARDLENS_TRY(writeCodes(values, bytes, scales, load.get(), out[i]));
         else if (part.kind == PartKind::Scale)
             m_quantizer.writeScales(scales, out[i]);
         else

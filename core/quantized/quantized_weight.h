@@ -2,6 +2,7 @@
 
 #include "core/encoding/value_reader.h"
 #include "core/model/computation.h"
+#include "core/numeric/quant_engine.h"
 #include "core/numeric/quantizer.h"
 
 #include <atomic>
@@ -48,7 +49,9 @@ class QuantizedWeight final : public Computation {
 public:
     // `mostBytes`: of source values that a thread may hold; a weight whose units are longer is measured first, and read twice.
     // `family`: the ranges that NVFP4's scale of the whole tensor is made of (formats/quantization.md §4.6); empty for other schemes.
-    QuantizedWeight(QuantLayout layout, WeightSource source, std::vector<std::shared_ptr<const WholeRange>> family, std::uint64_t mostBytes);
+    // `engine`: what does the arithmetic; nothing: the processor.
+    QuantizedWeight(QuantLayout layout, WeightSource source, std::vector<std::shared_ptr<const WholeRange>> family, std::uint64_t mostBytes,
+                    std::shared_ptr<const QuantEngine> engine = nullptr);
 
     [[nodiscard]] const QuantLayout& layout() const { return m_quantizer.layout(); }
 
@@ -82,13 +85,15 @@ private:
     [[nodiscard]] bool isOfWhole(const QuantPart& part) const;
     Result<std::uint64_t> compute(const Values& values, std::span<const std::span<std::byte>> out) const;
     Status writeWhole(const QuantPart& part, std::span<std::byte> out) const;
-    Result<const QuantScales*> scalesFor(const Values& values, std::span<const std::byte> bytes) const;
+    Result<const QuantScales*> scalesFor(const Values& values, std::span<const std::byte> bytes, QuantEngine::Load* load = nullptr) const;
+    Status writeCodes(const Values& values, std::span<const std::byte> bytes, const QuantScales& scales, QuantEngine::Load* load, std::span<std::byte> out) const;
     Status checkFinite(const ScaleRanges& ranges) const;
     Status measureAll(std::stop_token stop) const;
 
     Quantizer m_quantizer;
     WeightSource m_source;
     std::vector<std::shared_ptr<const WholeRange>> m_family;
+    std::shared_ptr<const QuantEngine> m_engine;
     bool m_measuredFirst = false;
     std::uint64_t m_grain = 1; // values of the smallest run that is computed by itself
     std::uint64_t m_stepValues = 1;
