@@ -3,10 +3,23 @@
 #include "core/quantized/dequantized_weight.h"
 #include "core/quantized/view_builder.h"
 
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 
 namespace shardlens {
+namespace {
+
+// The codes of a tied weight have several names, and so has the weight.
+void addTiedNames(ParameterId codes, const std::string& name, ViewBuilder& view)
+{
+    constexpr std::string_view kPacked = "_packed";
+    for (const Alias& alias : view.base().aliases())
+        if (alias.parameter == codes)
+            view.builder().addAlias(alias.name.ends_with(kPacked) ? alias.name.substr(0, alias.name.size() - kPacked.size()) : alias.name, view.builder().parameter(name));
+}
+
+} // namespace
 
 Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
 {
@@ -30,6 +43,7 @@ Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
             tensor.dtype = weight->dtype();
             tensor.shape = weight->shape();
             SHARDLENS_TRY(view.add(id, at->second->name, std::move(tensor), view.builder().addComputation(weight).front()));
+            addTiedNames(checkpoint->tensor(id).parameter, at->second->name, view);
         } else if (!parts.contains(id)) {
             SHARDLENS_TRY(view.keep(id));
         }

@@ -1,5 +1,7 @@
 #include "core/quantized/view_builder.h"
 
+#include <set>
+
 namespace shardlens {
 
 ViewBuilder::ViewBuilder(CheckpointPtr base)
@@ -34,9 +36,13 @@ Status ViewBuilder::add(TensorId like, std::string_view name, Tensor tensor, Str
 
 CheckpointPtr ViewBuilder::finish() &&
 {
+    std::set<ParameterId> kept; // codes may stand under the name of their weight: its other names are theirs already
+    for (std::size_t i = 0; i < m_newOf.size(); ++i)
+        if (m_newOf[i] != kNoTensor)
+            kept.insert(m_base->tensor(idAt<TensorId>(i)).parameter);
     for (const Alias& alias : m_base->aliases())
-        if (const std::string& name = m_base->parameters()[indexOf(alias.parameter)]; m_builder.hasParameter(name))
-            m_builder.addAlias(alias.name, m_builder.parameter(name));
+        if (kept.contains(alias.parameter))
+            m_builder.addAlias(alias.name, m_builder.parameter(m_base->parameters()[indexOf(alias.parameter)]));
     for (Finding finding : m_base->findings()) {
         if (finding.lost) {
             m_builder.addLost(m_base->lostTensors()[*finding.lost], finding.code, m_import.file(finding.file));

@@ -1,0 +1,487 @@
+#include "tests/core/convert/convert_fixture.h"
+
+#include "core/encoding/tensor_reader.h"
+#include "core/encoding/value_reader.h"
+#include "core/layout/selection.h"
+#include "core/numeric/quant_scheme.h"
+#include "core/quantized/precision.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <random>
+#include <stop_token>
+
+namespace shardlens::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::vector<float> normalValues(std::size_t count, std::uint32_t seed)
+{
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0, 0.05f);
+    std::vector<float> out(count);
+    std::generate(out.begin(), out.end(), [&] { return normal(random); });
+    return out;
+}
+
+// What a scheme of those bits can lose of normal values (formats/quantization.md §9, less a little).
+double leastSignalToNoise(const QuantScheme& scheme)
+{
+    return scheme.codes == CodeKind::E4M3 ? 30 : scheme.bits == 8 ? 35 : scheme.group == 0 ? 14 : 17;
+}
+
+class QuantizeTest : public ConvertTest {
+protected:
+    // Two Linear weights, an embedding tied to the head, a norm, a bias and an integer table.
+    CheckpointPtr model()
+    {
+        m_up = normalValues(48 * 256, 1);
+        m_down = normalValues(9 * 128, 2);
+        return tiny({{"embed_tokens.weight", DType::F32, {16, 128}, bytesOfFloats(normalValues(16 * 128, 9))},
+                     {"layers.0.up_proj.weight", DType::F32, {48, 256}, bytesOfFloats(m_up)},
+                     {"layers.0.down_proj.weight", DType::F32, {9, 128}, bytesOfFloats(m_down)},
+                     {"layers.0.norm.weight", DType::F32, {128}},
+                     {"layers.0.up_proj.bias", DType::F32, {48}},
+                     {"layers.0.table.weight", DType::I32, {4, 4}}},
+                    {{"lm_head.weight", "embed_tokens.weight"}});
+    }
+
+    [[nodiscard]] ConvertRequest quantize(const std::string& scheme, const std::string& target = "out", const std::string& to = "safetensors") const
+    {
+        ConvertRequest out = request(target, to);
+        out.quantize.scheme = scheme;
+        out.verify = true;
+        return out;
+    }
+
+    [[nodiscard]] std::string refusal(const ConvertRequest& wish) { return refusal(model(), wish); }
+    [[nodiscard]] static std::string refusal(const CheckpointPtr& source, const ConvertRequest& wish)
+    {
+        const auto made = plan(source, wish);
+        return made ? "nothing" : made.error().text();
+    }
+
+    // Values of a tensor of a result, dequantized.
+    [[nodiscard]] std::vector<float> dequantized(const std::string& target, const std::string& name) const
+    {
+        JobContext job;
+        const auto opened = openCheckpoint(path(target), {.dequantize = true}, job);
+        EXPECT_TRUE(opened) << opened.error().text();
+        const ValueReader reader(*opened);
+        for (const SelectedTensor& selected : selectTensors(**opened, {}))
+            if (selected.name == name) {
+                std::vector<float> out(elementCount((*opened)->tensor(selected.tensor).shape).value());
+                CastCounts lost;
+                const auto read = reader.readAt(selected.tensor, DType::F32, 0, std::as_writable_bytes(std::span(out)), lost);
+                EXPECT_TRUE(read) << read.error().text();
+                return out;
+            }
+        ADD_FAILURE() << name << " is not there";
+        return {};
+    }
+
+    std::vector<float> m_up;
+    std::vector<float> m_down;
+};
+
+double signalToNoise(const std::vector<float>& wanted, const std::vector<float>& found)
+{
+    double signal = 0;
+    double noise = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        signal += double{wanted[i]} * wanted[i];
+        noise += (double{wanted[i]} - found[i]) * (double{wanted[i]} - found[i]);
+    }
+    return 10 * std::log10(signal / noise);
+}
+
+class QuantizeSchemeTest : public QuantizeTest, public ::testing::WithParamInterface<const QuantScheme*> {
+protected:
+    [[nodiscard]] static bool isOfLayout() { return GetParam()->name == "sdloader-int8"; }
+};
+
+std::vector<const QuantScheme*> schemes()
+{
+    std::vector<const QuantScheme*> out;
+    for (const QuantScheme& one : quantSchemes())
+        if (one.name != "sdloader-int8")
+            out.push_back(&one);
+    return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeSchemeTest, ::testing::ValuesIn(schemes()), [](const auto& one) {
+    std::string name(one.param->name);
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+});
+
+TEST_P(QuantizeSchemeTest, ComesBackWithinItsBounds)
+{
+    ConvertRequest wish = quantize(std::string(GetParam()->name));
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_TRUE(m_report.verified);
+    for (const auto& [name, values] : {std::pair{"layers.0.up_proj.weight", &m_up}, {"layers.0.down_proj.weight", &m_down}})
+        EXPECT_GT(signalToNoise(*values, dequantized("out", name)), leastSignalToNoise(*GetParam())) << name;
+}
+
+TEST_P(QuantizeSchemeTest, IsTheSameInShardsInTorchFilesAndWithLittleMemory)
+{
+    const std::string scheme(GetParam()->name);
+    ASSERT_EQ(convert(model(), quantize(scheme)), "");
+    const std::vector<std::string> wanted = contentsOf(path("out"));
+    ConvertRequest inShards = quantize(scheme, "shards");
+    inShards.maxShardBytes = 4000;
+    ASSERT_EQ(convert(model(), inShards), "");
+    EXPECT_EQ(contentsOf(path("shards")), wanted);
+    ASSERT_EQ(convert(model(), quantize(scheme, "torch", "torch")), "");
+    EXPECT_EQ(contentsOf(path("torch")), wanted);
+    ASSERT_EQ(convert(model(), quantize(scheme, "dcp", "dcp")), "");
+    EXPECT_EQ(contentsOf(path("dcp")), wanted);
+    ASSERT_EQ(convert(model(), quantize(scheme, "model.safetensors")), "");
+    EXPECT_EQ(contentsOf(path("model.safetensors")), wanted);
+}
+
+// A weight whose rows are longer than a thread may hold: ranges are measured first, and it is read twice.
+TEST_P(QuantizeSchemeTest, MeasuresLongRowsFirst)
+{
+    const std::size_t columns = 128 * 1024;
+    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {8, columns}, bytesOfFloats(normalValues(8 * columns, 3))}});
+    const std::string scheme(GetParam()->name);
+    ConvertRequest wish = quantize(scheme, "large");
+    wish.memoryLimit = 256u << 20;
+    ASSERT_EQ(convert(source, wish), "");
+    wish.target = path("small");
+    wish.memoryLimit = 9u << 20;
+    ASSERT_EQ(convert(source, wish), "");
+    EXPECT_EQ(contentsOf(path("small")), contentsOf(path("large")));
+}
+
+TEST_P(QuantizeSchemeTest, SaysNoToWhatIsNotFinite)
+{
+    for (const float bad : {std::nanf(""), HUGE_VALF}) {
+        std::vector<float> values = normalValues(9 * 128, 4);
+        values[3 * 128 + 90] = bad;
+        const CheckpointPtr source = tiny({{"a.weight", DType::F32, {9, 128}, bytesOfFloats(values)}, {"b.weight", DType::F32, {9, 128}, bytesOfFloats(normalValues(9 * 128, 5))}});
+        EXPECT_THAT(convert(source, quantize(std::string(GetParam()->name))), AllOf(HasSubstr("a.weight"), HasSubstr("at [3, 90]")));
+        EXPECT_THAT(names(), ElementsAre("data.bin"));
+        ConvertRequest keeping = quantize(std::string(GetParam()->name));
+        keeping.quantize.keepNonFinite = true;
+        ASSERT_EQ(convert(source, keeping), "");
+        EXPECT_THAT(contentsOf(path("out")), Contains(HasSubstr("a.weight F32 [9, 128]")));
+        EXPECT_THAT(contentsOf(path("out")), Not(Contains(HasSubstr("b.weight F32"))));
+        std::filesystem::remove_all(path("out"));
+    }
+}
+
+TEST_F(QuantizeTest, ReplacesTheWeightsOfLinearLayersOnly)
+{
+    ASSERT_EQ(convert(model(), quantize("int4-g128")), "");
+    std::vector<std::string> found;
+    for (const std::string& line : contentsOf(path("out")))
+        found.push_back(line.substr(0, line.rfind(' ')));
+    EXPECT_THAT(found, ElementsAre("embed_tokens.weight F32 [16, 128]", "layers.0.down_proj.weight_packed I32 [9, 16]", "layers.0.down_proj.weight_scale F32 [9, 1]",
+                                   "layers.0.down_proj.weight_shape I64 [2]", "layers.0.norm.weight F32 [128]", "layers.0.table.weight I32 [4, 4]", "layers.0.up_proj.bias F32 [48]",
+                                   "layers.0.up_proj.weight_packed I32 [48, 32]", "layers.0.up_proj.weight_scale F32 [48, 2]", "layers.0.up_proj.weight_shape I64 [2]", "lm_head.weight F32 [16, 128]"));
+}
+
+TEST_F(QuantizeTest, ConfigHasWhatServersNeedAndKeepsTheRest)
+{
+    std::ofstream(path("config.json")) << R"({"model_type": "llama", "rms_norm_eps": 1e-06})";
+    ASSERT_EQ(convert(model(), quantize("int4-g128")), "");
+    const auto config = nlohmann::json::parse(readText(path("out/config.json")));
+    EXPECT_EQ(config["model_type"], "llama");
+    const auto& quantization = config["quantization_config"];
+    EXPECT_EQ(quantization["quant_method"], "compressed-tensors");
+    EXPECT_EQ(quantization["format"], "pack-quantized");
+    EXPECT_EQ(quantization["ignore"], nlohmann::json::array({"lm_head"}));
+    EXPECT_EQ(quantization["config_groups"]["group_0"]["weights"]["group_size"], 128);
+    ConvertRequest back = request("back");
+    back.open.dequantize = true;
+    JobContext job;
+    ASSERT_EQ(convert(openCheckpoint(path("out"), back.open, job).take(), back), "");
+    EXPECT_FALSE(nlohmann::json::parse(readText(path("back/config.json"))).contains("quantization_config"));
+}
+
+TEST_F(QuantizeTest, SchemesMayDifferByTensor)
+{
+    ConvertRequest wish = quantize("int4-g128");
+    wish.quantize.tensorTypes = {"down_proj=int8-channel", "up_proj\\.weight$=int4-g32"};
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("out")), AllOf(Contains(HasSubstr("down_proj.weight I8 [9, 128]")), Contains(HasSubstr("up_proj.weight_scale F32 [48, 8]"))));
+    const auto config = nlohmann::json::parse(readText(path("out/config.json")))["quantization_config"];
+    EXPECT_EQ(config["format"], "mixed-precision");
+    EXPECT_EQ(config["config_groups"].size(), 2u);
+    EXPECT_EQ(config["config_groups"]["group_0"]["targets"], nlohmann::json::array({"layers.0.up_proj"}));
+    EXPECT_GT(signalToNoise(m_down, dequantized("out", "layers.0.down_proj.weight")), 35);
+}
+
+TEST_F(QuantizeTest, CastsBeforeItQuantizes)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.dtype = DType::BF16;
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("out")), AllOf(Contains(HasSubstr("up_proj.weight_scale BF16 [48, 1]")), Contains(HasSubstr("norm.weight BF16 [128]"))));
+}
+
+TEST_F(QuantizeTest, IncludeAndExcludeChooseByName)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.quantize.include = {"embed|down"};
+    wish.quantize.exclude = {"down"};
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("out")), AllOf(Contains(HasSubstr("embed_tokens.weight I8")), Contains(HasSubstr("lm_head.weight I8")), Contains(HasSubstr("lm_head.weight_scale")),
+                                               Contains(HasSubstr("down_proj.weight F32"))));
+    EXPECT_EQ(nlohmann::json::parse(readText(path("out/config.json")))["quantization_config"]["ignore"], nlohmann::json::array({"lm_head", "layers.0.down_proj", "layers.0.up_proj"}));
+    // tied names stay tied in a torch file, and come back
+    wish = quantize("int4-g32", "torch", "torch");
+    wish.quantize.include = {"embed"};
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_EQ(dequantized("torch", "lm_head.weight"), dequantized("torch", "embed_tokens.weight"));
+}
+
+TEST_F(QuantizeTest, PartsOfOneFusedProjectionShareTheScaleOfTheWhole)
+{
+    std::vector<float> small = normalValues(4 * 32, 6);
+    std::vector<float> large = small;
+    for (float& value : large)
+        value *= 8;
+    const CheckpointPtr source = tiny({{"a.q_proj.weight", DType::F32, {4, 32}, bytesOfFloats(small)}, {"a.k_proj.weight", DType::F32, {4, 32}, bytesOfFloats(large)},
+                                       {"b.q_proj.weight", DType::F32, {4, 32}, bytesOfFloats(small)}});
+    ASSERT_EQ(convert(source, quantize("nvfp4")), "");
+    std::map<std::string, std::string> sums;
+    for (const std::string& line : contentsOf(path("out")))
+        if (line.find("global_scale") != std::string::npos)
+            sums[line.substr(0, line.find(' '))] = line.substr(line.rfind(' '));
+    EXPECT_EQ(sums["a.q_proj.weight_global_scale"], sums["a.k_proj.weight_global_scale"]);
+    EXPECT_NE(sums["a.q_proj.weight_global_scale"], sums["b.q_proj.weight_global_scale"]);
+}
+
+TEST_F(QuantizeTest, RefusesWhatCannotBeDone)
+{
+    EXPECT_THAT(refusal(quantize("int5-g77")), AllOf(HasSubstr("int5-g77"), HasSubstr("int4-g128")));
+    EXPECT_THAT(refusal(quantize("sdloader-int8")), HasSubstr("--to sdloader"));
+    ConvertRequest wish = quantize("int8-channel");
+    wish.select = Select::All;
+    EXPECT_THAT(refusal(wish), HasSubstr("--select says all"));
+    wish = quantize("int8-channel");
+    wish.quantize.groups = 4;
+    EXPECT_THAT(refusal(wish), HasSubstr("--groups is for deepspeed-int8"));
+    wish = quantize("int8-channel");
+    wish.quantize.bits = 4;
+    EXPECT_THAT(refusal(wish), HasSubstr("--quantize-bits is for sdloader-int8"));
+    wish = quantize("int8-channel");
+    wish.quantize.tensorTypes = {"down=nf4"};
+    EXPECT_THAT(refusal(wish), HasSubstr("two libraries"));
+    wish.quantize.tensorTypes = {"nf4"};
+    EXPECT_THAT(refusal(wish), HasSubstr("RE=SCHEME"));
+    wish.quantize.tensorTypes = {"(=nf4"};
+    EXPECT_THAT(refusal(wish), HasSubstr("--tensor-type"));
+    wish = quantize("int8-channel");
+    wish.quantize.include = {"nothing here"};
+    EXPECT_THAT(refusal(wish), HasSubstr("nothing to quantize"));
+    wish = quantize("int8-channel");
+    wish.quantize.exclude = {"["};
+    EXPECT_THAT(refusal(wish), HasSubstr("--quantize-exclude ["));
+    wish = request("out");
+    wish.quantize.exclude = {"x"};
+    EXPECT_THAT(refusal(wish), HasSubstr("--quantize-exclude means nothing without --quantize"));
+    wish = quantize("int4-g32", "out", "mindspore");
+    EXPECT_THAT(refusal(wish), HasSubstr("has no place for"));
+    EXPECT_THAT(refusal(tiny({{"a.weight", DType::F64, {4, 4}}}), quantize("int8-channel")), AllOf(HasSubstr("a.weight"), HasSubstr("F64")));
+    EXPECT_THAT(refusal(tiny({{"a.weight", DType::F32, {4, 160}}}), quantize("int4-g128")), AllOf(HasSubstr("a.weight"), HasSubstr("128")));
+    EXPECT_THAT(refusal(tiny({{"a.bias", DType::F32, {4}}}), quantize("int4-g128")), HasSubstr("looks like the weight of a Linear layer"));
+}
+
+TEST_F(QuantizeTest, AQuantizedSourceIsSaidAndLeftAlone)
+{
+    ASSERT_EQ(convert(model(), quantize("int4-g32")), "");
+    JobContext job;
+    const CheckpointPtr stored = openCheckpoint(path("out"), {}, job).take();
+    EXPECT_THAT(refusal(stored, quantize("int8-channel", "again")), AllOf(HasSubstr("quantized already"), HasSubstr("--dequantize")));
+    ConvertRequest wish = request("again");
+    wish.dtype = DType::F16;
+    EXPECT_THAT(refusal(stored, wish), AllOf(HasSubstr("is a part of a quantized weight"), HasSubstr("--dequantize")));
+    // from one scheme to another, over the values
+    wish = quantize("int8-channel", "again");
+    wish.open.dequantize = true;
+    ASSERT_EQ(convert(openCheckpoint(path("out"), wish.open, job).take(), wish), "");
+    EXPECT_THAT(contentsOf(path("again")), Contains(HasSubstr("up_proj.weight I8")));
+    // and what is stored plainly is not dequantized
+    EXPECT_THAT(openCheckpoint(path("again/model.safetensors"), {.dequantize = true}, job).ok(), true);
+    ASSERT_EQ(convert(model(), request("plain")), "");
+    const auto plain = openCheckpoint(path("plain"), {.dequantize = true}, job);
+    ASSERT_FALSE(plain);
+    EXPECT_THAT(plain.error().text(), HasSubstr("none are stored here"));
+}
+
+TEST_F(QuantizeTest, ACancelAtAnyMomentLeavesNothing)
+{
+    ConvertRequest wish = quantize("int8-tensor");
+    const CheckpointPtr source = model();
+    std::size_t steps = 0;
+    for (std::size_t at = 0; at == 0 || at < steps; ++at) {
+        const auto made = plan(source, wish);
+        ASSERT_TRUE(made);
+        std::stop_source stop;
+        JobContext job(stop.get_token());
+        std::size_t seen = 0;
+        ScriptedExecutor executor([&](std::size_t) {
+            if (seen++ == at)
+                stop.request_stop();
+        });
+        const auto report = executePlan(*made, executor, job);
+        ASSERT_FALSE(report) << at;
+        EXPECT_EQ(report.error().code(), ErrorCode::Cancelled);
+        EXPECT_THAT(names(), ElementsAre("data.bin"));
+        if (at == 0) {
+            JobContext whole;
+            ScriptedExecutor counting([&](std::size_t) { ++steps; });
+            ASSERT_TRUE(executePlan(*made, counting, whole));
+            std::filesystem::remove_all(path("out"));
+        }
+    }
+    EXPECT_GT(steps, 5u);
+}
+
+TEST_F(QuantizeTest, ADeviceThatIsNotThereIsRefusedBeforeAnythingIsMade)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.device = "cuda:97";
+    EXPECT_THAT(convert(model(), wish), HasSubstr("cuda:97 is not there"));
+    EXPECT_THAT(names(), ElementsAre("data.bin"));
+}
+
+TEST_F(QuantizeTest, TheJobDocumentHoldsAllOfIt)
+{
+    ConvertRequest wish = quantize("deepspeed-int8");
+    wish.quantize.groups = 7;
+    wish.quantize.include = {"a"};
+    wish.quantize.exclude = {"b", "c"};
+    wish.quantize.tensorTypes = {"d=deepspeed-int8"};
+    wish.quantize.bits = 5;
+    wish.quantize.mlpExtraGrouping = false;
+    wish.quantize.keepNonFinite = true;
+    wish.open.dequantize = true;
+    wish.device = "cuda:0,cuda:1";
+    const auto read = requestFromJson(requestToJson(wish));
+    ASSERT_TRUE(read) << read.error().text();
+    EXPECT_EQ(*read, wish);
+    const std::string line = commandLineOf(wish);
+    for (const char* part : {"--quantize deepspeed-int8", "--groups 7", "--quantize-include a", "--quantize-exclude b", "--tensor-type d=deepspeed-int8", "--quantize-bits 5",
+                             "--no-mlp-extra-grouping", "--non-finite keep", "--dequantize", "--device cuda:0,cuda:1"})
+        EXPECT_THAT(line, HasSubstr(part));
+}
+
+// What a plan says of precision.
+
+class PrecisionTest : public QuantizeTest {
+protected:
+    [[nodiscard]] std::vector<TensorPrecision> measured(const ConvertRequest& wish, const PrecisionOptions& options = {}) { return measured(model(), wish, options); }
+    [[nodiscard]] static std::vector<TensorPrecision> measured(const CheckpointPtr& source, const ConvertRequest& wish, const PrecisionOptions& options = {})
+    {
+        const auto made = plan(source, wish);
+        EXPECT_TRUE(made) << made.error().text();
+        InlineExecutor executor;
+        JobContext job;
+        auto out = measurePrecision(made->lossy, options, executor, job);
+        EXPECT_TRUE(out) << out.error().text();
+        return out.take();
+    }
+};
+
+TEST_F(PrecisionTest, IsWhatComesBack)
+{
+    for (const QuantScheme* scheme : schemes()) {
+        const auto found = measured(quantize(std::string(scheme->name)), {.exact = true});
+        ASSERT_THAT(found, SizeIs(2));
+        ASSERT_EQ(convert(model(), quantize(std::string(scheme->name))), "");
+        for (const TensorPrecision& one : found) {
+            const std::vector<float>& values = one.name == "layers.0.up_proj.weight" ? m_up : m_down;
+            EXPECT_NEAR(one.signalToNoise().value(), signalToNoise(values, dequantized("out", one.name)), 1e-6) << scheme->name;
+            EXPECT_EQ(one.looked, values.size());
+            EXPECT_FLOAT_EQ(static_cast<float>(one.least), *std::min_element(values.begin(), values.end()));
+            EXPECT_FLOAT_EQ(static_cast<float>(one.greatest), *std::max_element(values.begin(), values.end()));
+        }
+        std::filesystem::remove_all(path("out"));
+    }
+}
+
+TEST_F(PrecisionTest, ASampleIsNearTheWhole)
+{
+    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {1024, 512}, bytesOfFloats(normalValues(1024 * 512, 8))}});
+    const auto exact = measured(source, quantize("int4-g32"), {.exact = true});
+    const auto sampled = measured(source, quantize("int4-g32"));
+    EXPECT_FALSE(sampled.front().isExact());
+    EXPECT_LE(sampled.front().looked, 64u << 10);
+    EXPECT_NEAR(sampled.front().signalToNoise().value(), exact.front().signalToNoise().value(), 0.2);
+}
+
+TEST_F(PrecisionTest, OfACastCountsWhatOverflows)
+{
+    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {2, 2}, bytesOfFloats({1, 70000, 1.0001f, HUGE_VALF})}, {"b.weight", DType::BF16, {2, 2}}});
+    ConvertRequest wish = request("out");
+    wish.dtype = DType::F16;
+    const auto found = measured(source, wish);
+    ASSERT_THAT(found, SizeIs(2));
+    const TensorPrecision& a = found[0].name == "a.weight" ? found[0] : found[1];
+    EXPECT_EQ(a.overflow, 1u);
+    EXPECT_EQ(a.nonFinite, 1u);
+    EXPECT_EQ(a.scheme, "F16");
+    wish.dtype = DType::F32; // holds all of BF16
+    const auto made = plan(source, wish);
+    ASSERT_TRUE(made);
+    EXPECT_THAT(made->lossy, IsEmpty());
+}
+
+TEST_F(PrecisionTest, AdvisesToKeepWhatStandsOut)
+{
+    std::vector<TinyTensor> tensors;
+    for (int i = 0; i < 10; ++i) {
+        std::vector<float> values = normalValues(64 * 128, static_cast<std::uint32_t>(i));
+        if (i == 3)
+            for (std::size_t at = 0; at < values.size(); at += 128)
+                values[at] = 50; // an outlier in every row
+        tensors.push_back({fmt::format("layers.{}.up_proj.weight", i), DType::F32, {64, 128}, bytesOfFloats(values)});
+    }
+    const auto found = measured(tiny(tensors), quantize("int4-channel"));
+    const auto outlying = std::find_if(found.begin(), found.end(), [](const TensorPrecision& one) { return one.name == "layers.3.up_proj.weight"; });
+    EXPECT_EQ(outlying->outliers, 64u);
+    EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const TensorPrecision& a, const TensorPrecision& b) { return a.signalToNoise() < b.signalToNoise(); }));
+    const PrecisionAdvice advice = adviseOn(found);
+    EXPECT_THAT(advice.keep, ElementsAre("layers.3.up_proj.weight"));
+    EXPECT_GT(advice.share, 0.9);
+    EXPECT_THAT(advice.text, AllOf(HasSubstr("Keep layers.3.up_proj.weight in F32"), HasSubstr("% of the squared error")));
+    ConvertRequest wish = quantize("int4-channel");
+    wish.quantize.exclude = {advice.option.substr(advice.option.find('\'') + 1, advice.option.rfind('\'') - advice.option.find('\'') - 1)};
+    const auto kept = measured(tiny(tensors), wish);
+    EXPECT_THAT(kept, SizeIs(9));
+    EXPECT_THAT(adviseOn(kept).keep, IsEmpty());
+    EXPECT_THAT(adviseOn(kept).text, HasSubstr("evenly"));
+}
+
+TEST_F(PrecisionTest, SaysWhichCannotBeQuantized)
+{
+    std::vector<float> values = normalValues(9 * 128, 4);
+    values[5] = std::nanf("");
+    const auto found = measured(tiny({{"a.weight", DType::F32, {9, 128}, bytesOfFloats(normalValues(9 * 128, 1))}, {"b.weight", DType::F32, {9, 128}, bytesOfFloats(values)}}), quantize("int8-channel"));
+    EXPECT_EQ(found.front().name, "b.weight");
+    EXPECT_THAT(found.front().problem, HasSubstr("NaN at [0, 5]"));
+    const std::string csv = precisionCsv(found);
+    EXPECT_THAT(csv, AllOf(HasSubstr("name,scheme,dtype,shape"), HasSubstr("a.weight,int8-channel,F32,\"[9, 128]\"")));
+    EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 3);
+}
+
+} // namespace
+} // namespace shardlens::test
