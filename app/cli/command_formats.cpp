@@ -40,10 +40,11 @@ void printFormats(Console& console)
     }
     console.line();
     console.line(console.styled(Style::Strong, "Schemes") + " of --quantize, and of --dequantize back");
-    Table table({{"scheme"}, {"of"}, {"what", false, true}, {"for", false, true}});
-    for (const QuantScheme& scheme : quantSchemes())
-        table.addRow({std::string(scheme.name), nameOf(scheme.family), std::string(scheme.title), std::string(scheme.purpose)});
-    table.print(console, 2);
+    for (const QuantScheme& scheme : quantSchemes()) {
+        console.line("  " + console.styled(Style::Strong, std::string(scheme.name)) + "  " + std::string(scheme.title) + console.styled(Style::Muted, std::string("  ") + nameOf(scheme.family)));
+        for (const std::string& line : wrapped(scheme.purpose, console.width() - 6))
+            console.line("      " + line);
+    }
 }
 
 } // namespace

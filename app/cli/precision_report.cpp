@@ -70,8 +70,8 @@ void printPrecision(Console& console, const std::vector<TensorPrecision>& tensor
     if (tensors.size() > kMostRows)
         console.line(fmt::format("  … and {} more; --precision-csv FILE has all", groupedText(tensors.size() - kMostRows)));
     const PrecisionAdvice advice = adviseOn(tensors);
-    if (!advice.text.empty())
-        console.line("  " + console.styled(advice.keep.empty() ? Style::Muted : Style::Strong, advice.text));
+    for (const std::string& line : wrapped(advice.text, console.width() - 2))
+        console.line("  " + console.styled(advice.keep.empty() ? Style::Muted : Style::Strong, line));
     if (!advice.option.empty())
         console.line("  " + advice.option);
 }

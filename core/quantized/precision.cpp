@@ -27,6 +27,7 @@ public:
     {
         const Tensor& tensor = what.checkpoint->tensor(what.tensor);
         m_out.name = what.name;
+        m_out.quantized = what.weight != nullptr;
         m_out.scheme = what.weight ? std::string(what.weight->layout().scheme().name) : std::string(nameOf(what.to));
         m_out.shape = tensor.shape;
         m_out.from = tensor.dtype;

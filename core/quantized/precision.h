@@ -32,6 +32,7 @@ struct TensorPrecision {
     std::string scheme; // "int4-g128", or the dtype of a cast
     Shape shape;
     DType from{};
+    bool quantized = false;      // else cast
     std::uint64_t values = 0;    // of the tensor
     std::uint64_t looked = 0;    // of them, that were measured
     std::uint64_t nonFinite = 0; // NaN and infinities
@@ -68,13 +69,14 @@ struct PrecisionOptions {
 // Measures each tensor, on the executor's threads; the worst signal to noise comes first, problems before all. Progress counts values of the tensors as bytes read.
 [[nodiscard]] Result<std::vector<TensorPrecision>> measurePrecision(const std::vector<LossyTensor>& tensors, const PrecisionOptions& options, Executor& executor, JobContext& job);
 
-// Which tensors to keep as they are: few that hold much of the squared error.
+// Which quantized tensors to keep as they are: few that hold much of the squared error. Of casts it says nothing, for they leave no tensor out.
 struct PrecisionAdvice {
     std::vector<std::string> keep; // names, the one with the largest error first; empty: nothing stands out
     double share = 0;              // of the squared error of all
     std::uint64_t extraBytes = 0;  // that keeping them costs
     std::string text;              // a sentence or two, for people
-    std::string option;            // "--quantize-exclude '…'"; empty where there is nothing to keep
+    std::string pattern;           // that finds these names and no others; empty where there is nothing to keep
+    std::string option;            // "--quantize-exclude '…'"
 };
 [[nodiscard]] PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors);
 

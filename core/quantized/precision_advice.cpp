@@ -74,14 +74,14 @@ PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors)
     std::uint64_t bytes = 0;
     std::vector<const TensorPrecision*> order;
     for (const TensorPrecision& one : tensors) {
-        if (!one.problem.empty())
+        if (!one.problem.empty() || !one.quantized)
             continue;
         total += one.wholeError();
         bytes += one.storedBefore;
         order.push_back(&one);
     }
     if (total == 0) {
-        out.text = order.empty() ? "" : "No value changes.";
+        out.text = order.empty() ? "" : "No weight changes.";
         return out;
     }
     std::sort(order.begin(), order.end(), [](const TensorPrecision* a, const TensorPrecision* b) { return errorOfByte(*a) > errorOfByte(*b); });
@@ -106,7 +106,8 @@ PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors)
     const bool one = out.keep.size() == 1;
     out.text = fmt::format("Keep {} in {}: {:.0f} % of the squared error, for {} more.", one ? printable(out.keep.front()) : fmt::format("these {} tensors", out.keep.size()),
                            nameOf(order.front()->from), 100 * out.share, sizeText(out.extraBytes));
-    out.option = "--quantize-exclude " + shellQuoted(patternOf(out.keep));
+    out.pattern = patternOf(out.keep);
+    out.option = "--quantize-exclude " + shellQuoted(out.pattern);
     return out;
 }
 

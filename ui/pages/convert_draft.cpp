@@ -93,6 +93,16 @@ void addPicking(const JobDraft& draft, ConvertRequest& request)
         request.maxShardBytes = draft.maxShardBytes;
 }
 
+void addQuantization(const JobDraft& draft, ConvertRequest& request)
+{
+    request.open.dequantize = draft.dequantize;
+    if (draft.scheme.empty())
+        return;
+    request.quantize.scheme = draft.scheme;
+    if (!draft.quantizeExclude.isEmpty())
+        request.quantize.exclude.push_back(draft.quantizeExclude.toStdString());
+}
+
 // The members that only MindSpore's files have.
 void addMindSpore(const JobDraft& draft, ConvertRequest& request)
 {
@@ -121,6 +131,8 @@ QString suffixOf(const JobDraft& draft)
     if (!suffix.isEmpty() && !makesSharded(draft))
         return suffix;
     suffix = QLatin1Char('-') + QString::fromStdString(draft.format) + suffix;
+    if (makesCodes(draft))
+        suffix += QLatin1Char('-') + QString::fromStdString(draft.scheme);
     return hasWriters(draft) && draft.writers > 1 ? suffix + QString::number(draft.writers) : suffix;
 }
 
@@ -247,6 +259,17 @@ bool takesWhole(const JobDraft& draft)
     return makesRun(draft) || makesFrameworkFiles(draft) || keepsTree(draft);
 }
 
+bool canQuantize(const JobDraft& draft)
+{
+    const ConvertGoal* goal = goalOf(draft.format);
+    return goal != nullptr && goal->kind == ConvertGoal::Kind::Picked && !takesWhole(draft) && (draft.select == Select::Weights || draft.select == Select::Module);
+}
+
+bool makesCodes(const JobDraft& draft)
+{
+    return canQuantize(draft) && !draft.scheme.empty();
+}
+
 bool makesOneFile(const JobDraft& draft)
 {
     if (makesMindSpore(draft))
@@ -316,6 +339,8 @@ ConvertRequest requestOf(const JobDraft& draft)
         request.keepObjects = draft.keepObjects && !makesLayout(draft) && !makesFrameworkFiles(draft);
     else
         addPicking(draft, request);
+    if (canQuantize(draft))
+        addQuantization(draft, request);
     request.memoryLimit = draft.memoryLimit;
     request.threads = draft.threads;
     request.device = draft.device;

@@ -83,7 +83,10 @@ struct JobDraft {
     std::optional<std::string> prefix;    // of the names of their files
     std::optional<std::string> container; // "ckpt" or "safetensors"; nothing: sourceContainer
     std::optional<std::uint32_t> rank;    // only that one of the target
-    std::string device = "auto";      // likewise
+    std::string scheme;        // that weights of Linear layers are quantized in; empty: none
+    QString quantizeExclude;   // a regular expression: weights that are left as they are; empty: none
+    bool dequantize = false;   // weights that the source stores quantized stand for their values
+    std::string device = "auto"; // where they are quantized
     QString target;
     bool targetChosen = false; // by the user; else it follows the other choices
 
@@ -116,6 +119,10 @@ struct JobDraft {
 [[nodiscard]] bool hasShards(const JobDraft& draft);
 // What its files are: "ckpt" or "safetensors".
 [[nodiscard]] std::string containerOf(const JobDraft& draft);
+// The goal can hold quantized weights: tensors that are picked from the source, in a container that says their names.
+[[nodiscard]] bool canQuantize(const JobDraft& draft);
+// It does: weights of the result are codes and scales.
+[[nodiscard]] bool makesCodes(const JobDraft& draft);
 // The result is the source's whole tree.
 [[nodiscard]] bool keepsTree(const JobDraft& draft);
 // Any of these: nothing is picked from the source, nothing is cast or split, and objects that are no tensors are written too.

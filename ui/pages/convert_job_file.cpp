@@ -50,6 +50,23 @@ ConvertRequest spelledOut(ConvertRequest request, const JobDraft& draft)
     return request;
 }
 
+const char* lostOf(const QuantizeRequest& wanted, const QuantizeRequest& shown)
+{
+    if (wanted.include != shown.include)
+        return "quantize_include";
+    if (wanted.tensorTypes != shown.tensorTypes)
+        return "tensor_types";
+    if (wanted.groups != shown.groups)
+        return "groups";
+    if (wanted.bits != shown.bits)
+        return "quantize_bits";
+    if (wanted.mlpExtraGrouping != shown.mlpExtraGrouping)
+        return "mlp_extra_grouping";
+    if (wanted.keepNonFinite != shown.keepNonFinite)
+        return "non_finite";
+    return wanted.scheme != shown.scheme ? "quantize" : "quantize_exclude";
+}
+
 // The first member that the page cannot show for this goal.
 std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
 {
@@ -79,6 +96,10 @@ std::string lost(const ConvertRequest& wanted, const ConvertRequest& shown)
         return "rank_files";
     if (wanted.open.rules != shown.open.rules || wanted.open.moduleKey != shown.open.moduleKey)
         return wanted.open.rules != shown.open.rules ? "rules" : "module_key";
+    if (wanted.open.dequantize != shown.open.dequantize)
+        return "dequantize";
+    if (wanted.quantize != shown.quantize)
+        return lostOf(wanted.quantize, shown.quantize);
     return wanted.keepObjects != shown.keepObjects ? "keep_objects" : "target";
 }
 
@@ -180,7 +201,7 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     if (request.open.tag && !isOfTag(source, *request.open.tag))
         return Error{ErrorCode::Refused,
                      fmt::format("it is about the tag {}, which is not the one that is open here", printable(*request.open.tag))};
-    for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}})
+    for (const auto& [name, patterns] : {std::pair{"include", &request.include}, std::pair{"exclude", &request.exclude}, std::pair{"quantize_exclude", &request.quantize.exclude}})
         if (patterns->size() > 1)
             return Error{ErrorCode::Refused,
                          fmt::format("{} holds {} patterns, and this page has a field for one; `shardlens run` takes them all", name,
@@ -199,6 +220,9 @@ Result<JobDraft> draftOf(const ConvertRequest& request, const JobDraft& now, con
     draft.memoryLimit = request.memoryLimit;
     draft.threads = request.threads;
     draft.device = request.device;
+    draft.scheme = request.quantize.scheme.value_or("");
+    draft.quantizeExclude = patternOf(request.quantize.exclude);
+    draft.dequantize = request.open.dequantize;
     if (hasWriters(draft))
         draft.writers = request.dp.value_or(1);
     else

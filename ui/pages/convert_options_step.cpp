@@ -4,6 +4,7 @@
 #include "core/base/text.h"
 #include "core/job/executor.h"
 #include "ui/pages/convert_mindspore_options.h"
+#include "ui/pages/convert_quantize_option.h"
 #include "ui/pages/convert_rules_option.h"
 #include "ui/pages/convert_strategy_preview.h"
 #include "ui/pages/convert_whole_options.h"
@@ -86,6 +87,8 @@ ConvertOptionsStep::ConvertOptionsStep(QWidget* parent) : ConvertStep(tr("What g
     grid.addWide(m_preview);
     m_whole->addResult(grid);
     makePrecision(grid);
+    m_quantize = new ConvertQuantizeOption(grid, this);
+    connect(m_quantize, &ConvertQuantizeOption::edited, this, &ConvertOptionsStep::take);
     makeSizes(grid);
     makeChecks(grid);
     makeMore(grid);
@@ -172,6 +175,7 @@ void ConvertOptionsStep::load(const JobDraft& draft, const StepFacts& facts)
     m_rules->load(draft, facts);
     m_mindSpore->load(draft, facts);
     m_preview->load(draft, facts);
+    m_quantize->load(draft, facts);
     const bool cast = draft.dtype && !keepsTree(draft);
     m_dtype->setCurrentIndex(cast ? std::max(0, m_dtype->findData(static_cast<int>(*draft.dtype))) : 0);
     showSize(m_maxShard, makesOneFile(draft) ? 0 : draft.maxShardBytes);
@@ -241,6 +245,8 @@ void ConvertOptionsStep::loadReasons()
     m_dtype->setItemText(0, stored.isEmpty() ? tr("As stored") : tr("As stored: %1").arg(stored));
     if (tree)
         m_dtypeRow.setReason(tr("everything of a torch file is kept as it is; choose weights to cast them"));
+    else if (makesCodes(draft()))
+        m_dtypeRow.setReason(tr("of what is not quantized; weights are cast to it before their codes are made"));
     else if (!draft().dtype)
         m_dtypeRow.setReason(stored.isEmpty() ? QString() : tr("because the source is %1: every byte is copied").arg(stored));
     else if (found != nullptr)
@@ -254,7 +260,8 @@ void ConvertOptionsStep::loadReasons()
     loadWriters();
     m_memoryRow.setReason(sizeIn(m_memory) == 0 ? tr("a size such as 512MiB or 2GiB is needed") : tr("buffers and descriptions stay within it, however large the model"));
     const bool casts = !takesWhole(draft()) && draft().dtype && found != nullptr && draft().dtype != found->dtype;
-    m_threadsRow.setReason(takesAll(draft()) ? tr("on the CPU: a GPU would not help here")
+    m_threadsRow.setReason(makesCodes(draft()) ? tr("that read, cast and write; and quantize, where the CPU does that")
+                           : takesAll(draft()) ? tr("on the CPU: a GPU would not help here")
                            : casts           ? tr("on the CPU: casts keep up with the disk")
                                              : tr("on the CPU: a GPU would not help here, every byte is copied"));
     loadPatternReasons();
@@ -320,6 +327,7 @@ void ConvertOptionsStep::take()
         next.writers = static_cast<std::uint32_t>(m_writers->value());
     m_rules->take(next);
     m_mindSpore->take(next);
+    m_quantize->take(next);
     if (const std::uint64_t size = sizeIn(m_memory); size > 0)
         next.memoryLimit = size;
     next.threads = static_cast<std::uint32_t>(m_threads->value());
@@ -334,6 +342,7 @@ void ConvertOptionsStep::take()
     m_whole->load(next, m_facts);
     m_rules->load(next, m_facts);
     m_mindSpore->load(next, m_facts);
+    m_quantize->load(next, m_facts);
     m_loading = false;
     loadReasons();
 }
@@ -345,7 +354,10 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
     if (takesAll(draft))
         return ConvertWholeOptions::summary(draft, facts);
     const QString what = draft.select == Select::Module ? tr("Module copy") : draft.select == Select::Optimizer ? tr("Optimizer") : draft.select == Select::All ? tr("Everything") : tr("Weights");
-    const QString dtype = draft.dtype && !keepsTree(draft) ? dtypeText(*draft.dtype) : tr("as stored");
+    const QString dtype = makesCodes(draft)                        ? text(draft.scheme)
+                          : draft.dtype && !keepsTree(draft)      ? dtypeText(*draft.dtype)
+                          : canQuantize(draft) && draft.dequantize ? tr("values of codes")
+                                                                   : tr("as stored");
     const QString choice = tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
     return hasWriters(draft) ? tr("%1, %2", "writers, the other choices").arg(text(plural(draft.writers, "writer", "writers")), choice) : choice;
 }
@@ -354,7 +366,8 @@ QString ConvertOptionsStep::obstacle(const JobDraft& draft, const StepFacts& fac
 {
     if (makesMindSpore(draft))
         return ConvertMindSporeOptions::obstacle(draft, facts);
-    return takesWhole(draft) ? ConvertWholeOptions::obstacle(draft, facts) : problemOf(draft.include) + problemOf(draft.exclude);
+    const QString left = makesCodes(draft) ? draft.quantizeExclude : QString();
+    return takesWhole(draft) ? ConvertWholeOptions::obstacle(draft, facts) : problemOf(draft.include) + problemOf(draft.exclude) + problemOf(left);
 }
 
 } // namespace shardlens::ui

@@ -14,6 +14,7 @@ class QSpinBox;
 namespace shardlens::ui {
 
 class ConvertMindSporeOptions;
+class ConvertQuantizeOption;
 class ConvertRulesOption;
 class ConvertStrategyPreview;
 class ConvertWholeOptions;
@@ -29,6 +30,7 @@ public:
     [[nodiscard]] ConvertRulesOption* rules() const { return m_rules; }
     [[nodiscard]] ConvertMindSporeOptions* mindSpore() const { return m_mindSpore; }
     [[nodiscard]] ConvertStrategyPreview* preview() const { return m_preview; }
+    [[nodiscard]] ConvertQuantizeOption* quantize() const { return m_quantize; }
     [[nodiscard]] QSpinBox* writers() const { return m_writers; } // shows for goals that have a number of them
 
 private:
@@ -59,6 +61,7 @@ private:
     ConvertRulesOption* m_rules;
     ConvertMindSporeOptions* m_mindSpore;
     ConvertStrategyPreview* m_preview;
+    ConvertQuantizeOption* m_quantize;
     QComboBox* m_dtype;
     OptionRow m_dtypeRow;
     QComboBox* m_maxShard;

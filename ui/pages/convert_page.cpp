@@ -258,7 +258,7 @@ void ConvertPage::take(const JobDraft& draft)
 {
     const JobDraft before = m_draft;
     m_draft = draft;
-    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.writers, of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.rank, containerOf(of)); };
+    const auto naming = [](const JobDraft& of) { return std::tuple(of.format, makesOneFile(of), of.writers, of.dp, of.zeroStage, of.tp, of.pp, of.ep, of.rank, containerOf(of), makesCodes(of) ? of.scheme : std::string()); };
     if (facts().checkpoint && naming(draft) != naming(before))
         propose();
     if (draft.rules != before.rules)

@@ -7,6 +7,7 @@
 #include "ui/jobs/job_texts.h"
 #include "ui/jobs/parts.h"
 #include "ui/models/atlas_text.h"
+#include "ui/pages/convert_precision.h"
 #include "ui/widgets/banner.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/link.h"
@@ -19,6 +20,7 @@
 #include <QVBoxLayout>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace shardlens::ui {
@@ -52,8 +54,8 @@ std::vector<JobReportLine> linesOf(const Plan& plan)
     return lines;
 }
 
-// "F32 to BF16, F32 to F16": the casts of a plan; empty where every byte is copied.
-QString castsOf(const Plan& plan)
+// "F32 to BF16, F32 to fp8-channel, codes to values": what is computed; empty where every byte is copied.
+QString arithmeticOf(const Plan& plan)
 {
     std::set<std::pair<DType, DType>> casts;
     for (const PlannedFile& file : plan.files)
@@ -63,7 +65,35 @@ QString castsOf(const Plan& plan)
     QStringList words;
     for (const auto& [from, to] : casts)
         words.push_back(ConvertPlanStep::tr("%1 to %2", "dtypes").arg(text(std::string(nameOf(from))), text(std::string(nameOf(to)))));
+    std::set<std::pair<DType, std::string>> schemes;
+    for (const LossyTensor& one : plan.lossy)
+        if (one.weight)
+            schemes.insert({one.checkpoint->tensor(one.tensor).dtype, std::string(one.weight->layout().scheme().name)});
+    for (const auto& [from, scheme] : schemes)
+        words.push_back(ConvertPlanStep::tr("%1 to %2", "dtype, scheme").arg(text(std::string(nameOf(from))), text(scheme)));
+    if (plan.request.open.dequantize)
+        words.push_back(ConvertPlanStep::tr("codes to values"));
     return words.join(QStringLiteral(", "));
+}
+
+// "17 weights in fp8-channel": empty where none is quantized.
+QString quantizedIn(const Plan& plan)
+{
+    std::map<std::string, std::size_t> weights;
+    for (const LossyTensor& one : plan.lossy)
+        if (one.weight)
+            ++weights[std::string(one.weight->layout().scheme().name)];
+    QStringList words;
+    for (const auto& [scheme, count] : weights)
+        words.push_back(ConvertPlanStep::tr("%1 in %2", "how many weights, scheme").arg(text(plural(count, "weight", "weights")), text(scheme)));
+    return words.join(QStringLiteral(", "));
+}
+
+QString deviceText(const Plan& plan)
+{
+    const QString threads = plan.request.threads == 1 ? ConvertPlanStep::tr("CPU, 1 thread") : ConvertPlanStep::tr("CPU, %n threads", nullptr, static_cast<int>(plan.request.threads));
+    const bool elsewhere = !quantizedIn(plan).isEmpty() && plan.request.device != "auto" && plan.request.device != "cpu";
+    return elsewhere ? ConvertPlanStep::tr("%1 quantizes; %2 read and write", "device, threads").arg(text(plan.request.device), threads) : threads;
 }
 
 // "3 before, 2 after"
@@ -152,6 +182,8 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
     for (QVBoxLayout* card : {reads, space, time})
         card->addStretch();
     rows->addLayout(m_cards);
+    rows->addWidget(m_precision = new ConvertPrecision);
+    connect(m_precision, &ConvertPrecision::keepAsked, this, &ConvertPlanStep::keepThese);
     auto* changes = new Card(tr("What changes, line by line"));
     auto* copy = new Link(tr("Copy as text"));
     connect(copy, &Link::clicked, this, [this] {
@@ -196,6 +228,7 @@ void ConvertPlanStep::showPlan(std::shared_ptr<const PlannedJob> job, std::optio
     showBanner();
     m_sentence->setText(sentence());
     m_rest->setVisible(m_rest->isVisible() || (m_job && m_job->plan));
+    m_precision->setPlan(m_job ? m_job->plan : nullptr);
     if (!m_job || !m_job->plan)
         return;
     m_picture->setModel(m_job->picture);
@@ -217,9 +250,20 @@ QString ConvertPlanStep::sentence() const
     const QString tensors = text(groupedText(plan.tensorCount()));
     if (plan.layoutBefore && plan.layoutAfter)
         return tr("%1: %2 with %3 tensors%4.", "layouts, files, what is done to values")
-            .arg(changeText(outlookOf(plan)), files, tensors, castsOf(plan).isEmpty() ? tr(", bit-exact") : QString());
-    return castsOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
+            .arg(changeText(outlookOf(plan)), files, tensors, arithmeticOf(plan).isEmpty() ? tr(", bit-exact") : QString());
+    if (const QString weights = quantizedIn(plan); !weights.isEmpty())
+        return tr("%1 with %2 tensors: %3.", "files, how many, what is quantized").arg(files, tensors, weights);
+    if (plan.request.open.dequantize)
+        return tr("%1 with %2 tensors; codes and scales become values.").arg(files, tensors);
+    return arithmeticOf(plan).isEmpty() ? tr("%1 with %2 tensors, bit-exact: every byte is copied.").arg(files, tensors)
                                    : tr("%1 with %2 tensors; floating-point values are rounded to the nearest.").arg(files, tensors);
+}
+
+void ConvertPlanStep::keepThese(const QString& pattern)
+{
+    JobDraft next = draft();
+    next.quantizeExclude = next.quantizeExclude.isEmpty() ? pattern : QStringLiteral("%1|%2").arg(next.quantizeExclude, pattern);
+    change(next);
 }
 
 void ConvertPlanStep::showBanner()
@@ -241,7 +285,7 @@ void ConvertPlanStep::showBanner()
 void ConvertPlanStep::showFigures()
 {
     const Plan& plan = *m_job->plan;
-    const QString casts = castsOf(plan);
+    const QString casts = arithmeticOf(plan);
     std::vector<std::pair<QString, QString>> reads;
     if (plan.layoutBefore && plan.layoutAfter)
         reads.emplace_back(tr("Ranks"), ranksText(*plan.layoutBefore, *plan.layoutAfter));
@@ -256,7 +300,7 @@ void ConvertPlanStep::showFigures()
                        {tr("Free after"), m_job->freeBytes ? text(sizeText(after)) : tr("not known")},
                        {tr("Memory"), tr("at most %1").arg(text(sizeText(plan.request.memoryLimit)))},
                        {QString(), tr("%1 of buffers").arg(text(sizeText(plan.peakBufferBytes)))},
-                       {tr("Device"), plan.request.threads == 1 ? tr("CPU, 1 thread") : tr("CPU, %n threads", nullptr, static_cast<int>(plan.request.threads))}});
+                       {tr("Device"), deviceText(plan)}});
 }
 
 void ConvertPlanStep::showTime()

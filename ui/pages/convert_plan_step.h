@@ -10,6 +10,7 @@ namespace shardlens::ui {
 class Banner;
 class Card;
 class ChangeLines;
+class ConvertPrecision;
 class PlanPicture;
 class TextLabel;
 
@@ -37,6 +38,7 @@ public:
     // nullptr: still planning; what showed stays, and loses its banner. `rate`: measured on the target's disk, bytes a second.
     void showPlan(std::shared_ptr<const PlannedJob> job, std::optional<double> rate);
     [[nodiscard]] const std::shared_ptr<const PlannedJob>& planned() const { return m_job; }
+    [[nodiscard]] ConvertPrecision* precision() const { return m_precision; }
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -46,6 +48,8 @@ private:
     void showFigures();
     void showTime();
     [[nodiscard]] QString sentence() const;
+    // Weights of these names stay as they are, besides those that did already.
+    void keepThese(const QString& pattern);
 
     QVBoxLayout* m_bannerPlace;
     QBoxLayout* m_cards = nullptr;
@@ -57,6 +61,7 @@ private:
     FactGrid* m_space;
     TextLabel* m_time;
     FactGrid* m_times;
+    ConvertPrecision* m_precision;
     ChangeLines* m_lines;
     std::shared_ptr<const PlannedJob> m_job;
     std::optional<double> m_rate;

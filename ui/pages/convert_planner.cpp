@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/io/disk_space.h"
+#include "core/quantized/dequantized_view.h"
 
 #include <QDir>
 #include <QFileInfo>
@@ -70,11 +71,17 @@ void checkRoom(PlannedJob& job)
 
 } // namespace
 
-PlannedJob planJob(const CheckpointPtr& source, const ConvertRequest& request, const std::stop_token& stop)
+PlannedJob planJob(const CheckpointPtr& opened, const ConvertRequest& request, const std::stop_token& stop)
 {
     PlannedJob job;
     job.request = request;
     lookAtDisk(job);
+    const Result<CheckpointPtr> view = request.open.dequantize ? dequantizedView(opened) : Result<CheckpointPtr>(opened);
+    if (!view) {
+        job.refusal = text(view.error().sentence());
+        return job;
+    }
+    const CheckpointPtr& source = *view;
     JobContext context(stop);
     auto plan = planConversion(source, request, context);
     if (plan) {

@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BadDocument{"OtherContainer", R"({"shardlens_job": 1, "source": "a", "target": "b", "output_format": "tar"})", "output_format: tar is none of ckpt, safetensors, bin"},
                       BadDocument{"NoRank", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3x": "c"}})", "rank_files: 3x is no number of a rank"},
                       BadDocument{"NoRankFile", R"({"shardlens_job": 1, "source": "a", "target": "b", "rank_files": {"3": 5}})", "rank_files: text is needed"},
-                      BadDocument{"OtherDevice", R"({"shardlens_job": 1, "source": "a", "target": "b", "device": "cuda:0"})", "device: cuda:0 is none of auto, cpu"}),
+                      BadDocument{"OtherDevice", R"({"shardlens_job": 1, "source": "a", "target": "b", "device": "gpu:0"})", "device: gpu:0 is none of auto, cpu, cuda:N"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 nlohmann::json schema()
