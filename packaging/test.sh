@@ -37,7 +37,7 @@ run_tests() {
 }
 
 step "dependencies"
-packaging/install-dependencies.sh
+packaging/install-dependencies.sh --with-torch
 
 for preset in "${presets[@]}"; do
     options=()

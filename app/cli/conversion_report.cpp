@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kMostFiles = 12;    // listed for people
 constexpr std::size_t kMostFilesWithSources = 256;
 constexpr std::size_t kTopicColumns = 18;
+constexpr double kWorthDividing = 0.5; // seconds: below it shares of the time say little
 
 Json filesJson(const Plan& plan)
 {
@@ -106,6 +107,7 @@ Json reportJson(const Plan& plan, const ConvertReport& report)
                 {"bytes_read", report.bytesRead},
                 {"bytes_written", report.bytesWritten},
                 {"seconds", report.seconds},
+                {"stages", Json{{"read_ns", report.stages.readNs}, {"compute_ns", report.stages.computeNs}, {"write_ns", report.stages.writeNs}}},
                 {"peak_resident_bytes", report.peakResidentBytes},
                 {"verified", report.verified}};
 }
@@ -128,10 +130,16 @@ void printReport(Console& console, const Plan& plan, const ConvertReport& report
     console.line(console.styled(Style::Good, "Wrote") + " " + resultText(plan));
     printLines(console, report.lines);
     const double seconds = std::max(report.seconds, 1e-3);
-    const char* checked = !report.verified ? "" : plan.request.dtype ? "Read back and equal to the cast source. " : "Read back and equal to the source. ";
+    const bool computes = !plan.lossy.empty() || plan.request.open.dequantize;
+    const char* checked = !report.verified ? "" : computes && !plan.request.dtype ? "Read back and equal to what the source gives. " : plan.request.dtype ? "Read back and equal to the cast source. " : "Read back and equal to the source. ";
     console.line(fmt::format("{}{} in {}, {}; at most {} of memory.", checked, sizeText(report.bytesWritten),
                              report.seconds < 10 ? fmt::format("{:.2f} s", report.seconds) : durationText(report.seconds),
                              rateText(static_cast<double>(report.bytesWritten) / seconds), sizeText(report.peakResidentBytes)));
+    const StageTimes& stages = report.stages;
+    const double all = static_cast<double>(stages.readNs + stages.computeNs + stages.writeNs);
+    if (report.seconds >= kWorthDividing && all > 0)
+        console.line(fmt::format("Of the threads' time {} went into reading, {} into computing, {} into writing.", percentText(static_cast<double>(stages.readNs) / all),
+                                 percentText(static_cast<double>(stages.computeNs) / all), percentText(static_cast<double>(stages.writeNs) / all)));
 }
 
 } // namespace shardlens::cli

@@ -2,7 +2,6 @@
 
 #include "app/cli/console.h"
 #include "core/base/text.h"
-#include "core/convert/execute.h"
 
 #include <fmt/format.h>
 
@@ -32,7 +31,7 @@ ProgressSample ProgressSample::of(const Progress& progress)
 {
     constexpr auto kRelaxed = std::memory_order_relaxed;
     return {progress.done.load(kRelaxed), progress.total.load(kRelaxed), progress.bytesRead.load(kRelaxed), progress.bytesWritten.load(kRelaxed),
-            progress.phase.load(kRelaxed), {}};
+            {progress.readNs.load(kRelaxed), progress.computeNs.load(kRelaxed), progress.writeNs.load(kRelaxed)}, progress.phase.load(kRelaxed), {}};
 }
 
 void RateMeter::add(std::chrono::steady_clock::time_point when, std::uint64_t done)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/convert/execute.h"
 #include "core/job/job_context.h"
 
 #include <chrono>
@@ -20,8 +21,9 @@ struct ProgressSample {
     std::uint64_t total = 0;
     std::uint64_t bytesRead = 0;
     std::uint64_t bytesWritten = 0;
+    StageTimes stages{};
     std::uint32_t phase = 0; // a ConvertPhase
-    std::string label;       // what is said instead of the phase; empty: the phase
+    std::string label{};     // what is said instead of the phase; empty: the phase
 
     [[nodiscard]] static ProgressSample of(const Progress& progress);
 };

@@ -63,6 +63,9 @@ void ProgressWatch::showEvent(const ProgressSample& sample)
                          {"total", sample.total},
                          {"bytes_read", sample.bytesRead},
                          {"bytes_written", sample.bytesWritten},
+                         {"read_ns", sample.stages.readNs},
+                         {"compute_ns", sample.stages.computeNs},
+                         {"write_ns", sample.stages.writeNs},
                          {"rss", residentBytes()}});
 }
 

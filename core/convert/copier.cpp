@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/convert/execute.h"
+#include "core/convert/stage_clock.h"
 #include "core/io/page_buffer.h"
 
 #include <fmt/format.h>
@@ -49,6 +50,7 @@ Status Copier::run(Executor& executor)
     SHARDLENS_TRY(prepareComputations(executor));
     return executor.forEach(m_steps.size() + m_blocks.size(), [this](std::size_t i) -> Status {
         SHARDLENS_TRY(m_job.poll());
+        const StageClock clock(m_job.progress());
         return i < m_steps.size() ? computeStep(m_steps[i]) : copyBlock(i - m_steps.size());
     });
 }
@@ -58,6 +60,7 @@ Status Copier::prepareComputations(Executor& executor)
 {
     return executor.forEach(m_plan.computed.size(), [this](std::size_t i) -> Status {
         SHARDLENS_TRY(m_job.poll());
+        const StageClock clock(m_job.progress());
         return m_plan.computed[i].computation->prepare(m_job.stopToken());
     });
 }

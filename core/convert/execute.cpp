@@ -132,6 +132,8 @@ Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobConte
     SHARDLENS_TRY(publishResult(plan, staged, job));
     enter(ConvertPhase::Done, job);
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const Progress& progress = job.progress();
+    report.stages = {progress.readNs.load(std::memory_order_relaxed), progress.computeNs.load(std::memory_order_relaxed), progress.writeNs.load(std::memory_order_relaxed)};
     report.peakResidentBytes = peakResidentBytes();
     return report;
 }

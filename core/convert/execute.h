@@ -14,6 +14,13 @@ namespace shardlens {
 enum class ConvertPhase : std::uint32_t { Open, Plan, Copy, Flush, Verify, Publish, Done };
 [[nodiscard]] const char* nameOf(ConvertPhase phase);
 
+// What threads spent in each stage, in nanoseconds, all threads together.
+struct StageTimes {
+    std::uint64_t readNs = 0;
+    std::uint64_t computeNs = 0; // all that is no file: casts, quantization, comparing
+    std::uint64_t writeNs = 0;
+};
+
 struct ConvertReport {
     std::string target;
     std::vector<std::string> files;     // names and sizes are those of the plan
@@ -21,6 +28,7 @@ struct ConvertReport {
     std::uint64_t bytesRead = 0;
     std::uint64_t bytesWritten = 0;
     double seconds = 0;
+    StageTimes stages;
     std::uint64_t peakResidentBytes = 0; // VmHWM of this process
     bool verified = false;
 };

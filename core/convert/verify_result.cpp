@@ -1,6 +1,7 @@
 #include "core/convert/verify_result.h"
 
 #include "core/base/text.h"
+#include "core/convert/stage_clock.h"
 #include "core/encoding/value_reader.h"
 #include "core/format/format.h"
 #include "core/layout/selection.h"
@@ -107,6 +108,7 @@ Result<std::uint64_t> verifyResult(const Plan& plan, const std::string& resultPa
     std::atomic<std::uint64_t> bytesRead{0};
     Status status = executor.forEach(comparisons.size(), [&](std::size_t i) -> Status {
         SHARDLENS_TRY(job.poll());
+        const StageClock clock(job.progress());
         SHARDLENS_TRY(compareOne(comparisons[i], fromSource, fromResult, bytesRead));
         job.progress().bytesRead.fetch_add(comparisons[i].size, std::memory_order_relaxed);
         job.advance(comparisons[i].size);

@@ -18,6 +18,7 @@ public:
 
     explicit ValueReader(CheckpointPtr checkpoint) : m_streams(std::move(checkpoint)) {}
 
+    [[nodiscard]] const Checkpoint& checkpoint() const { return m_streams.checkpoint(); }
     // Bytes [offset, offset + out.size()) of the tensor's values as `dtype`; whole values only. Adds what a cast lost to `lost`, and returns the source bytes read.
     Result<std::uint64_t> readAt(TensorId tensor, DType dtype, std::uint64_t offset, std::span<std::byte> out, CastCounts& lost) const;
 

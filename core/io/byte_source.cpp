@@ -1,6 +1,7 @@
 #include "core/io/byte_source.h"
 
 #include "core/base/text.h"
+#include "core/io/io_times.h"
 #include "core/io/system_error.h"
 
 #include <fmt/format.h>
@@ -53,6 +54,7 @@ Status FileSource::readAt(std::uint64_t offset, std::span<std::byte> out) const
 {
     if (offset > size() || out.size() > size() - offset)
         return outside(offset, out.size(), size());
+    const ScopedTime time(ioTimesOfThread().readNs);
     std::size_t have = 0;
     while (have < out.size()) {
         const ssize_t count = ::pread(m_descriptor, out.data() + have, out.size() - have, static_cast<off_t>(offset + have));

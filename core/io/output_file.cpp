@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/io/disk_space.h"
+#include "core/io/io_times.h"
 #include "core/io/page_buffer.h"
 
 #include <fmt/format.h>
@@ -133,6 +134,7 @@ Status OutputFile::writeAt(std::uint64_t offset, std::span<const std::byte> byte
 {
     if (offset > m_sizeBytes || bytes.size() > m_sizeBytes - offset)
         return Error{ErrorCode::Refused, fmt::format("{} B at offset {}, and the file ends at {}", bytes.size(), offset, m_sizeBytes)};
+    const ScopedTime time(ioTimesOfThread().writeNs);
     std::size_t done = writePastCache(offset, bytes);
     while (done < bytes.size()) {
         const ssize_t count = ::pwrite(m_descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
@@ -149,17 +151,20 @@ Status OutputFile::writeAt(std::uint64_t offset, std::span<const std::byte> byte
 
 void OutputFile::startFlush(std::uint64_t offset, std::uint64_t length) const
 {
+    const ScopedTime time(ioTimesOfThread().writeNs);
     ::sync_file_range(m_descriptor, static_cast<off64_t>(offset), static_cast<off64_t>(length), SYNC_FILE_RANGE_WRITE);
 }
 
 void OutputFile::waitFlush(std::uint64_t offset, std::uint64_t length) const
 {
+    const ScopedTime time(ioTimesOfThread().writeNs);
     ::sync_file_range(m_descriptor, static_cast<off64_t>(offset), static_cast<off64_t>(length),
                       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
 Status OutputFile::flush() const
 {
+    const ScopedTime time(ioTimesOfThread().writeNs);
     if (::fsync(m_descriptor) != 0)
         return writeError(errno);
     return {};

@@ -17,6 +17,9 @@ struct Progress {
     std::atomic<std::uint64_t> total{0}; // 0: not known yet
     std::atomic<std::uint64_t> bytesRead{0};
     std::atomic<std::uint64_t> bytesWritten{0};
+    std::atomic<std::uint64_t> readNs{0};    // of all threads together: in files …
+    std::atomic<std::uint64_t> computeNs{0}; // … between them …
+    std::atomic<std::uint64_t> writeNs{0};   // … and in those that are written
     std::atomic<std::uint32_t> phase{0}; // index into the job's own list of phases
 };
 

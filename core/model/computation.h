@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/base/ids.h"
 #include "core/base/result.h"
 #include "core/model/region.h"
 
@@ -7,14 +8,25 @@
 #include <cstdint>
 #include <span>
 #include <stop_token>
+#include <vector>
 
 namespace shardlens {
+
+class Checkpoint;
 
 // Tensors that are computed from others (DESIGN.md §1, "Computed"): several outputs of one source, such as codes and scales of a weight. Any bytes of an output
 // can be asked for; who wants all of them takes the steps, each of which reads its part of the source once. Safe from several threads.
 class Computation {
 public:
+    // A tensor whose values it reads; the checkpoint lives as long as the computation.
+    struct Input {
+        const Checkpoint* checkpoint = nullptr;
+        TensorId tensor{};
+    };
+
     virtual ~Computation() = default;
+
+    [[nodiscard]] virtual std::vector<Input> inputs() const = 0;
 
     [[nodiscard]] virtual std::size_t outputs() const = 0;
     [[nodiscard]] virtual std::uint64_t sizeBytes(std::size_t output) const = 0;

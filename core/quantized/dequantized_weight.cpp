@@ -40,6 +40,14 @@ Result<std::shared_ptr<const DequantizedWeight>> DequantizedWeight::make(std::sh
     return std::shared_ptr<const DequantizedWeight>(std::move(out));
 }
 
+std::vector<Computation::Input> DequantizedWeight::inputs() const
+{
+    std::vector<Input> out;
+    for (const TensorId part : m_stored.parts)
+        out.push_back({&m_values->checkpoint(), part});
+    return out;
+}
+
 std::uint64_t DequantizedWeight::threadBytes() const
 {
     return std::min(kDequantStep, m_rule.grid.values()) * 12; // codes, scales of every value at worst, values

@@ -50,6 +50,7 @@ public:
     [[nodiscard]] const Shape& shape() const { return m_shape; }
     [[nodiscard]] DType dtype() const { return m_rule.result; }
 
+    [[nodiscard]] std::vector<Input> inputs() const override;
     [[nodiscard]] std::size_t outputs() const override { return 1; }
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_rule.grid.values() * info(m_rule.result).bytesPerBlock; }
     [[nodiscard]] std::uint64_t bytesToRead() const override { return m_storedBytes; }

@@ -61,6 +61,7 @@ public:
     // What a reader gets back for `values` (in dtype()), which begin with value number `first` and are whole grains or end the weight.
     Status roundTrip(std::uint64_t first, std::span<const std::byte> values, std::span<float> out) const;
 
+    [[nodiscard]] std::vector<Input> inputs() const override { return {{&m_source.values->checkpoint(), m_source.tensor}}; }
     [[nodiscard]] std::size_t outputs() const override { return layout().parts().size(); }
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t output) const override { return layout().parts()[output].sizeBytes(); }
     [[nodiscard]] std::uint64_t bytesToRead() const override;

@@ -30,5 +30,6 @@ struct Options {
 [[nodiscard]] bool reportPipeline(const Options& options);      // "pipeline"
 [[nodiscard]] bool reportMindSpore(const Options& options);     // "mindspore"
 [[nodiscard]] bool reportDcp(const Options& options);           // "dcp"
+[[nodiscard]] bool reportQuantize(const Options& options);      // "quantize"
 
 } // namespace shardlens::benchmark

@@ -21,7 +21,7 @@ struct Part {
 
 constexpr Part kParts[] = {
     {"start", reportStart}, {"opening", reportOpening}, {"growth", reportGrowth}, {"consolidation", reportConsolidation}, {"resharding", reportResharding},
-    {"tensor-parallel", reportTensorParallel}, {"pipeline", reportPipeline}, {"mindspore", reportMindSpore}, {"dcp", reportDcp}};
+    {"tensor-parallel", reportTensorParallel}, {"pipeline", reportPipeline}, {"mindspore", reportMindSpore}, {"dcp", reportDcp}, {"quantize", reportQuantize}};
 
 // Sizes with which the whole report takes seconds: to see that it still works, not how fast.
 void makeQuick(Options& options)
@@ -73,7 +73,7 @@ int main(int argc, char** argv)
     app.add_option("--tensors", options.tensors, "Tensors to open and list");
     app.add_option("--pieces", options.pieces, "Pieces to open");
     app.add_option("--sparse-factor", options.sparseFactor, "Also convert a sparse source this many times as large (10: writes 10 GB)");
-    app.add_option("--only", options.only, "start, opening, growth, consolidation, resharding, tensor-parallel, pipeline, mindspore, dcp");
+    app.add_option("--only", options.only, "start, opening, growth, consolidation, resharding, tensor-parallel, pipeline, mindspore, dcp, quantize");
     app.add_flag("--quick", quick, "Small sizes: does the benchmark work?");
     CLI11_PARSE(app, argc, argv);
     if (quick)

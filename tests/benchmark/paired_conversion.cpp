@@ -94,14 +94,22 @@ double peakMiBOf(const Measured& run)
 
 bool reportPairs(const Options& options, const PairedConversion& what)
 {
-    if (convertOnce(options, what, what.reference).exitCode != 0)
+    const bool isSource = what.reference == what.source;
+    if (isSource) { // warm all the same
+        const bool works = convertOnce(options, what, what.target).exitCode == 0;
+        fs::remove_all(what.target);
+        if (!works)
+            return false;
+    } else if (convertOnce(options, what, what.reference).exitCode != 0) {
         return false;
+    }
     std::vector<Pair> pairs(options.pairs);
     for (std::size_t i = 0; i < pairs.size(); ++i)
         if (!runPair(options, what, i % 2 == 0, pairs[i]))
             return false;
     printPairs(pairs, what.goal);
-    fs::remove_all(what.reference);
+    if (!isSource)
+        fs::remove_all(what.reference);
     return true;
 }
 

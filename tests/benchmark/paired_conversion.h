@@ -12,7 +12,7 @@ namespace shardlens::benchmark {
 struct PairedConversion {
     std::string source;
     std::string target;    // removed after every run
-    std::string reference; // what is copied: an output of the same conversion
+    std::string reference; // what is copied: an output of the same conversion, which is made; or the source itself, which stays
     std::vector<std::string> options; // "--to", "safetensors" …
     double goal = 1.3;                // of the median ratio
 };

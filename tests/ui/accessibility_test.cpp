@@ -36,7 +36,7 @@ class AccessibilityTest : public WindowTest {};
 TEST_F(AccessibilityTest, EveryControlOfEveryPageHasAName)
 {
     open(samplePath());
-    for (const char* id : {"overview", "tensors", "atlas", "writers", "tensor", "topology", "devices", "pipeline", "compare", "metadata", "convert", "jobs", "settings"}) {
+    for (const char* id : {"overview", "tensors", "atlas", "writers", "tensor", "topology", "devices", "pipeline", "model", "compare", "metadata", "convert", "jobs", "settings"}) {
         m_window->showPage(QString::fromLatin1(id));
         QTest::qWait(100);
         for (const QWidget* widget : m_window->findChildren<QWidget*>()) {
@@ -64,7 +64,7 @@ TEST_F(AccessibilityTest, LargeTextCutsNoButton)
     };
     for (const int percent : {150, 200}) {
         Theme::current().setTextPercent(percent);
-        for (const char* id : {"overview", "tensors", "atlas", "writers", "tensor", "topology", "devices", "pipeline", "compare", "metadata", "convert", "settings"}) {
+        for (const char* id : {"overview", "tensors", "atlas", "writers", "tensor", "topology", "devices", "pipeline", "model", "compare", "metadata", "convert", "settings"}) {
             m_window->showPage(QString::fromLatin1(id));
             QTest::qWait(20);
             (void)waitFor([&] { return cutButtons().isEmpty(); }); // layouts settle in the event loop

@@ -175,7 +175,7 @@ TEST_F(MindSporeWindowTest, TheRailHasThePageForRunsOfMindSpore)
     EXPECT_FALSE(railShows(QStringLiteral("Devices")));
     openWithout();
     EXPECT_TRUE(railShows(QStringLiteral("Devices")));
-    QTest::keyClick(m_window.get(), Qt::Key_6, Qt::AltModifier);
+    QTest::keyClick(m_window.get(), Qt::Key_D, Qt::AltModifier);
     EXPECT_NE(page<DevicesPage>(), nullptr);
 }
 

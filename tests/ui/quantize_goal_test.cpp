@@ -10,7 +10,7 @@
 #include "ui/pages/convert_plan_step.h"
 #include "ui/pages/convert_precision.h"
 #include "ui/pages/convert_quantize_option.h"
-#include "ui/widgets/precision_plot.h"
+#include "ui/widgets/depth_plot.h"
 
 #include <gmock/gmock.h>
 
@@ -158,11 +158,27 @@ TEST_F(QuantizeGoalTest, ThePlanShowsWhatIsLostAndKeepsTheWorst)
     ConvertPrecision* precision = convert->planStep()->precision();
     ASSERT_EQ(precision->tensors().size(), 2u * kLayers);
     EXPECT_EQ(precision->tensors().front().name, "model.layers.4.mlp.down_proj.weight");
-    EXPECT_EQ(precision->plot()->tensors().front().name, "model.layers.0.self_attn.q_proj.weight") << "in the model's order";
+    EXPECT_THAT(precision->plot()->points().front().words.toStdString(), HasSubstr("model.layers.0.self_attn.q_proj.weight")) << "in the model's order";
     EXPECT_THAT(shownTexts(*convert->planStep()), AllOf(HasSubstr("12 weights in int8-tensor"), HasSubstr("F32 to int8-tensor"), HasSubstr("Keep model.layers.4.mlp.down_proj.weight in F32")));
     EXPECT_THAT(shownTexts(*convert->planStep()), Not(HasSubstr("bit-exact")));
     EXPECT_THAT(precision->csv().toStdString(), HasSubstr("model.layers.4.mlp.down_proj.weight,int8-tensor"));
     pictures(QStringLiteral("quantize-plan"));
+    m_window->resize(1440, 1500);
+    picture(QStringLiteral("quantize-plan-whole"));
+    m_window->resize(1440, 900);
+    emit precision->tensorChosen(QStringLiteral("model.layers.4.mlp.down_proj.weight"));
+    const Workspace* workspace = m_window->currentWorkspace();
+    ASSERT_TRUE(workspace->document()->selection().tensor);
+    EXPECT_EQ(workspace->currentPage()->id(), "tensor");
+    EXPECT_EQ(workspace->document()->checkpoint()->fullName(*workspace->document()->selection().tensor), "model.layers.4.mlp.down_proj.weight");
+    emit workspace->document()->pageRequested(QStringLiteral("convert"));
+    const PlanPictureModel& picture = *convert->planStep()->planned()->picture;
+    ASSERT_EQ(picture.before.size(), 1u);
+    EXPECT_TRUE(std::all_of(picture.before[0].stretches.begin(), picture.before[0].stretches.end(), [](const PlanStretch& stretch) { return stretch.carried; })) << "codes come from the weights";
+    std::uint64_t from = 0;
+    for (const PlanBand& band : picture.bands)
+        from = std::max(from, band.fromEnd);
+    EXPECT_EQ(from, picture.before[0].bytes);
     ASSERT_TRUE(precision->keep()->isVisible());
     QTest::mouseClick(precision->keep(), Qt::LeftButton);
     EXPECT_THAT(convert->copyText(false).toStdString(), HasSubstr("--quantize-exclude"));

@@ -4,6 +4,7 @@
 #include "ui/jobs/job_log.h"
 #include "ui/jobs/job_texts.h"
 #include "ui/jobs/parts.h"
+#include "ui/jobs/stage_rates.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/file_progress.h"
 #include "ui/widgets/link.h"
@@ -129,6 +130,7 @@ QWidget* JobDetail::makeThroughput()
     m_throughputCard->head()->addWidget(new ThroughputLegend);
     m_plot = new ThroughputPlot;
     m_throughputCard->body()->addWidget(m_plot);
+    m_throughputCard->body()->addWidget(m_stages = new StageRates);
     return m_throughputCard;
 }
 
@@ -244,6 +246,8 @@ void JobDetail::showProgress()
     m_bar->setShare(m_job->share(), JobTexts::percent(m_job->share()));
     m_files->setProgress(m_job->progress().bytesWritten, stageOf(*m_job), m_job->state() == Job::State::Done);
     m_plot->show(m_job->rate().samples(), m_job->isActive());
+    const JobReport& report = m_job->report();
+    m_stages->setSpan(m_job->isActive() ? m_job->rate().stages() : StageSpan{report.stages, report.bytesRead, report.bytesWritten});
     m_throughputCard->setHint(tr("%1 over the last 60 s, one value each 100 ms").arg(m_plot->unit()));
     showFigures();
 }

@@ -20,6 +20,7 @@ class ChangeLines;
 class FileProgress;
 class JobLog;
 class ShareBar;
+class StageRates;
 class TextLabel;
 class ThroughputPlot;
 class ToneIcon;
@@ -80,6 +81,7 @@ private:
     std::array<Figure, 5> m_figures{};
     Card* m_throughputCard;
     ThroughputPlot* m_plot;
+    StageRates* m_stages;
     Card* m_filesCard;
     FileProgress* m_files;
     Card* m_logCard;

@@ -72,10 +72,15 @@ std::string lowerCase(std::string text)
     return text;
 }
 
+JobStages readStages(const Json& object)
+{
+    return {countOf(object, "read_ns"), countOf(object, "compute_ns"), countOf(object, "write_ns")};
+}
+
 JobProgress readProgress(const Json& object)
 {
     return {textOf(object, "phase"), countOf(object, "done"), countOf(object, "total"), countOf(object, "bytes_read"),
-            countOf(object, "bytes_written"), countOf(object, "rss")};
+            countOf(object, "bytes_written"), countOf(object, "rss"), readStages(object)};
 }
 
 JobReportLine readLine(const Json& object)
@@ -108,6 +113,8 @@ JobReport readReport(const Json& object)
     report.bytesRead = countOf(object, "bytes_read");
     report.bytesWritten = countOf(object, "bytes_written");
     report.seconds = numberOf(object, "seconds");
+    if (const auto stages = object.find("stages"); stages != object.end() && stages->is_object())
+        report.stages = readStages(*stages);
     report.peakResidentBytes = countOf(object, "peak_resident_bytes");
     if (const auto verified = object.find("verified"); verified != object.end() && verified->is_boolean())
         report.verified = verified->get<bool>();
@@ -161,6 +168,7 @@ QByteArray jobReportToJson(const JobReport& report)
                       {"bytes_read", report.bytesRead},
                       {"bytes_written", report.bytesWritten},
                       {"seconds", report.seconds},
+                      {"stages", Json{{"read_ns", report.stages.readNs}, {"compute_ns", report.stages.computeNs}, {"write_ns", report.stages.writeNs}}},
                       {"peak_resident_bytes", report.peakResidentBytes},
                       {"verified", report.verified}};
     return QByteArray::fromStdString(object.dump(-1, ' ', false, Json::error_handler_t::replace));

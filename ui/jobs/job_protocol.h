@@ -16,6 +16,15 @@ struct JobStarted {
     QString version;
 };
 
+// What the threads of a job have spent in each stage, in nanoseconds, all together.
+struct JobStages {
+    std::uint64_t readNs = 0;
+    std::uint64_t computeNs = 0;
+    std::uint64_t writeNs = 0;
+
+    [[nodiscard]] std::uint64_t all() const { return readNs + computeNs + writeNs; }
+};
+
 struct JobProgress {
     QString phase; // "copy", "verify" … (nameOf(ConvertPhase)); empty where the line does not say
     std::uint64_t done = 0;
@@ -23,6 +32,7 @@ struct JobProgress {
     std::uint64_t bytesRead = 0;
     std::uint64_t bytesWritten = 0;
     std::uint64_t residentBytes = 0;
+    JobStages stages{};
 };
 
 struct JobLogLine {
@@ -53,6 +63,7 @@ struct JobReport {
     std::uint64_t bytesRead = 0;
     std::uint64_t bytesWritten = 0;
     double seconds = 0;
+    JobStages stages{};
     std::uint64_t peakResidentBytes = 0;
     bool verified = false;
 };

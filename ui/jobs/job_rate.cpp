@@ -17,6 +17,18 @@ double perSecond(std::uint64_t before, std::uint64_t after, double seconds)
     return after <= before || seconds <= 0 ? 0 : static_cast<double>(after - before) / seconds;
 }
 
+std::uint64_t since(std::uint64_t before, std::uint64_t after)
+{
+    return after - std::min(before, after);
+}
+
+StageSpan spanBetween(const JobProgress& before, const JobProgress& after)
+{
+    const JobStages& a = before.stages;
+    const JobStages& b = after.stages;
+    return {{since(a.readNs, b.readNs), since(a.computeNs, b.computeNs), since(a.writeNs, b.writeNs)}, since(before.bytesRead, after.bytesRead), since(before.bytesWritten, after.bytesWritten)};
+}
+
 } // namespace
 
 void JobRate::report(double seconds, const JobProgress& progress)
@@ -49,6 +61,8 @@ void JobRate::tick(double seconds)
         sample.written = perSecond(near.progress.bytesWritten, last.bytesWritten, seconds - near.seconds);
         const Point& second = pointBefore(seconds - kNowSpan);
         m_now = perSecond(second.progress.done, last.done, seconds - second.seconds);
+        if (const StageSpan span = spanBetween(second.progress, last); span.stages.all() > 0) // a long block says nothing for a while
+            m_stages = span;
         m_average = perSecond(m_first->progress.done, last.done, seconds - m_first->seconds);
         updateTimeLeft(seconds, sinceLast);
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ui/jobs/job_protocol.h"
+#include "ui/jobs/stage_rates.h"
 
 #include <QString>
 
@@ -29,6 +30,7 @@ public:
 
     [[nodiscard]] const std::deque<RateSample>& samples() const { return m_samples; } // of the last minute
     [[nodiscard]] double now() const { return m_now; }         // progress in bytes a second, over the last second
+    [[nodiscard]] const StageSpan& stages() const { return m_stages; } // over the last second
     [[nodiscard]] double average() const { return m_average; } // since the first progress
     // Seconds left; nothing while it cannot be known. It runs down with the clock and goes up only when slower() is true as well.
     [[nodiscard]] std::optional<double> timeLeft() const { return m_left; }
@@ -50,6 +52,7 @@ private:
     std::optional<Point> m_first;
     double m_lastTick = 0;
     double m_now = 0;
+    StageSpan m_stages;
     double m_average = 0;
     double m_smooth = 0;
     std::optional<double> m_left;

@@ -112,6 +112,7 @@ ConvertPage::ConvertPage(Document* document, JobQueue* queue, QWidget* parent) :
     connect(m_goal, &ConvertGoalStep::openJobFile, this, &ConvertPage::chooseJobFile);
     connect(check, &ConvertCheckStep::checkAgain, document, &Document::load);
     connect(m_list, &ConvertStepList::chosen, this, [this](int index) { goTo(static_cast<Step>(index)); });
+    connect(m_plan, &ConvertPlanStep::tensorChosen, this, &ConvertPage::openTensor);
     connect(&m_planner, &ConvertPlanner::planned, this, [this](const std::shared_ptr<const PlannedJob>& job) {
         m_plan->showPlan(job, m_queue->measuredRate(job->disk));
         showAll();
@@ -271,6 +272,18 @@ void ConvertPage::take(const JobDraft& draft)
         m_facts->lookAtRun(targetOptionsOf(draft), filesAsked(draft));
     loadSteps(cutAnew ? nullptr : sender());
     changed();
+}
+
+// The page of a tensor of the open checkpoint; the wizard stays as it is.
+void ConvertPage::openTensor(const QString& name)
+{
+    const Checkpoint& checkpoint = *document()->checkpoint();
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i)
+        if (checkpoint.fullName(idAt<TensorId>(i)) == name.toStdString()) {
+            document()->selectTensor(idAt<TensorId>(i));
+            emit document()->pageRequested(QStringLiteral("tensor"));
+            return;
+        }
 }
 
 void ConvertPage::setGoal(const QString& format)

@@ -84,6 +84,7 @@ private:
     void chooseTarget();
     void chooseJobFile();
     void saveJobFile();
+    void openTensor(const QString& name);
     void copyCommandLine();
     void say(bool good, const QString& what, const QString& rest);
 

@@ -184,6 +184,7 @@ ConvertPlanStep::ConvertPlanStep(QWidget* parent)
     rows->addLayout(m_cards);
     rows->addWidget(m_precision = new ConvertPrecision);
     connect(m_precision, &ConvertPrecision::keepAsked, this, &ConvertPlanStep::keepThese);
+    connect(m_precision, &ConvertPrecision::tensorChosen, this, &ConvertPlanStep::tensorChosen);
     auto* changes = new Card(tr("What changes, line by line"));
     auto* copy = new Link(tr("Copy as text"));
     connect(copy, &Link::clicked, this, [this] {

@@ -40,6 +40,9 @@ public:
     [[nodiscard]] const std::shared_ptr<const PlannedJob>& planned() const { return m_job; }
     [[nodiscard]] ConvertPrecision* precision() const { return m_precision; }
 
+signals:
+    void tensorChosen(const QString& name); // of those that lose something
+
 protected:
     void resizeEvent(QResizeEvent* event) override;
 

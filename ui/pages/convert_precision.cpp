@@ -4,8 +4,8 @@
 #include "core/job/executor.h"
 #include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
+#include "ui/widgets/depth_plot.h"
 #include "ui/widgets/link.h"
-#include "ui/widgets/precision_plot.h"
 #include "ui/widgets/text_label.h"
 
 #include <QFileDialog>
@@ -22,6 +22,8 @@ namespace shardlens::ui {
 namespace {
 
 constexpr std::size_t kMostRows = 8;
+constexpr double kPoor = 15;  // dB: below it a loss of quality is to be expected (formats/quantization.md §9)
+constexpr double kExact = 60; // where points without any error are drawn
 
 QString text(const std::string& utf8)
 {
@@ -64,7 +66,8 @@ ConvertPrecision::ConvertPrecision(QWidget* parent) : Card(tr("What it loses"), 
     m_keep->setAutoDefault(true);
     body()->addLayout(advice);
     connect(m_keep, &QPushButton::clicked, this, [this] { emit keepAsked(m_pattern); });
-    body()->addWidget(m_plot = new PrecisionPlot);
+    body()->addWidget(m_plot = new DepthPlot(tr("signal to noise, dB")));
+    connect(m_plot, &DepthPlot::chosen, this, [this](std::size_t point) { emit tensorChosen(text(m_plotted[point])); });
     m_rows = new QGridLayout(m_table);
     m_rows->setContentsMargins(0, 0, 0, 0);
     m_rows->setHorizontalSpacing(theme.px(16));
@@ -130,10 +133,22 @@ void ConvertPrecision::showResult(Result<std::vector<TensorPrecision>> found, bo
     m_advice->setVisible(!advice.text.empty());
     m_keep->setVisible(!m_pattern.isEmpty());
     m_keep->setText(advice.keep.size() == 1 ? tr("Keep it") : tr("Keep them"));
-    m_plot->setTensors(inModelOrder(*m_plan, m_tensors));
+    showPlot();
     m_plot->setVisible(m_tensors.size() > 1);
     showTable();
     m_table->setVisible(true);
+}
+
+void ConvertPrecision::showPlot()
+{
+    std::vector<DepthPoint> points;
+    m_plotted.clear();
+    for (const TensorPrecision& one : inModelOrder(*m_plan, m_tensors)) {
+        const double height = std::clamp(one.problem.empty() ? one.signalToNoise().value_or(kExact) : 0.0, 0.0, kExact);
+        points.push_back({height, height < kPoor, tr("%1\n%2: %3", "name, scheme, what it loses").arg(printableText(one.name), text(one.scheme), one.problem.empty() ? noiseText(one) : text(one.problem))});
+        m_plotted.push_back(one.name);
+    }
+    m_plot->setPoints(std::move(points));
 }
 
 void ConvertPrecision::showTable()

@@ -13,8 +13,8 @@ class QPushButton;
 
 namespace shardlens::ui {
 
+class DepthPlot;
 class Link;
-class PrecisionPlot;
 class TextLabel;
 
 // What a plan's casts and quantization lose, measured before anything is written: a sample at once, every value when asked. The worst tensors, a plot over the layers, and
@@ -29,26 +29,30 @@ public:
     [[nodiscard]] const std::vector<TensorPrecision>& tensors() const { return m_tensors; }
     void measureAll();
     [[nodiscard]] QPushButton* keep() const { return m_keep; } // hidden where the advice keeps none
-    [[nodiscard]] PrecisionPlot* plot() const { return m_plot; }
+    [[nodiscard]] DepthPlot* plot() const { return m_plot; }
     // The table as it is exported; empty before anything was measured.
     [[nodiscard]] QString csv() const;
 
 signals:
     // The pattern of the tensors that the advice keeps.
     void keepAsked(const QString& pattern);
+    // A point of the plot.
+    void tensorChosen(const QString& name);
 
 private:
     void measure(bool exact);
     void showResult(Result<std::vector<TensorPrecision>> found, bool exact);
+    void showPlot();
     void showTable();
     void exportCsv();
 
     std::shared_ptr<const Plan> m_plan;
     std::vector<TensorPrecision> m_tensors; // the worst first
+    std::vector<std::string> m_plotted;     // names, in the model's order
     TextLabel* m_state;
     TextLabel* m_advice;
     QPushButton* m_keep;
-    PrecisionPlot* m_plot;
+    DepthPlot* m_plot;
     QWidget* m_table;
     QGridLayout* m_rows;
     Link* m_exact;

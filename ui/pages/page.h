@@ -13,7 +13,7 @@ class Page : public QWidget {
 public:
     explicit Page(Document* document, QWidget* parent = nullptr) : QWidget(parent), m_document(document) {}
 
-    [[nodiscard]] virtual QString id() const = 0;       // "overview", "tensors", "atlas", "writers", "tensor", "topology", "pipeline", "compare", "metadata", "safety", "convert"
+    [[nodiscard]] virtual QString id() const = 0;       // "overview", "tensors", "atlas", "writers", "tensor", "topology", "pipeline", "model", "compare", "metadata", "safety", "convert"
     [[nodiscard]] virtual QString question() const = 0; // the rail's tooltip
     // The page has come to the front; work that was put off may start.
     virtual void activate() {}

@@ -1,6 +1,7 @@
 #include "ui/widgets/plan_picture_model.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -63,12 +64,15 @@ private:
     void addBands();
     void addBandsOf(const PlannedTensor& planned, std::size_t to);
     void addRuns(const Piece& piece, const Tensor& tensor, std::vector<Run>& runs) const;
+    void addComputedRuns(const Piece& piece, const Tensor& tensor, std::vector<Run>& runs) const;
+    // Every place in a file that the tensor's values come from: its own pieces, and those of what it is computed from.
+    void forEachPlace(const Checkpoint& checkpoint, TensorId id, const std::function<void(FileId, FlatRange, std::optional<std::uint32_t>)>& visit) const;
     void addBand(const PlanBand& band);
     void addTargetStretches();
     void sumBands();
     // Where the bytes of a piece lie in its file; nothing for values that are in no file.
-    [[nodiscard]] std::optional<std::pair<FileId, FlatRange>> placeOf(const Piece& piece, DType dtype) const;
-    [[nodiscard]] std::optional<std::uint32_t> rankOf(const Piece& piece, FileId file) const;
+    [[nodiscard]] static std::optional<std::pair<FileId, FlatRange>> placeOf(const Checkpoint& checkpoint, const Piece& piece, DType dtype);
+    [[nodiscard]] static std::optional<std::uint32_t> rankOf(const Checkpoint& checkpoint, const Piece& piece, FileId file);
 
     const Plan& m_plan;
     const Checkpoint& m_checkpoint;
@@ -112,9 +116,9 @@ void PictureBuilder::addAfterLanes()
     m_out->afterRanks = m_plan.layoutAfter ? m_plan.layoutAfter->ranks : 0;
 }
 
-std::optional<std::pair<FileId, FlatRange>> PictureBuilder::placeOf(const Piece& piece, DType dtype) const
+std::optional<std::pair<FileId, FlatRange>> PictureBuilder::placeOf(const Checkpoint& checkpoint, const Piece& piece, DType dtype)
 {
-    const Stream& stream = m_checkpoint.stream(piece.source.stream);
+    const Stream& stream = checkpoint.stream(piece.source.stream);
     switch (stream.kind) {
     case Stream::Kind::File:
         return std::pair{stream.file, FlatRange{piece.source.offset, piece.source.offset + piece.spanBytes(info(dtype).bytesPerBlock)}};
@@ -126,11 +130,29 @@ std::optional<std::pair<FileId, FlatRange>> PictureBuilder::placeOf(const Piece&
     return std::nullopt;
 }
 
-std::optional<std::uint32_t> PictureBuilder::rankOf(const Piece& piece, FileId file) const
+std::optional<std::uint32_t> PictureBuilder::rankOf(const Checkpoint& checkpoint, const Piece& piece, FileId file)
 {
-    if (const auto rank = m_checkpoint.rankOfPiece(piece))
+    if (const auto rank = checkpoint.rankOfPiece(piece))
         return rank;
-    return file == kNoFile ? std::nullopt : m_checkpoint.file(file).rank;
+    return file == kNoFile ? std::nullopt : checkpoint.file(file).rank;
+}
+
+void PictureBuilder::forEachPlace(const Checkpoint& checkpoint, TensorId id, const std::function<void(FileId, FlatRange, std::optional<std::uint32_t>)>& visit) const
+{
+    if (checkpoint.files().size() != m_checkpoint.files().size()) // its files are not those of the lanes
+        return;
+    for (std::size_t p = checkpoint.pieces().firstOf(id); p < checkpoint.pieces().lastOf(id); ++p) {
+        const Piece piece = checkpoint.pieces().at(idAt<PieceId>(p));
+        const Stream& stream = checkpoint.stream(piece.source.stream);
+        if (stream.kind == Stream::Kind::Computed) {
+            for (const Computation::Input& input : checkpoint.computations()[stream.computation]->inputs())
+                forEachPlace(*input.checkpoint, input.tensor, visit);
+            continue;
+        }
+        const auto place = placeOf(checkpoint, piece, checkpoint.tensor(id).dtype);
+        if (place && m_laneOfFile[indexOf(place->first)] != kNoLane)
+            visit(place->first, place->second, rankOf(checkpoint, piece, place->first));
+    }
 }
 
 void PictureBuilder::addSourceStretches()
@@ -143,15 +165,9 @@ void PictureBuilder::addSourceStretches()
         carried[indexOf(result.source)] = true;
     std::vector<std::vector<std::pair<PlanStretch, RoleId>>> found(m_out->before.size());
     for (std::size_t t = 0; t < m_checkpoint.tensors().size() && !m_stop.stop_requested(); ++t) {
-        const Tensor& tensor = m_checkpoint.tensors()[t];
-        const auto id = idAt<TensorId>(t);
-        for (std::size_t p = m_checkpoint.pieces().firstOf(id); p < m_checkpoint.pieces().lastOf(id); ++p) {
-            const Piece piece = m_checkpoint.pieces().at(idAt<PieceId>(p));
-            const auto place = placeOf(piece, tensor.dtype);
-            if (place && m_laneOfFile[indexOf(place->first)] != kNoLane)
-                found[m_laneOfFile[indexOf(place->first)]].push_back(
-                    {{place->second.begin, place->second.end, rankOf(piece, place->first), carried[t], {}}, tensor.role});
-        }
+        forEachPlace(m_checkpoint, idAt<TensorId>(t), [&, role = m_checkpoint.tensors()[t].role](FileId file, FlatRange bytes, std::optional<std::uint32_t> rank) {
+            found[m_laneOfFile[indexOf(file)]].push_back({{bytes.begin, bytes.end, rank, carried[t], {}}, role});
+        });
     }
     for (std::size_t lane = 0; lane < found.size(); ++lane) {
         std::stable_sort(found[lane].begin(), found[lane].end(), [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
@@ -169,12 +185,25 @@ void PictureBuilder::addSourceStretches()
     }
 }
 
+// All of what is computed comes from all of what it is computed from.
+void PictureBuilder::addComputedRuns(const Piece& piece, const Tensor& tensor, std::vector<Run>& runs) const
+{
+    const Stream& stream = m_checkpoint.stream(piece.source.stream);
+    const std::uint64_t cells = elementCount(tensor.shape).value_or(0);
+    for (const Computation::Input& input : m_checkpoint.computations()[stream.computation]->inputs())
+        forEachPlace(*input.checkpoint, input.tensor, [&](FileId file, FlatRange bytes, std::optional<std::uint32_t> rank) {
+            runs.push_back({0, cells, bytes.begin, bytes.end, m_laneOfFile[indexOf(file)], rank, true});
+        });
+}
+
 void PictureBuilder::addRuns(const Piece& piece, const Tensor& tensor, std::vector<Run>& runs) const
 {
-    const auto place = placeOf(piece, tensor.dtype);
+    if (m_checkpoint.stream(piece.source.stream).kind == Stream::Kind::Computed)
+        return addComputedRuns(piece, tensor, runs);
+    const auto place = placeOf(m_checkpoint, piece, tensor.dtype);
     if (!place || m_laneOfFile[indexOf(place->first)] == kNoLane)
         return;
-    Run run{0, 0, place->second.begin, place->second.end, m_laneOfFile[indexOf(place->first)], rankOf(piece, place->first), false};
+    Run run{0, 0, place->second.begin, place->second.end, m_laneOfFile[indexOf(place->first)], rankOf(m_checkpoint, piece, place->first), false};
     if (const auto* flat = std::get_if<FlatRange>(&piece.region)) {
         run.begin = flat->begin;
         run.end = flat->end;

@@ -45,6 +45,14 @@ public:
     };
     ScaleTable(std::vector<Row> rows, std::size_t layers, std::size_t width) : m_rows(std::move(rows)), m_layers(layers), m_width(width) {}
 
+    [[nodiscard]] std::vector<Input> inputs() const override
+    {
+        std::vector<Input> out;
+        for (const Row& row : m_rows)
+            for (const auto& weight : row.weights)
+                out.push_back(weight->inputs().front());
+        return out;
+    }
     [[nodiscard]] std::size_t outputs() const override { return 1; }
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_layers * kRows * m_width * sizeof(float); }
     [[nodiscard]] std::uint64_t bytesToRead() const override { return 0; } // counted with the codes
