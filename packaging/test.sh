@@ -57,6 +57,9 @@ done
 if [ -z "${SHARDLENS_PYTHON:-}" ]; then
     echo "Not run: comparisons with PyTorch itself (set SHARDLENS_PYTHON to an interpreter that has torch and safetensors)."
 fi
+if [ -z "${SHARDLENS_QUANT_PYTHON:-}" ]; then
+    echo "Not run: quantized weights read by their libraries (set SHARDLENS_QUANT_PYTHON to an interpreter that has compressed-tensors and bitsandbytes)."
+fi
 if [ -z "${SHARDLENS_MINDSPORE_PYTHON:-}" ]; then
     echo "Not run: comparisons with MindSpore itself (set SHARDLENS_MINDSPORE_PYTHON to an interpreter that has mindspore)."
 fi

@@ -1,5 +1,7 @@
 #include "ui/jobs/device_probe.h"
 
+#include "ui/jobs/job_program.h"
+
 #include <QJsonArray>
 #include <QJsonDocument>
 #include <QJsonObject>
@@ -43,8 +45,10 @@ DeviceProbe::~DeviceProbe()
 
 void DeviceProbe::start(const QString& program)
 {
-    if (!isRunning())
-        m_process.start(program, {QStringLiteral("devices"), QStringLiteral("--json")}, QIODevice::ReadOnly);
+    if (isRunning())
+        return;
+    m_process.setProcessEnvironment(jobEnvironment());
+    m_process.start(program, {QStringLiteral("devices"), QStringLiteral("--json")}, QIODevice::ReadOnly);
 }
 
 void DeviceProbe::finish()

@@ -1,6 +1,7 @@
 #include "ui/jobs/job_process.h"
 
 #include "core/base/text.h"
+#include "ui/jobs/job_program.h"
 
 #include <csignal>
 #include <sys/prctl.h>
@@ -43,6 +44,7 @@ JobProcess::~JobProcess()
 
 void JobProcess::start(const QString& program, const QByteArray& document)
 {
+    m_process.setProcessEnvironment(jobEnvironment());
     m_process.start(program, {QStringLiteral("run"), QStringLiteral("-"), QStringLiteral("--progress"), QStringLiteral("json")});
     m_process.write(document);
     m_process.closeWriteChannel();

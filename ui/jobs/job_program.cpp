@@ -2,6 +2,7 @@
 
 #include <QCoreApplication>
 #include <QFileInfo>
+#include <QSettings>
 #include <QStandardPaths>
 
 namespace shardlens::ui {
@@ -15,6 +16,15 @@ QString findJobProgram(const QString& configured)
     if (const QString onPath = QStandardPaths::findExecutable(name); !onPath.isEmpty())
         return onPath;
     return !configured.isEmpty() && QFileInfo(configured).isExecutable() ? configured : QString();
+}
+
+QProcessEnvironment jobEnvironment()
+{
+    const QString name = QStringLiteral("SHARDLENS_TORCH_MODULE"); // core/compute/torch_loader.h
+    QProcessEnvironment out = QProcessEnvironment::systemEnvironment();
+    if (const QString module = QSettings().value(QLatin1String(kTorchModuleSetting)).toString(); !module.isEmpty() && !out.contains(name))
+        out.insert(name, module);
+    return out;
 }
 
 } // namespace shardlens::ui

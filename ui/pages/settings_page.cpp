@@ -1,12 +1,16 @@
 #include "ui/pages/settings_page.h"
 
+#include "ui/jobs/job_program.h"
+#include "ui/models/atlas_text.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/card.h"
 #include "ui/widgets/link.h"
 #include "ui/widgets/text_label.h"
 
 #include <QComboBox>
+#include <QFileDialog>
 #include <QHBoxLayout>
+#include <QLineEdit>
 #include <QPainter>
 #include <QPushButton>
 #include <QScrollArea>
@@ -42,6 +46,11 @@ SettingsPage::SettingsPage(QWidget* parent) : QWidget(parent)
     addNumber(jobs->body(), QStringLiteral("jobs/memoryMiB"), tr("Memory at most"), tr("Bounds the buffers of a conversion for any size of model."), 32, 65'536, 256, 32, tr(" MiB"));
     addNumber(jobs->body(), QStringLiteral("jobs/threads"), tr("Threads"), tr("How many read and write at once."), 0, 256, 0, 1, {}, tr("as many as there are"));
     outer->addWidget(jobs);
+
+    auto* devices = new Card(tr("Devices"), tr("where weights can be quantized; results are the same bits everywhere"), this);
+    addFile(devices->body(), QString::fromLatin1(kTorchModuleSetting), tr("Device module"), tr("Built by packaging/build-torch-module.sh; SHARDLENS_TORCH_MODULE comes first."), tr("where the program looks"));
+    addDevices(devices->body());
+    outer->addWidget(devices);
     outer->addStretch(1);
 }
 
@@ -104,6 +113,79 @@ void SettingsPage::addNumber(QVBoxLayout* column, const QString& key, const QStr
     finishRow(column, label, why, box, {key, standard, show});
 }
 
+void SettingsPage::addFile(QVBoxLayout* column, const QString& key, const QString& label, const QString& why, const QString& placeholder)
+{
+    auto* both = new QWidget(this);
+    auto* row = new QHBoxLayout(both);
+    row->setContentsMargins(0, 0, 0, 0);
+    auto* field = new QLineEdit(both);
+    field->setPlaceholderText(placeholder);
+    field->setFixedWidth(Theme::current().px(320));
+    field->setObjectName(key.section(QLatin1Char('/'), -1));
+    field->setAccessibleName(label);
+    auto* choose = new QPushButton(tr("Choose…"), both);
+    row->addWidget(field);
+    row->addWidget(choose);
+    const auto show = [field](const QVariant& value) { field->setText(value.toString()); };
+    connect(field, &QLineEdit::editingFinished, this, [this, key, field] { store(key, field->text()); });
+    connect(choose, &QPushButton::clicked, this, [this, key, field] {
+        const QString path = QFileDialog::getOpenFileName(this, tr("Device module"), field->text(), tr("Modules (*.so)"));
+        if (path.isEmpty())
+            return;
+        field->setText(path);
+        store(key, path);
+    });
+    finishRow(column, label, why, both, {key, QString(), show});
+}
+
+void SettingsPage::addDevices(QVBoxLayout* column)
+{
+    auto* line = new QHBoxLayout;
+    auto* name = new TextLabel(tr("Devices"), TextStyle::Body, Token::Text, this);
+    name->setFixedWidth(Theme::current().px(180));
+    m_devices = new TextLabel({}, TextStyle::Body, Token::Text2, this);
+    m_devices->setWordWrap(true);
+    m_devices->setTextFormat(Qt::PlainText);
+    m_devices->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    auto* again = new Link(tr("Refresh"), this);
+    line->addWidget(name, 0, Qt::AlignTop);
+    line->addWidget(m_devices, 1);
+    line->addWidget(again, 0, Qt::AlignTop);
+    column->addLayout(line);
+    connect(again, &Link::clicked, this, &SettingsPage::askDevices);
+    connect(&m_probe, &DeviceProbe::found, this, &SettingsPage::showDevices);
+}
+
+void SettingsPage::askDevices()
+{
+    const QString program = findJobProgram();
+    if (m_devices->text().isEmpty())
+        m_devices->setText(tr("Looking for devices."));
+    m_probe.start(program.isEmpty() ? QStringLiteral("shardlens") : program);
+}
+
+void SettingsPage::showDevices(const DeviceReport& report)
+{
+    QStringList lines;
+    for (const DeviceRow& device : report.devices)
+        lines << tr("%1: %2, %3 free of %4", "cuda:0, name, memory").arg(device.id, device.name, bytesText(device.freeBytes), bytesText(device.totalBytes));
+    for (const QString& remark : {report.remark, report.problem})
+        if (!remark.isEmpty())
+            lines << remark;
+    m_devices->setText(lines.join(QLatin1Char('\n')));
+}
+
+QString SettingsPage::devices() const
+{
+    return m_devices->text();
+}
+
+void SettingsPage::showEvent(QShowEvent* event)
+{
+    QWidget::showEvent(event);
+    askDevices();
+}
+
 void SettingsPage::store(const QString& key, const QVariant& value)
 {
     QSettings().setValue(key, value);
@@ -115,6 +197,8 @@ void SettingsPage::store(const QString& key, const QVariant& value)
 
 void SettingsPage::apply(const QString& key, const QVariant& value)
 {
+    if (key == QLatin1String(kTorchModuleSetting))
+        askDevices();
     Theme& theme = Theme::current();
     if (key == QLatin1String("textPercent"))
         theme.setTextPercent(value.toInt());
