@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <unistd.h>
@@ -70,8 +71,11 @@ void sendLines(const Plan& plan, EventStream* events)
 Status measure(Outcome& outcome, const ConversionOptions& options, Executor& executor, JobContext& job)
 {
     const bool asked = options.precision == PrecisionStyle::Sampled || options.precision == PrecisionStyle::Exact || !options.precisionCsv.empty();
+    if (options.precision == PrecisionStyle::None && !options.precisionCsv.empty())
+        return Error{ErrorCode::Refused, "--precision none measures nothing that --precision-csv could write"};
     if (outcome.plan.lossy.empty() && asked)
-        return Error{ErrorCode::Refused, "--precision measures what a cast or a quantization loses, and this conversion changes no value"};
+        return Error{ErrorCode::Refused, outcome.plan.request.quantize.isAsked() ? "--precision does not measure sdloader-int8, which quantizes each file by itself"
+                                                                                 : "--precision measures what a cast or a quantization loses, and this conversion changes no value"};
     if (options.precision == PrecisionStyle::None || !(asked || options.dryRun))
         return {};
     SHARDLENS_ASSIGN(outcome.precision, measurePrecision(outcome.plan.lossy, {.exact = options.precision == PrecisionStyle::Exact}, executor, job));
@@ -124,7 +128,12 @@ int report(const Outcome& outcome, const ConversionOptions& options, EventStream
         }
         outcome.report ? printReport(console, outcome.plan, *outcome.report) : printPlan(console, outcome.plan);
     }
-    return kExitDone;
+    const auto problem = std::find_if(outcome.precision.begin(), outcome.precision.end(), [](const TensorPrecision& one) { return !one.problem.empty(); });
+    if (outcome.report || problem == outcome.precision.end())
+        return kExitDone;
+    if (events == nullptr)
+        console.error("this would be refused: " + problem->problem);
+    return kExitRefused;
 }
 
 } // namespace

@@ -18,13 +18,17 @@ public:
     [[nodiscard]] Result<std::unique_ptr<Load>> load(const Quantizer& quantizer, std::uint64_t first, std::span<const std::byte> values) const override
     {
         SHARDLENS_ASSIGN(const std::shared_ptr<const QuantEngine> engine, opened());
+        if (!engine)
+            return std::unique_ptr<Load>();
         return engine->load(quantizer, first, values);
     }
     [[nodiscard]] std::uint64_t stepValues() const override { return kStepValues; }
     [[nodiscard]] std::vector<std::string> remarks() const override
     {
         const std::lock_guard lock(m_mutex);
-        return m_engine && *m_engine ? (**m_engine)->remarks() : std::vector<std::string>();
+        if (!m_engine || !*m_engine)
+            return {};
+        return **m_engine ? (**m_engine)->remarks() : std::vector<std::string>{"No CUDA device can be used, and the processor quantized: `shardlens devices` says why."};
     }
 
 private:
@@ -39,6 +43,8 @@ private:
     [[nodiscard]] Result<std::shared_ptr<const QuantEngine>> open() const
     {
         SHARDLENS_ASSIGN(const std::vector<std::string> devices, chooseDevices(m_asked));
+        if (devices.empty()) // of "auto": a driver, and no device that a module sees
+            return std::shared_ptr<const QuantEngine>();
         SHARDLENS_ASSIGN(const TorchModule module, torchModule());
         SHARDLENS_ASSIGN(std::shared_ptr<const TorchEngine> engine, TorchEngine::open(module, devices));
         return std::shared_ptr<const QuantEngine>(std::move(engine));

@@ -214,6 +214,8 @@ TorchEngine::~TorchEngine()
 
 Result<std::shared_ptr<const TorchEngine>> TorchEngine::open(const TorchModule& module, const std::vector<std::string>& devices)
 {
+    if (devices.empty())
+        return Error{ErrorCode::Refused, "no device is named"};
     auto state = std::make_unique<State>();
     state->module = module;
     std::shared_ptr<TorchEngine> out(new TorchEngine(std::move(state)));

@@ -33,9 +33,9 @@ bool hasCuda()
 
 int32_t cudaCount()
 {
-    if (!hasCuda())
-        return 0;
     try {
+        if (!hasCuda())
+            return 0;
         return static_cast<int32_t>(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).deviceCount());
     } catch (...) {
         return 0; // no driver

@@ -81,12 +81,18 @@ Status checkRequest(const ConvertRequest& request, const OutputChoice& choice)
     return {};
 }
 
-Status checkFamily(const QuantizeChoice& choice)
+Status checkChoice(const QuantizeChoice& choice, const QuantizeRequest& asked)
 {
-    for (const ChosenWeight& weight : choice.weights)
-        if (weight.layout.scheme().family != choice.weights.front().layout.scheme().family)
-            return Error{ErrorCode::Refused, fmt::format("{} and {} are of two libraries, and one loader reads a model: choose schemes of one", choice.weights.front().layout.scheme().name,
-                                                         weight.layout.scheme().name)};
+    for (std::size_t i = 0; i < choice.overridden.size(); ++i)
+        if (choice.overridden[i] == 0)
+            return Error{ErrorCode::Refused, fmt::format("--tensor-type {} takes nothing: no matrix of floating-point values has a name that it, and none before it, matches", printable(asked.tensorTypes[i]))};
+    for (const ChosenWeight& weight : choice.weights) {
+        const QuantScheme& one = choice.weights.front().layout.scheme();
+        if (weight.layout.scheme().family == QuantFamily::BitsAndBytes && &weight.layout.scheme() != &one && one.family == QuantFamily::BitsAndBytes)
+            return Error{ErrorCode::Refused, fmt::format("{} and {}: bitsandbytes reads a model in one scheme", one.name, weight.layout.scheme().name)};
+        if (weight.layout.scheme().family != one.family)
+            return Error{ErrorCode::Refused, fmt::format("{} and {} are of two libraries, and one loader reads a model: choose schemes of one", one.name, weight.layout.scheme().name)};
+    }
     return {};
 }
 
@@ -115,7 +121,16 @@ std::string namesText(const Checkpoint& source, const std::set<TensorId>& tensor
     return said > kMostKept ? fmt::format("{} and {} more", out, said - kMostKept) : out;
 }
 
-void addLines(const Checkpoint& source, const QuantizeChoice& choice, const QuantizeOptions& options, std::vector<PlanLine>& lines)
+// Of modules that are left as they are: who is told of them.
+std::string leftText(const QuantizeChoice& choice, const OutputChoice& output)
+{
+    const std::string modules = plural(choice.leftModules, "Linear module", "Linear modules");
+    const bool hasConfig = !output.isFile && output.kind != OutputKind::Dcp;
+    const bool isCompressed = choice.weights.front().layout.scheme().family == QuantFamily::CompressedTensors;
+    return hasConfig && isCompressed ? modules + ", which config.json says to servers." : modules + ".";
+}
+
+void addLines(const Checkpoint& source, const QuantizeChoice& choice, const QuantizeOptions& options, const OutputChoice& output, std::vector<PlanLine>& lines)
 {
     struct Sum {
         std::uint64_t weights = 0;
@@ -132,8 +147,8 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
     }
     for (const auto& [scheme, sum] : sums)
         lines.push_back({PlanLine::Kind::Cast, "Quantized", fmt::format("{} to {} ({}): {} become {}.", plural(sum.weights, "weight", "weights"), scheme->name, scheme->title, sizeText(sum.before), sizeText(sum.after))});
-    if (!choice.ignored.empty())
-        lines.push_back({PlanLine::Kind::Kept, "Left as they are", fmt::format("{}, which config.json says to servers.", plural(choice.ignored.size(), "Linear module", "Linear modules"))});
+    if (choice.leftModules > 0)
+        lines.push_back({PlanLine::Kind::Kept, "Left as they are", leftText(choice, output)});
     if (!options.left.empty())
         lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(source, options.left))});
     if (!choice.integers.empty())
@@ -167,21 +182,35 @@ Status checkSdloader(const ConvertRequest& request)
     return {};
 }
 
+// --include and --exclude choose among the weights, under any of their names, not among the parts that are made of them.
+Status selectByPatterns(const Checkpoint& source, const ConvertRequest& request, QuantizeOptions& options)
+{
+    if (request.include.empty() && request.exclude.empty())
+        return {};
+    SHARDLENS_ASSIGN(SelectionOptions selection, selectionOf(request));
+    selection.partsPass = false;
+    options.only.emplace();
+    for (const SelectedTensor& selected : selectTensors(source, selection))
+        options.only->insert(selected.tensor);
+    return {};
+}
+
 Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& output, JobContext& job)
 {
     QuantizePlan out;
     SHARDLENS_ASSIGN(QuantizeOptions options, optionsOf(request, output.select));
     SHARDLENS_TRY(checkRequest(request, output));
+    SHARDLENS_TRY(selectByPatterns(*source, request, options));
     SHARDLENS_ASSIGN(QuantizeChoice choice, chooseWeights(*source, options));
-    SHARDLENS_TRY(checkFamily(choice));
+    SHARDLENS_TRY(checkChoice(choice, request.quantize));
     if (request.quantize.keepNonFinite) {
         SHARDLENS_TRY(leaveNonFinite(source, choice, options, job));
         SHARDLENS_ASSIGN(choice, chooseWeights(*source, options));
     }
-    addLines(*source, choice, options, out.lines);
+    addLines(*source, choice, options, output, out.lines);
     out.engine = options.engine;
     if (out.engine)
-        out.lines.push_back({PlanLine::Kind::Info, "Device", fmt::format("Quantized on {}, with the processor's bits; it reads, packs and writes.", request.device == "auto" ? "the CUDA devices of this machine" : printable(request.device))});
+        out.lines.push_back({PlanLine::Kind::Info, "Device", fmt::format("Quantized on {}, with the processor's bits; it reads, packs and writes.", request.device == "auto" ? "the CUDA devices that libtorch finds" : printable(request.device))});
     const auto weights = quantizedWeights(source, choice, options);
     SHARDLENS_ASSIGN(out.source, quantizedView(source, choice, options, weights));
     for (std::size_t i = 0; i < weights.size(); ++i)

@@ -92,6 +92,7 @@ Result<SelectionOptions> selectionOf(const ConvertRequest& request)
     out.select = chosen(request);
     SHARDLENS_TRY(compilePatterns(request.include, "--include", out.include));
     SHARDLENS_TRY(compilePatterns(request.exclude, "--exclude", out.exclude));
+    out.partsPass = request.quantize.isAsked(); // planQuantization() quantizes those alone that the patterns choose
     return out;
 }
 

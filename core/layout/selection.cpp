@@ -90,7 +90,7 @@ std::vector<SelectedTensor> selectTensors(const Checkpoint& checkpoint, const Se
     std::size_t firstOfTensor = 0; // where the entries of the tensor at hand begin
     const auto add = [&](TensorId id, const std::string& parameter, bool isAlias) {
         std::string name = nameFor(checkpoint, id, options.select, parameter);
-        if (passes(options, name))
+        if (passes(options, name) || (options.partsPass && checkpoint.tensor(id).quantizedPart))
             out.push_back({std::move(name), id, isAlias, out.size() > firstOfTensor});
     };
     for (const TensorId id : inModelOrder(checkpoint)) {

@@ -20,6 +20,7 @@ struct SelectionOptions {
     Select select = Select::Weights;
     std::vector<Regex> include; // empty: everything; else a name must match one
     std::vector<Regex> exclude;
+    bool partsPass = false; // parts of quantized weights, whatever they are called: patterns have chosen among the weights
 };
 
 // A tensor under the name it has outside: tied parameters appear once a name.

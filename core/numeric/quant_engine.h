@@ -28,6 +28,7 @@ public:
 
     virtual ~QuantEngine() = default;
     // Values of the flattened weight from number `first` on. `values` and `quantizer` must live as long as the load. Waits for a free place on a device.
+    // nullptr: there is no device after all, the processor is to do it.
     [[nodiscard]] virtual Result<std::unique_ptr<Load>> load(const Quantizer& quantizer, std::uint64_t first, std::span<const std::byte> values) const = 0;
     // Values that it likes to be given at once.
     [[nodiscard]] virtual std::uint64_t stepValues() const = 0;

@@ -16,10 +16,10 @@ struct ScaleGrid {
     std::uint64_t blockHeight = 0;   // 0: runs, which may cross rows
 
     [[nodiscard]] std::uint64_t values() const { return rows * columns; }
-    [[nodiscard]] std::uint64_t scalesOfRow() const { return (columns + run - 1) / run; } // of blocks
+    [[nodiscard]] std::uint64_t scalesOfRow() const { return divideUp(columns, run); } // of blocks
     [[nodiscard]] std::uint64_t scales() const
     {
-        return blockHeight == 0 ? (values() + run - 1) / run : (rows + blockHeight - 1) / blockHeight * scalesOfRow();
+        return blockHeight == 0 ? divideUp(values(), run) : divideUp(rows, blockHeight) * scalesOfRow();
     }
     [[nodiscard]] std::uint64_t scaleAt(std::uint64_t value) const
     {
@@ -31,6 +31,9 @@ struct ScaleGrid {
     {
         return blockHeight == 0 ? scaleAt(end - 1) + 1 : ((end - 1) / columns / blockHeight + 1) * scalesOfRow();
     }
+
+    // Of any divisor but 0: a source may say one that is close to 2^64.
+    [[nodiscard]] static std::uint64_t divideUp(std::uint64_t value, std::uint64_t by) { return value / by + (value % by == 0 ? 0 : 1); }
 
     // Calls visit(scale, at, length, count) with neighbouring runs of one length inside [first, first + count): the number of their first scale, and where they begin
     // behind `first`. Where a run is cut by the ends it comes alone.

@@ -140,8 +140,8 @@ private:
             return Error{ErrorCode::Corrupt, fmt::format("{} is {}, which is no scale a tensor, a row, a group of a row or a block of {} × {} of [{}, {}]{}", nameOfPart(m_stored.scale), shapeText(scales), height, width,
                                                          grid.rows, grid.columns, fits)};
         }
-        grid.run = width;
-        grid.blockHeight = height;
+        grid.run = std::min(width, grid.columns);
+        grid.blockHeight = std::min(height, grid.rows);
         return {};
     }
 
@@ -220,7 +220,7 @@ private:
         return {};
     }
 
-    // The pieces' length is said by config.json, or follows from how many there are.
+    // The pieces' length is said by config.json, or follows from how many there are: an even cut where there is one, which is a guess.
     Status planDeepSpeed()
     {
         SHARDLENS_TRY(setShape(codesShape()[0], codesShape()[1]));
@@ -285,6 +285,8 @@ private:
         std::vector<float> global;
         SHARDLENS_TRY(readFloats(m_stored.globalScale, 1, global));
         m_out.rule.globalScale = global.front();
+        if (!std::isfinite(global.front()) || global.front() == 0)
+            return Error{ErrorCode::Corrupt, fmt::format("{} is {}: scales are divided by it", nameOfPart(m_stored.globalScale), global.front())};
         m_out.rule.scales = DequantRule::Scales::BelowGlobal;
         m_out.rule.result = DType::BF16;
         m_out.rule.rounded = DType::F32;

@@ -55,6 +55,7 @@ public:
     {
         for (const Alias& alias : checkpoint.aliases())
             m_aliases[alias.parameter].push_back(&alias.name);
+        m_out.overridden.assign(options.overrides.size(), 0);
     }
 
     Result<QuantizeChoice> run()
@@ -64,6 +65,7 @@ public:
                 SHARDLENS_TRY(look(idAt<TensorId>(i)));
         std::sort(m_out.ignored.begin(), m_out.ignored.end());
         m_out.ignored.erase(std::unique(m_out.ignored.begin(), m_out.ignored.end()), m_out.ignored.end());
+        m_out.leftModules = m_out.ignored.size();
         std::erase(m_out.ignored, std::string(kHead));
         const bool takesHead = std::any_of(m_out.weights.begin(), m_out.weights.end(), [](const ChosenWeight& one) { return one.name == std::string(kHead) + std::string(kWeightSuffix); });
         if (!takesHead)
@@ -75,21 +77,38 @@ private:
     [[nodiscard]] bool isCandidate(TensorId id) const
     {
         const RoleKind kind = m_checkpoint.roleOf(id).kind;
+        if (m_options.only && !m_options.only->contains(id))
+            return false;
         return m_options.select == Select::Module ? kind == RoleKind::Module || (kind == RoleKind::Weight && m_checkpoint.tensor(id).moduleCopy) : kind == RoleKind::Weight;
+    }
+
+    // Under any of its names: a tied tensor is quantized under all, or under none.
+    [[nodiscard]] bool hasName(TensorId id, const std::string& name, const std::vector<Regex>& patterns) const
+    {
+        const auto tied = m_aliases.find(m_checkpoint.tensor(id).parameter);
+        return matchesAny(patterns, name) ||
+               (tied != m_aliases.end() && std::any_of(tied->second.begin(), tied->second.end(), [&](const std::string* other) { return matchesAny(patterns, *other); }));
+    }
+
+    [[nodiscard]] std::optional<std::size_t> overrideOf(const std::string& name) const
+    {
+        for (std::size_t i = 0; i < m_options.overrides.size(); ++i)
+            if (m_options.overrides[i].first.search(name))
+                return i;
+        return std::nullopt;
     }
 
     // The scheme that the options say for a tensor, if they take it.
     [[nodiscard]] const QuantScheme* schemeOf(TensorId id, const std::string& name) const
     {
-        if (matchesAny(m_options.exclude, name) || m_options.left.contains(id))
+        if (hasName(id, name, m_options.exclude) || m_options.left.contains(id))
             return nullptr;
-        for (const auto& [pattern, scheme] : m_options.overrides)
-            if (pattern.search(name))
-                return scheme;
+        if (const auto over = overrideOf(name))
+            return m_options.overrides[*over].second;
         if (m_options.scheme == nullptr)
             return nullptr;
         if (!m_options.include.empty())
-            return matchesAny(m_options.include, name) ? m_options.scheme : nullptr;
+            return hasName(id, name, m_options.include) ? m_options.scheme : nullptr;
         if (!isLinearWeightName(name))
             return nullptr;
         const auto tied = m_aliases.find(m_checkpoint.tensor(id).parameter); // an embedding under another name stays readable as one
@@ -109,13 +128,25 @@ private:
             if (!layout)
                 return layout.takeError().within(printable(name));
             m_out.weights.push_back({id, name, layout.take()});
+            if (const auto over = overrideOf(name))
+                ++m_out.overridden[*over];
             return {};
         }
         if (scheme != nullptr && !floating && tensor.shape.size() == 2)
             m_out.integers.push_back(name);
-        if (floating && tensor.shape.size() == 2 && name.ends_with(kWeightSuffix) && !saysOther(name))
-            m_out.ignored.push_back(name.substr(0, name.size() - kWeightSuffix.size()));
+        if (!floating || tensor.shape.size() != 2)
+            return {};
+        ignore(name);
+        if (const auto tied = m_aliases.find(tensor.parameter); tied != m_aliases.end())
+            for (const std::string* other : tied->second)
+                ignore(*other);
         return {};
+    }
+
+    void ignore(const std::string& name)
+    {
+        if (name.ends_with(kWeightSuffix) && !saysOther(name))
+            m_out.ignored.push_back(name.substr(0, name.size() - kWeightSuffix.size()));
     }
 
     const Checkpoint& m_checkpoint;
@@ -126,6 +157,8 @@ private:
 
 Error nothingChosen(const QuantizeOptions& options)
 {
+    if (!options.exclude.empty() || options.only)
+        return {ErrorCode::Refused, "nothing to quantize: the patterns leave no matrix of floating-point values that the scheme would take; `shardlens list` shows the names"};
     if (!options.include.empty() || (options.scheme == nullptr && !options.overrides.empty()))
         return {ErrorCode::Refused, "nothing to quantize: no matrix of floating-point values has a name that the patterns match; `shardlens list` shows the names"};
     return {ErrorCode::Refused, "nothing to quantize: no tensor looks like the weight of a Linear layer (a matrix named ….weight that is no embedding, norm, head or router); --quantize-include RE says which to take"};

@@ -29,6 +29,7 @@ struct QuantizeOptions {
     std::optional<DType> dtype;  // weights are cast to it first: arithmetic is done in it
     Select select = Select::Weights; // Weights or Module
     std::set<TensorId> left;         // not to be taken, whatever their names are
+    std::optional<std::set<TensorId>> only; // of these alone; nothing: of all
     std::uint64_t mostBytes = 8u << 20; // of source values that a thread may hold
     std::shared_ptr<const QuantEngine> engine; // that does the arithmetic; nothing: the processor
 };
@@ -43,6 +44,8 @@ struct ChosenWeight {
 struct QuantizeChoice {
     std::vector<ChosenWeight> weights; // in the checkpoint's order
     std::vector<std::string> ignored;  // modules of Linear weights that are left as they are, sorted behind lm_head; for servers' configuration
+    std::size_t leftModules = 0;       // of those, that are there: lm_head is said even where there is none
+    std::vector<std::size_t> overridden; // how many tensors each override takes
     std::vector<std::string> integers; // names that were asked for by a pattern, and are of no floating-point dtype: left alone
 };
 

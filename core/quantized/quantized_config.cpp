@@ -168,24 +168,35 @@ QuantizationConfig readQuantizationConfig(const Checkpoint& checkpoint)
     return out;
 }
 
+namespace {
+
+// In all places where loaders look for it.
+void removeQuantization(Json& config)
+{
+    config.erase(kMember);
+    config.erase("compression_config");
+    if (const auto text = config.find("text_config"); text != config.end() && text->is_object())
+        text->erase(kMember);
+}
+
+} // namespace
+
 Result<std::string> quantizedConfigText(const QuantizeChoice& choice, const QuantParameters& parameters, std::string_view source)
 {
     Json config = Json::object();
     if (!source.empty()) {
         SHARDLENS_ASSIGN(config, parseConfig(source));
+        removeQuantization(config);
     }
     config[kMember] = configOf(choice, parameters);
-    return config.dump(2) + "\n";
+    return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 Result<std::string> plainConfigText(std::string_view source)
 {
     SHARDLENS_ASSIGN(Json config, parseConfig(source));
-    config.erase(kMember);
-    config.erase("compression_config");
-    if (const auto text = config.find("text_config"); text != config.end() && text->is_object())
-        text->erase(kMember);
-    return config.dump(2) + "\n";
+    removeQuantization(config);
+    return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 } // namespace shardlens

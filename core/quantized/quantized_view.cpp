@@ -86,9 +86,11 @@ Result<CheckpointPtr> quantizedView(const CheckpointPtr& checkpoint, const Quant
         for (std::size_t part = 0; part < streams.size(); ++part)
             SHARDLENS_TRY(view.add(id, layout.parts()[part].name, partTensor(layout.parts()[part]), streams[part]));
         for (const std::string* tied : aliases[checkpoint->tensor(id).parameter]) { // its parts under each name
-            SHARDLENS_ASSIGN(const QuantLayout other, QuantLayout::make(layout.scheme(), options.parameters, *tied, layout.dtype(), checkpoint->tensor(id).shape));
+            const auto other = QuantLayout::make(layout.scheme(), options.parameters, *tied, layout.dtype(), checkpoint->tensor(id).shape);
+            if (!other)
+                return Error{other.error()}.within(printable(*tied));
             for (std::size_t part = 0; part < streams.size(); ++part)
-                view.builder().addAlias(other.parts()[part].name, view.builder().parameter(layout.parts()[part].name));
+                view.builder().addAlias(other->parts()[part].name, view.builder().parameter(layout.parts()[part].name));
         }
     }
     return std::move(view).finish();

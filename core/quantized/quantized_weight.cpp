@@ -71,7 +71,7 @@ Result<WholeRange::Range> WholeRange::get(std::stop_token stop) const
     if (m_range)
         return *m_range;
     const QuantLayout& layout = m_quantizer.layout();
-    const std::uint64_t step = std::max(kQuantStep / layout.unitValues(), std::uint64_t{1}) * layout.unitValues();
+    const std::uint64_t step = kQuantStep; // ranges are merged: a run may be cut anywhere
     Range out;
     std::vector<std::byte> values;
     ScaleRanges ranges;
@@ -133,6 +133,17 @@ Status QuantizedWeight::checkFinite(const ScaleRanges& ranges) const
     return Error{ErrorCode::Io, "its values changed while they were read"}.within(printable(m_source.name));
 }
 
+// Of values close to the dtype's range: their span, or twice the largest, is beyond it.
+Status QuantizedWeight::checkScales(const QuantScales& scales) const
+{
+    for (std::size_t i = 0; i < scales.stored.size(); ++i)
+        if (!std::isfinite(scales.stored[i]) || !std::isfinite(scales.effective[i]))
+            return Error{ErrorCode::Refused, fmt::format("scale {} of {} would be infinite in {}: its values reach too far; leave it as it is with --quantize-exclude, or cast with --dtype F32", scales.first + i,
+                                                         groupedText(layout().scales()), nameOf(m_source.dtype))}
+                .within(printable(m_source.name));
+    return {};
+}
+
 Status QuantizedWeight::measureAll(std::stop_token stop) const
 {
     const QuantLayout& own = layout();
@@ -147,7 +158,7 @@ Status QuantizedWeight::measureAll(std::stop_token stop) const
     }
     SHARDLENS_TRY(checkFinite(ranges));
     m_quantizer.makeScales(ranges, m_globalScale, m_scales);
-    return {};
+    return checkScales(m_scales);
 }
 
 Status QuantizedWeight::prepare(std::stop_token stop) const
@@ -244,6 +255,7 @@ Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std:
         m_quantizer.measure(values.first, bytes, ranges);
     SHARDLENS_TRY(checkFinite(ranges));
     m_quantizer.makeScales(ranges, m_globalScale, own);
+    SHARDLENS_TRY(checkScales(own));
     return &own;
 }
 

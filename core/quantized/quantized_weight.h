@@ -89,6 +89,7 @@ private:
     Result<const QuantScales*> scalesFor(const Values& values, std::span<const std::byte> bytes, QuantEngine::Load* load = nullptr) const;
     Status writeCodes(const Values& values, std::span<const std::byte> bytes, const QuantScales& scales, QuantEngine::Load* load, std::span<std::byte> out) const;
     Status checkFinite(const ScaleRanges& ranges) const;
+    [[nodiscard]] Status checkScales(const QuantScales& scales) const;
     Status measureAll(std::stop_token stop) const;
 
     Quantizer m_quantizer;

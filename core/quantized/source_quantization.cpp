@@ -167,7 +167,8 @@ private:
         weight.zeroPoint = take(weight, name + "_zero_point");
         take(weight, module + "input_scale");
         const Tensor& scale = m_checkpoint.tensor(weight.scale);
-        if (m_config.method == "deepspeed-int8" || (codes.dtype == DType::I8 && scale.dtype == DType::F32 && scale.shape.size() == 2 && scale.shape[0] == 1 && scale.shape[1] > 1))
+        const bool saysNothing = m_config.method.empty() && weight.zeroPoint == kNoTensor; // compressed-tensors' blocks look alike
+        if (m_config.method == "deepspeed-int8" || (saysNothing && codes.dtype == DType::I8 && scale.dtype == DType::F32 && scale.shape.size() == 2 && scale.shape[0] == 1 && scale.shape[1] > 1))
             weight.method = weight.scheme = "deepspeed-int8";
         else if (weight.scheme.empty())
             weight.scheme = bytesScheme(weight, codes);

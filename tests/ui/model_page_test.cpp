@@ -190,6 +190,24 @@ TEST_F(ModelPageTest, ARunHasAStateForEachOfItsCopies)
     EXPECT_TRUE(std::all_of(model->profile()->rows.begin(), model->profile()->rows.end(), [](const ProfileRow& row) { return row.values.min >= 0; })) << "squares";
 }
 
+TEST_F(ModelPageTest, WhileAnotherStateIsReadNothingOfTheLastOneCanBeOpened)
+{
+    open(samplePath(), QStringLiteral("model"));
+    auto* model = page<ModelPage>();
+    ASSERT_TRUE(waitFor([&] { return model->profile() != nullptr; }));
+    DepthPlot* plot = model->plot(ModelPage::Deviation);
+    ASSERT_FALSE(plot->points().empty());
+    const QPoint place = plot->placeOf(0).toPoint();
+    model->roles()->setCurrentIndex(1);
+    ASSERT_EQ(model->profile(), nullptr);
+    QTest::mouseClick(plot, Qt::LeftButton, {}, place);
+    EXPECT_EQ(m_window->currentWorkspace()->currentPage()->id(), "model");
+    EXPECT_TRUE(plot->points().empty());
+    model->action()->click(); // cancelled
+    EXPECT_EQ(model->status(), "cancelled");
+    EXPECT_TRUE(model->action()->isVisible()) << "it can be read after all";
+}
+
 TEST_F(ModelPageTest, IntegersAloneLeaveNothingToShow)
 {
     const std::string path = m_folder.file("table.safetensors");

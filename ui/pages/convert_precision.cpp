@@ -99,6 +99,7 @@ void ConvertPrecision::measureAll()
 void ConvertPrecision::measure(bool exact)
 {
     m_state->setText(exact ? tr("Reading every value.") : tr("Reading a sample."));
+    m_state->setInk(Token::Text2);
     m_exact->setVisible(!exact);
     m_export->setVisible(!m_tensors.empty());
     for (QWidget* part : {static_cast<QWidget*>(m_advice), static_cast<QWidget*>(m_keep), static_cast<QWidget*>(m_plot), m_table})
@@ -126,7 +127,8 @@ void ConvertPrecision::showResult(Result<std::vector<TensorPrecision>> found, bo
     const QString measured = all ? tr("Every value was measured.") : tr("A sample was measured.");
     m_state->setText(worst.problem.empty() ? tr("%1 The worst of %2 tensors is %3 with %4: %5.", "measured, how many, name, dB, what that means")
                                                  .arg(measured, numberText(m_tensors.size()), printableText(worst.name), noiseText(worst), text(gradeOf(worst.signalToNoise())))
-                                           : text(worst.problem));
+                                           : tr("This would be refused: %1").arg(text(worst.problem)));
+    m_state->setInk(worst.problem.empty() ? Token::Text2 : Token::Error);
     const PrecisionAdvice advice = adviseOn(m_tensors);
     m_advice->setText(text(advice.text));
     m_pattern = text(advice.pattern);

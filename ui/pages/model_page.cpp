@@ -109,7 +109,7 @@ void ModelPage::buildBar()
     m_bar->addControl({}, m_status);
     m_bar->addControl({}, m_action);
     connect(m_roles, &QComboBox::currentIndexChanged, this, [this] {
-        m_profile.reset();
+        forget();
         look(false);
     });
     connect(m_kinds, &QComboBox::currentIndexChanged, this, &ModelPage::showPlots);
@@ -186,7 +186,7 @@ void ModelPage::rebuild()
     if (!m_active || m_builtFor == checkpoint)
         return;
     m_builtFor = checkpoint;
-    m_profile.reset();
+    forget();
     cancel();
     loadRoles();
     look(false);
@@ -206,6 +206,17 @@ void ModelPage::loadRoles()
     std::stable_sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) { return m_builtFor->roles()[a].kind < m_builtFor->roles()[b].kind; });
     for (const std::size_t i : order)
         m_roles->addItem(text(m_builtFor->roles()[i].name), static_cast<qulonglong>(i));
+}
+
+// What shows is of no profile any more.
+void ModelPage::forget()
+{
+    m_profile.reset();
+    m_shown.clear();
+    for (DepthPlot* plot : m_plots)
+        plot->setPoints({});
+    clearOdd();
+    m_oddCard->setHint({});
 }
 
 void ModelPage::look(bool exact)
@@ -321,12 +332,17 @@ void ModelPage::showPlots()
     m_cards[NonFinite]->setVisible(anyNonFinite);
 }
 
-void ModelPage::showOdd()
+void ModelPage::clearOdd()
 {
     while (QLayoutItem* item = m_oddRows->takeAt(0)) {
         delete item->widget();
         delete item;
     }
+}
+
+void ModelPage::showOdd()
+{
+    clearOdd();
     const std::size_t shown = std::min(m_profile->odd.size(), kMostOdd);
     for (std::size_t i = 0; i < shown; ++i) {
         const OddTensor& odd = m_profile->odd[i];

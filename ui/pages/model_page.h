@@ -53,6 +53,7 @@ private:
     [[nodiscard]] QWidget* buildBody();
     void rebuild();
     void loadRoles();
+    void forget();
     void look(bool exact);
     void adopt(ModelProfilePtr profile);
     void cancel();
@@ -60,6 +61,7 @@ private:
     void showAction();
     void showKinds();
     void showPlots();
+    void clearOdd();
     void showOdd();
     void placePlots();
     void openTensor(std::size_t row);

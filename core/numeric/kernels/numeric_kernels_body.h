@@ -98,7 +98,7 @@ inline std::uint16_t halfCode(std::uint32_t bits)
     const std::uint32_t normal = magnitude >= 0x477FF000u ? 0x7C00u : rounded - (112u << 10);
     const std::uint32_t small = bitsOf(floatOf(magnitude) + 0.5f) - 0x3F000000u; // below 2^-14 the last place is 2^-24
     const std::uint32_t number = magnitude < 0x38800000u ? small : normal;
-    return static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | (magnitude > kInfinityBits ? 0x7E00u : number));
+    return static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | (magnitude > kInfinityBits ? 0x7E00u | (magnitude >> 13 & 0x3FFu) : number));
 }
 
 CastLoss toF16(const std::byte* floats, std::byte* target, std::size_t values)
@@ -137,7 +137,7 @@ CastLoss toE5M2(const std::byte* floats, std::byte* target, std::size_t values)
         const std::uint32_t small = bitsOf(floatOf(bits & kMagnitudeBits) + 128.0f) - 0x43000000u; // below 2^-14 the last place is 2^-16
         const std::uint32_t finite = magnitude < 0x38800000 ? small : normal - (112u << 2);
         const std::uint32_t code = magnitude >= 0x47700000 ? 0x7Cu : finite; // 61440 and more
-        target[i] = static_cast<std::byte>(((bits >> 24) & 0x80u) | (magnitude > static_cast<std::int32_t>(kInfinityBits) ? 0x7Eu : code));
+        target[i] = static_cast<std::byte>(((bits >> 24) & 0x80u) | (magnitude > static_cast<std::int32_t>(kInfinityBits) ? 0x7Fu : code));
     }
     return countLosses(floats, values, 0x47700000u, 0x37000000u); // 2^-17 is a tie, to zero
 }

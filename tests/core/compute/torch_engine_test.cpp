@@ -157,6 +157,7 @@ TEST(TorchEngine, ADeviceThatIsNotThereIsAnError)
     const auto module = builtModule();
     if (!module)
         GTEST_SKIP() << module.error().text();
+    EXPECT_FALSE(TorchEngine::open(*module, {}).ok()) << "nobody could ever take a place";
     const auto engine = TorchEngine::open(*module, {"cuda:98"});
     ASSERT_FALSE(engine);
     EXPECT_THAT(engine.error().text(), HasSubstr("cuda:98"));

@@ -169,6 +169,19 @@ TEST_F(DequantizeTest, BlocksOfAnotherSizeAreSaidByTheConfiguration)
     EXPECT_THAT(findings(weight), IsEmpty());
 }
 
+// Sides close to 2^64 must not wrap around.
+TEST_F(DequantizeTest, BlocksMayBeSaidToBeLargerThanTheWeight)
+{
+    const std::vector<TinyTensor> weight{{"m.weight", DType::F8E4M3, {4, 6}, std::vector<std::byte>(24, std::byte{0x38})}, {"m.weight_scale_inv", DType::F32, {2, 1}, bytesOfFloats({2, 3})}};
+    writeConfig(R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [2, 18446744073709551615]}})");
+    const Answer found = values(weight);
+    EXPECT_EQ(found.error, "");
+    EXPECT_EQ(found.values.front(), 2);
+    EXPECT_EQ(found.values.back(), 3);
+    writeConfig(R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [18446744073709551615, 2]}})");
+    EXPECT_THAT(values(weight).error, HasSubstr("m.weight"));
+}
+
 TEST_F(DequantizeTest, ScalesOfAWrongShapeAreNamedWithWhatFits)
 {
     EXPECT_THAT(values(int4Weight({2}, {1, 2})).error, AllOf(HasSubstr("m.weight_scale is [2]"), HasSubstr("[1, 9]")));

@@ -251,6 +251,62 @@ TEST_F(QuantizeTest, IncludeAndExcludeChooseByName)
     EXPECT_EQ(dequantized("torch", "lm_head.weight"), dequantized("torch", "embed_tokens.weight"));
 }
 
+// A code without its scale is no value: what is chosen are weights, under the names that they have before.
+TEST_F(QuantizeTest, PatternsOfTheSelectionChooseWeightsAndNotTheirParts)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.include = {"down_proj\\.weight$"};
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("out")), ElementsAre(HasSubstr("down_proj.weight I8"), HasSubstr("down_proj.weight_scale")));
+    EXPECT_THAT(planLinesOf(model(), quantize("int8-channel", "all")), Contains(HasSubstr("2 weights")));
+    wish.target = path("without");
+    wish.include.clear();
+    wish.exclude = {"weight_scale", "up_proj"}; // no weight has the first in its name
+    EXPECT_THAT(planLinesOf(model(), wish), Contains(HasSubstr("1 weight to int8-channel")));
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("without")), AllOf(Contains(HasSubstr("down_proj.weight_scale")), Not(Contains(HasSubstr("up_proj"))), Contains(HasSubstr("norm.weight F32"))));
+    wish.target = path("none");
+    wish.exclude = {"proj"};
+    EXPECT_THAT(refusal(wish), HasSubstr("nothing to quantize: the patterns leave no matrix"));
+}
+
+TEST_F(QuantizeTest, ModulesUnderATiedNameAreLeftToo)
+{
+    const CheckpointPtr source = tiny({{"embed.weight", DType::F32, {16, 128}, bytesOfFloats(normalValues(16 * 128, 9))}, {"up.weight", DType::F32, {16, 128}, bytesOfFloats(normalValues(16 * 128, 3))}},
+                                      {{"head.weight", "embed.weight"}});
+    ASSERT_EQ(convert(source, quantize("int8-channel")), "");
+    EXPECT_EQ(nlohmann::json::parse(readText(path("out/config.json")))["quantization_config"]["ignore"], nlohmann::json::array({"lm_head", "head"}));
+    EXPECT_THAT(planLinesOf(source, quantize("int8-channel", "again")), Contains(HasSubstr("1 Linear module, which config.json says")));
+    EXPECT_THAT(planLinesOf(source, quantize("int8-channel", "again", "dcp")), AllOf(Contains(HasSubstr("1 Linear module.")), Not(Contains(HasSubstr("says to servers")))));
+}
+
+TEST_F(QuantizeTest, AScaleThatWouldBeInfiniteIsRefused)
+{
+    std::vector<float> wide = normalValues(4 * 32, 1);
+    wide[0] = 60000;
+    wide[1] = -60000;
+    CheckpointPtr source = tiny({{"a.weight", DType::F32, {4, 32}, bytesOfFloats(wide)}});
+    ConvertRequest wish = quantize("int8-channel-asym");
+    wish.dtype = DType::F16;
+    EXPECT_THAT(convert(source, wish), AllOf(HasSubstr("a.weight"), HasSubstr("would be infinite in F16")));
+    wish.dtype.reset();
+    EXPECT_EQ(convert(source, wish), "");
+    wide[0] = 2e38f;
+    source = tiny({{"a.weight", DType::F32, {4, 32}, bytesOfFloats(wide)}});
+    wish = quantize("deepspeed-int8", "ds");
+    wish.quantize.groups = 4;
+    EXPECT_THAT(convert(source, wish), HasSubstr("would be infinite in F32"));
+}
+
+TEST_F(QuantizeTest, PatternsFindTiedNamesToo)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.quantize.include = {"embed|up"};
+    wish.quantize.exclude = {"lm_head"}; // tied to the embedding
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(contentsOf(path("out")), AllOf(Contains(HasSubstr("embed_tokens.weight F32")), Contains(HasSubstr("lm_head.weight F32")), Contains(HasSubstr("up_proj.weight I8"))));
+}
+
 TEST_F(QuantizeTest, PartsOfOneFusedProjectionShareTheScaleOfTheWhole)
 {
     std::vector<float> small = normalValues(4 * 32, 6);
@@ -284,6 +340,14 @@ TEST_F(QuantizeTest, RefusesWhatCannotBeDone)
     wish = quantize("int8-channel");
     wish.quantize.tensorTypes = {"down=nf4"};
     EXPECT_THAT(refusal(wish), HasSubstr("two libraries"));
+    wish.quantize.tensorTypes = {"down=int4-g32", "no such name=int8-tensor"};
+    EXPECT_THAT(refusal(wish), HasSubstr("--tensor-type no such name=int8-tensor takes nothing"));
+    wish.quantize.tensorTypes = {"down=int4-g32", "down=int8-tensor"};
+    EXPECT_THAT(refusal(wish), HasSubstr("down=int8-tensor takes nothing"));
+    wish.quantize.scheme = "nf4";
+    wish.quantize.tensorTypes = {"down=fp4"};
+    EXPECT_THAT(refusal(wish), HasSubstr("bitsandbytes reads a model in one scheme"));
+    wish = quantize("int8-channel");
     wish.quantize.tensorTypes = {"nf4"};
     EXPECT_THAT(refusal(wish), HasSubstr("RE=SCHEME"));
     wish.quantize.tensorTypes = {"(=nf4"};
