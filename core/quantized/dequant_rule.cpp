@@ -134,7 +134,7 @@ private:
         const auto [height, width] = blockOf();
         if (height == 0 || width == 0 || scales.size() != 2 || scales[0] != divideUp(grid.rows, height) || scales[1] != divideUp(grid.columns, width)) {
             std::string fits;
-            for (const std::uint64_t side : {16, 32, 64, 128, 256})
+            for (const std::uint64_t side : std::array<std::uint64_t, 5>{16, 32, 64, 128, 256})
                 if (scales.size() == 2 && scales[0] == divideUp(grid.rows, side) && scales[1] == divideUp(grid.columns, side))
                     fits = fmt::format("; blocks of {} × {} would fit, which config.json does not say", side, side);
             return Error{ErrorCode::Corrupt, fmt::format("{} is {}, which is no scale a tensor, a row, a group of a row or a block of {} × {} of [{}, {}]{}", nameOfPart(m_stored.scale), shapeText(scales), height, width,
