@@ -84,7 +84,7 @@ protected:
     {
         const auto module = builtModule();
         if (!module)
-            GTEST_SKIP() << module.error().text();
+            GTEST_SKIP() << "Skipped: " << module.error().text();
     }
 };
 
@@ -136,7 +136,7 @@ TEST(TorchEngine, SeesWhatIsNotFinite)
 {
     const auto module = builtModule();
     if (!module)
-        GTEST_SKIP() << module.error().text();
+        GTEST_SKIP() << "Skipped: " << module.error().text();
     for (const char* scheme : {"int8-channel", "int8-channel-asym"})
         for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
             auto layout = QuantLayout::make(*quantSchemeByName(scheme), {}, "m.weight", DType::F32, Shape{4, 32});
@@ -156,7 +156,7 @@ TEST(TorchEngine, ADeviceThatIsNotThereIsAnError)
 {
     const auto module = builtModule();
     if (!module)
-        GTEST_SKIP() << module.error().text();
+        GTEST_SKIP() << "Skipped: " << module.error().text();
     EXPECT_FALSE(TorchEngine::open(*module, {}).ok()) << "nobody could ever take a place";
     const auto engine = TorchEngine::open(*module, {"cuda:98"});
     ASSERT_FALSE(engine);
