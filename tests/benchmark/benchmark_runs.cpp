@@ -1,5 +1,6 @@
 #include "tests/benchmark/benchmark_runs.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 
@@ -78,6 +79,20 @@ void writeManySafetensors(const std::string& path, std::size_t tensors)
     out << header;
     for (std::size_t i = 0; i < tensors; ++i)
         out.write("0123456789abcdef", 16);
+}
+
+bool writeFilled(const std::string& path, std::vector<SafetensorsEntry> entries, std::span<const std::byte> pattern)
+{
+    if (!placeInReferenceOrder(entries))
+        return false;
+    const auto header = safetensorsHeaderBytes(entries, {{"format", "pt"}});
+    if (!header)
+        return false;
+    std::ofstream file(path, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(header->data()), static_cast<std::streamsize>(header->size()));
+    for (std::uint64_t left = entries.back().end; left > 0; left -= std::min<std::uint64_t>(left, pattern.size()))
+        file.write(reinterpret_cast<const char*>(pattern.data()), static_cast<std::streamsize>(std::min<std::uint64_t>(left, pattern.size())));
+    return file.good();
 }
 
 } // namespace shardlens::benchmark

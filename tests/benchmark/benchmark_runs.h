@@ -1,9 +1,13 @@
 #pragma once
 
+#include "core/encoding/safetensors.h"
 #include "tests/support/zero_test_run.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace shardlens::benchmark {
 
@@ -15,5 +19,8 @@ namespace shardlens::benchmark {
 
 // A safetensors file of `tensors` tensors of 16 bytes.
 void writeManySafetensors(const std::string& path, std::size_t tensors);
+
+// A safetensors file of these tensors, their bytes filled with `pattern` over and over. False where it cannot be written.
+[[nodiscard]] bool writeFilled(const std::string& path, std::vector<SafetensorsEntry> entries, std::span<const std::byte> pattern);
 
 } // namespace shardlens::benchmark

@@ -1,4 +1,5 @@
 #include "tests/benchmark/benchmark_options.h"
+#include "tests/benchmark/benchmark_runs.h"
 #include "tests/benchmark/paired_conversion.h"
 
 #include "core/convert/plan.h"
@@ -47,17 +48,8 @@ bool writeModel(const std::string& path, std::uint64_t bytes)
         entries.push_back({fmt::format("layers.{}.norm.weight", layer), DType::F32, {hidden}, 0, 0});
         written += (8 * hidden + 1) * hidden * 4;
     }
-    if (!placeInReferenceOrder(entries))
-        return false;
-    const auto header = safetensorsHeaderBytes(entries, {{"format", "pt"}});
-    if (!header)
-        return false;
-    std::ofstream file(path, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(header->data()), static_cast<std::streamsize>(header->size()));
-    const std::string block = modelPattern();
-    for (std::uint64_t left = entries.back().end; left > 0; left -= std::min<std::uint64_t>(left, block.size()))
-        file.write(block.data(), static_cast<std::streamsize>(std::min<std::uint64_t>(left, block.size())));
-    return file.good();
+    const std::string pattern = modelPattern();
+    return writeFilled(path, std::move(entries), std::as_bytes(std::span(pattern)));
 }
 
 // A tensor item as torch writes it, its values zero.

@@ -1,4 +1,5 @@
 #include "tests/benchmark/benchmark_options.h"
+#include "tests/benchmark/benchmark_runs.h"
 #include "tests/benchmark/paired_conversion.h"
 
 #include "core/encoding/safetensors.h"
@@ -105,17 +106,7 @@ bool writeDecoder(const std::string& path, std::uint64_t bytes)
         entries.push_back({fmt::format("layers.{}.down_proj.weight", layer), DType::BF16, {hidden, 4 * hidden}, 0, 0});
         written += 16 * hidden * hidden;
     }
-    if (!placeInReferenceOrder(entries))
-        return false;
-    const auto header = safetensorsHeaderBytes(entries, {{"format", "pt"}});
-    if (!header)
-        return false;
-    std::ofstream file(path, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(header->data()), static_cast<std::streamsize>(header->size()));
-    const std::vector<std::byte> block = weights(DType::BF16, kCastValues);
-    for (std::uint64_t left = entries.back().end; left > 0; left -= std::min<std::uint64_t>(left, block.size()))
-        file.write(reinterpret_cast<const char*>(block.data()), static_cast<std::streamsize>(std::min<std::uint64_t>(left, block.size())));
-    return file.good();
+    return writeFilled(path, std::move(entries), weights(DType::BF16, kCastValues));
 }
 
 bool reportConversion(const Options& options, const std::string& model, const std::vector<std::string>& choice, double goal)
