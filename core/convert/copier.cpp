@@ -58,11 +58,23 @@ Status Copier::run(Executor& executor)
 // What must be known of whole tensors, before any thread waits for another's.
 Status Copier::prepareComputations(Executor& executor)
 {
-    return executor.forEach(m_plan.computed.size(), [this](std::size_t i) -> Status {
+    std::vector<std::pair<const Computation*, std::size_t>> parts;
+    for (const auto& computation : m_plan.prepared)
+        for (std::size_t part = 0; part < computation->preparations(); ++part)
+            parts.emplace_back(computation.get(), part);
+    std::atomic<std::uint64_t> counted{0};
+    const PrepareWatch watch{m_job.stopToken(), [&](std::uint64_t bytes) {
+                                 counted.fetch_add(bytes, std::memory_order_relaxed);
+                                 m_job.advance(bytes);
+                                 addRead(bytes);
+                             }};
+    SHARDLENS_TRY(executor.forEach(parts.size(), [&](std::size_t i) -> Status {
         SHARDLENS_TRY(m_job.poll());
         const StageClock clock(m_job.progress());
-        return m_plan.computed[i].computation->prepare(m_job.stopToken());
-    });
+        return parts[i].first->prepare(parts[i].second, watch);
+    }));
+    m_job.advance(m_plan.bytesToPrepare() - std::min(m_plan.bytesToPrepare(), counted.load())); // what was known before: a dry run measured it
+    return {};
 }
 
 void Copier::countDone()

@@ -61,27 +61,55 @@ Status copyAll(const Plan& plan, StagedOutput& staged, Executor& executor, JobCo
     return {};
 }
 
-std::vector<TensorId> sourcesOf(const Plan& plan)
+// The tensors whose stored bytes the result is made of; of a computed one those that it is computed from.
+StoredTensors sourcesOf(const Plan& plan)
 {
-    std::vector<TensorId> out;
+    StoredTensors out;
     for (const PlannedResult& result : plan.results)
-        out.push_back(result.source);
-    if (out.empty()) // files of one rank alone: parts of any tensor
+        addStored(*plan.source, result.source, out);
+    if (plan.results.empty()) // files of one rank alone: parts of any tensor
         for (std::size_t i = 0; i < plan.source->tensors().size(); ++i)
-            out.push_back(idAt<TensorId>(i));
+            addStored(*plan.source, idAt<TensorId>(i), out);
     return out;
 }
 
-// Bytes that changed since the source was written are copied as they are, with a new checksum: only the source can tell. PyTorch does not look.
-Status addHarm(const Plan& plan, const ContainerCheck& checksums, Executor& executor, JobContext& job, ConvertReport& report)
-{
-    SHARDLENS_ASSIGN(const std::vector<Finding> found, checksums.run(*plan.source, executor, job));
-    report.bytesRead += checksums.totalBytes();
-    for (const Finding& finding : found)
-        if (finding.severity != Severity::Info)
-            report.lines.push_back({PlanLine::Kind::Warning, "Source is damaged", finding.text + " The result has the changed bytes."});
-    return {};
-}
+// The sums of the archives that the source's bytes lie in. Bytes that changed since they were written are copied as they are, with a new checksum: only the source
+// can tell. PyTorch does not look.
+class SourceSums {
+public:
+    static Result<SourceSums> prepare(const Plan& plan, JobContext& job)
+    {
+        SourceSums out;
+        for (const auto& [checkpoint, tensors] : sourcesOf(plan)) {
+            SHARDLENS_ASSIGN(ContainerCheck check, ContainerCheck::prepareFor(*checkpoint, {tensors.begin(), tensors.end()}, job));
+            out.m_checks.emplace_back(checkpoint, std::move(check));
+        }
+        return out;
+    }
+
+    [[nodiscard]] std::uint64_t totalBytes() const
+    {
+        std::uint64_t bytes = 0;
+        for (const auto& [checkpoint, check] : m_checks)
+            bytes += check.totalBytes();
+        return bytes;
+    }
+
+    Status run(Executor& executor, JobContext& job, ConvertReport& report) const
+    {
+        report.bytesRead += totalBytes();
+        for (const auto& [checkpoint, check] : m_checks) {
+            SHARDLENS_ASSIGN(const std::vector<Finding> found, check.run(*checkpoint, executor, job));
+            for (const Finding& finding : found)
+                if (finding.severity != Severity::Info)
+                    report.lines.push_back({PlanLine::Kind::Warning, "Source is damaged", finding.text + " The result is made of the changed bytes."});
+        }
+        return {};
+    }
+
+private:
+    std::vector<std::pair<const Checkpoint*, ContainerCheck>> m_checks;
+};
 
 } // namespace
 
@@ -107,11 +135,11 @@ Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobConte
             return devices.takeError();
     SHARDLENS_TRY(checkSourceChecksums(plan, executor, job));
     job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
-    std::optional<ContainerCheck> checksums;
+    SourceSums sums;
     if (plan.request.verify) {
-        SHARDLENS_ASSIGN(checksums, ContainerCheck::prepareFor(*plan.source, sourcesOf(plan), job));
+        SHARDLENS_ASSIGN(sums, SourceSums::prepare(plan, job));
     }
-    job.setTotal(plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) + checksums->totalBytes() : 0));
+    job.setTotal(plan.bytesToPrepare() + plan.bytesToWrite + (plan.request.verify ? tensorBytes(plan) + sums.totalBytes() : 0));
     SHARDLENS_ASSIGN(StagedOutput staged, stage(plan));
     ConvertReport report;
     report.target = plan.request.target;
@@ -125,7 +153,7 @@ Result<ConvertReport> executePlan(const Plan& plan, Executor& executor, JobConte
         if (!bytes)
             return bytes.error().code() == ErrorCode::Cancelled ? bytes.takeError() : bytes.takeError().within("comparing the result with the source");
         report.bytesRead += *bytes;
-        SHARDLENS_TRY(addHarm(plan, *checksums, executor, job, report));
+        SHARDLENS_TRY(sums.run(executor, job, report));
         report.verified = true;
     }
     enter(ConvertPhase::Publish, job);

@@ -169,7 +169,7 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     }
     for (const OutputTensor& tensor : selected.tensors)
         plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
-    plan.deflated = selected.deflated;
+    selected.reads.finish(plan);
     return {};
 }
 
@@ -290,6 +290,14 @@ std::size_t Plan::tensorCount() const
     return ofFiles;
 }
 
+std::uint64_t Plan::bytesToPrepare() const
+{
+    std::uint64_t bytes = 0;
+    for (const auto& computation : prepared)
+        bytes += computation->bytesToPrepare();
+    return bytes;
+}
+
 Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, JobContext& job)
 {
     SHARDLENS_ASSIGN(const OutputChoice choice, chooseOutput(*source, request));
@@ -306,6 +314,7 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
     addQuantized(std::move(quantized), plan);
+    addStoredLines(plan);
     SHARDLENS_TRY(compareUnproven(plan, job));
     SHARDLENS_TRY(compareByStrategy(plan, job));
     addAverages(plan);

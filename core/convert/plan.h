@@ -87,7 +87,9 @@ struct Plan {
     CheckpointPtr source;
     CheckpointPtr payload;       // what the files' runs are read from: the source, or other names for the same bytes
     std::vector<PlannedResult> results;
-    std::vector<StreamId> deflated; // of the payload: compressed members that are read
+    std::uint64_t decodedBytes = 0;     // of compressed members that are read: they are kept decoded
+    std::uint64_t largestPacked = 0;    // bytes that the largest of them has in its file
+    std::vector<std::shared_ptr<const Computation>> prepared; // all that the files' runs need; whose outputs are written whole are in `computed` too
     std::vector<PlannedComputation> computed;
     std::vector<LossyTensor> lossy; // whose values change: for measurePrecision()
     std::shared_ptr<const QuantEngine> engine; // that quantizes on a device; nothing: the processor
@@ -105,6 +107,7 @@ struct Plan {
 
     [[nodiscard]] double readAmplification() const { return bytesToWrite == 0 ? 0 : static_cast<double>(bytesToRead) / static_cast<double>(bytesToWrite); }
     [[nodiscard]] std::size_t tensorCount() const;
+    [[nodiscard]] std::uint64_t bytesToPrepare() const; // that computations read before anything is written
 };
 
 // Checks the request against the opened source and lays out the files. Refused, before anything is touched: a hole (with tensor, region, rank and missing file),

@@ -2,6 +2,7 @@
 
 #include "core/base/text.h"
 #include "core/convert/plan_archive.h"
+#include "core/convert/stored_reads.h"
 #include "core/encoding/tensor_reader.h"
 
 #include <fmt/format.h>
@@ -36,10 +37,11 @@ public:
     Status addDcp(TargetDcpFile file);
     void addBytes(TargetBytesFile file);
     void addText(TargetTextFile file);
-    void finish() { m_plan.deflated.assign(m_deflated.begin(), m_deflated.end()); }
+    void finish();
 
 private:
-    Status checkWhole(TensorId tensor);
+    // True where it is computed.
+    Result<bool> checkWhole(TensorId tensor);
     Result<PlannedTensor> planned(const TargetRun& run);
     Result<ArchiveStorage> storageOf(TargetStorage storage);
     Result<ArchiveContent> archiveOf(std::vector<std::byte> pickle, std::vector<TargetStorage> storages);
@@ -48,38 +50,46 @@ private:
     Plan& m_plan;
     JobContext& m_job;
     StreamSet m_streams;
-    std::unordered_map<TensorId, std::vector<FileId>> m_filesOf; // of tensors that were checked
-    std::set<FileId> m_sources;                                  // of the file being planned
-    std::set<StreamId> m_deflated;
+    struct Checked {
+        std::vector<FileId> files;
+        bool isComputed = false;
+    };
+    std::unordered_map<TensorId, Checked> m_checked;
+    std::set<FileId> m_sources; // of the file being planned
+    StoredReads m_reads;
 };
 
-// A hole is refused with tensor, region, rank and file; compressed members are noted, because they are decoded whole.
-Status TargetPlanner::checkWhole(TensorId tensor)
+// A hole is refused with tensor, region, rank and file.
+Result<bool> TargetPlanner::checkWhole(TensorId tensor)
 {
-    auto [known, isNew] = m_filesOf.try_emplace(tensor);
+    auto [known, isNew] = m_checked.try_emplace(tensor);
     if (isNew) {
         SHARDLENS_TRY(m_job.poll());
         SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(m_streams, tensor));
         std::set<FileId> files;
         reader.forEachPiece([&](PieceId piece, std::uint64_t) {
-            const StreamId id = m_plan.payload->pieces().at(piece).source.stream;
-            const Stream& stream = m_plan.payload->stream(id);
-            if (stream.kind == Stream::Kind::Deflated)
-                m_deflated.insert(id);
+            const Stream& stream = m_plan.payload->stream(m_plan.payload->pieces().at(piece).source.stream);
             if (stream.file != kNoFile)
                 files.insert(stream.file);
         });
-        known->second.assign(files.begin(), files.end());
+        known->second = {{files.begin(), files.end()}, m_reads.add(*m_plan.payload, reader)};
     }
-    m_sources.insert(known->second.begin(), known->second.end());
-    return {};
+    m_sources.insert(known->second.files.begin(), known->second.files.end());
+    return known->second.isComputed;
+}
+
+void TargetPlanner::finish()
+{
+    m_plan.bytesToRead += m_reads.computedBytes();
+    m_reads.finish(m_plan);
 }
 
 Result<PlannedTensor> TargetPlanner::planned(const TargetRun& run)
 {
-    SHARDLENS_TRY(checkWhole(run.tensor));
+    SHARDLENS_ASSIGN(const bool isComputed, checkWhole(run.tensor));
     const std::uint64_t cell = info(run.dtype).bytesPerBlock;
-    m_plan.bytesToRead += run.values * info(m_plan.payload->tensor(run.tensor).dtype).bytesPerBlock;
+    if (!isComputed) // computations are counted whole, in the end
+        m_plan.bytesToRead += run.values * info(m_plan.payload->tensor(run.tensor).dtype).bytesPerBlock;
     return PlannedTensor{m_plan.payload->fullName(run.tensor), run.tensor, run.dtype, run.offsetBytes, run.values * cell, false, false, run.firstValue * cell};
 }
 

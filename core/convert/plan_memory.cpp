@@ -66,20 +66,14 @@ std::uint64_t sizeOf(const Plan& plan)
 // Compressed members are decoded whole and kept: all of them at worst, and the packed bytes of one a thread on the way.
 std::uint64_t decodedBytes(const Plan& plan, std::uint64_t threads)
 {
-    std::uint64_t decoded = 0;
-    std::uint64_t packed = 0;
-    for (const StreamId id : plan.deflated) {
-        decoded += plan.payload->stream(id).sizeBytes;
-        packed = std::max(packed, plan.payload->stream(id).storedBytes);
-    }
-    return decoded + packed * threads;
+    return plan.decodedBytes + plan.largestPacked * threads;
 }
 
 // What computing takes of a thread: values, and the outputs of a step.
 std::uint64_t computingBytes(const Plan& plan)
 {
     std::uint64_t most = 0;
-    for (const auto& computation : plan.payload->computations())
+    for (const auto& computation : plan.prepared)
         most = std::max(most, computation->threadBytes());
     return most;
 }

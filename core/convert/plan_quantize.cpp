@@ -7,6 +7,7 @@
 #include "core/quantized/quantized_config.h"
 #include "core/quantized/quantized_view.h"
 #include "core/quantized/quantized_weight.h"
+#include "core/quantized/source_quantization.h"
 
 #include <fmt/format.h>
 
@@ -20,6 +21,7 @@ constexpr std::uint64_t kMostUnitBytes = 8u << 20;
 constexpr std::uint64_t kLeastUnitBytes = 256u << 10;
 constexpr std::uint64_t kUnitShare = 8; // of what the memory limit leaves a thread
 constexpr std::size_t kMostKept = 12; // names in one line
+constexpr const char* kNoConfigInFile = "One file holds no config.json: loaders need its quantization_config. A folder as target has it.";
 
 Result<const QuantScheme*> schemeOf(std::string_view name)
 {
@@ -102,7 +104,7 @@ Status leaveNonFinite(const CheckpointPtr& source, const QuantizeChoice& choice,
     const auto values = std::make_shared<const ValueReader>(source);
     for (const ChosenWeight& weight : choice.weights) {
         const WholeRange range(weight.layout, {values, weight.tensor, weight.name, weight.layout.dtype()});
-        const auto found = range.get(job.stopToken());
+        const auto found = range.get({job.stopToken(), {}});
         if (!found && found.error().code() != ErrorCode::Refused)
             return Error{found.error()};
         if (!found)
@@ -111,14 +113,20 @@ Status leaveNonFinite(const CheckpointPtr& source, const QuantizeChoice& choice,
     return {};
 }
 
-std::string namesText(const Checkpoint& source, const std::set<TensorId>& tensors)
+std::string namesText(const std::vector<std::string>& names)
 {
     std::string out;
-    std::size_t said = 0;
+    for (std::size_t i = 0; i < std::min(names.size(), kMostKept); ++i)
+        out += (out.empty() ? "" : ", ") + names[i];
+    return names.size() > kMostKept ? fmt::format("{} and {} more", out, names.size() - kMostKept) : out;
+}
+
+std::string namesText(const Checkpoint& source, const std::set<TensorId>& tensors)
+{
+    std::vector<std::string> names;
     for (const TensorId tensor : tensors)
-        if (said++ < kMostKept)
-            out += fmt::format("{}{}", out.empty() ? "" : ", ", printable(source.parameterOf(tensor)));
-    return said > kMostKept ? fmt::format("{} and {} more", out, said - kMostKept) : out;
+        names.push_back(printable(source.parameterOf(tensor)));
+    return namesText(names);
 }
 
 // Of modules that are left as they are: who is told of them.
@@ -158,7 +166,7 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
 void addConfigLine(bool hasSource, bool isFile, std::vector<PlanLine>& lines)
 {
     if (isFile)
-        lines.push_back({PlanLine::Kind::Warning, "config.json", "One file holds no config.json: loaders need its quantization_config. A folder as target has it."});
+        lines.push_back({PlanLine::Kind::Warning, "config.json", kNoConfigInFile});
     else if (!hasSource)
         lines.push_back({PlanLine::Kind::Warning, "config.json", "The source has none: the one that is written holds quantization_config alone, and belongs into the model's."});
 }
@@ -223,6 +231,30 @@ Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest
     return out;
 }
 
+// Of a source that is not quantized now: its config.json where its weights are quantized, the same without quantization_config where they are dequantized.
+Status addOwnConfig(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, QuantizePlan& out)
+{
+    const bool stored = std::any_of(source->tensors().begin(), source->tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; });
+    const bool isHuggingFace = choice.kind == OutputKind::Safetensors || choice.kind == OutputKind::Torch;
+    if (!isHuggingFace || !(stored || request.open.dequantize))
+        return {};
+    SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));
+    if (!text)
+        return {};
+    if (choice.isFile) {
+        if (stored)
+            out.lines.push_back({PlanLine::Kind::Warning, "config.json", kNoConfigInFile});
+        return {};
+    }
+    if (stored) {
+        out.config = *text;
+        out.lines.push_back({PlanLine::Kind::Kept, "config.json", "Copied as it is: it says how the codes are to be read."});
+        return {};
+    }
+    SHARDLENS_ASSIGN(out.config, plainConfigText(*text)); // a loader that still found quantization_config in it would look for codes
+    return {};
+}
+
 } // namespace
 
 Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job)
@@ -236,13 +268,37 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     if (alone != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
     QuantizePlan out{source, {}, {}, nullptr, {}};
-    if (!request.open.dequantize || choice.isFile || (choice.kind != OutputKind::Safetensors && choice.kind != OutputKind::Torch))
-        return out;
-    SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));
-    if (text) { // a loader that still found quantization_config in it would look for codes
-        SHARDLENS_ASSIGN(out.config, plainConfigText(*text));
-    }
+    SHARDLENS_TRY(addOwnConfig(source, request, choice, out));
     return out;
+}
+
+void addStoredLines(Plan& plan)
+{
+    std::set<TensorId> taken;
+    for (const PlannedResult& result : plan.results)
+        if (plan.source->tensor(result.source).quantizedPart)
+            taken.insert(result.source);
+    if (taken.empty() || plan.request.quantize.isAsked())
+        return;
+    std::vector<std::string> parted;
+    std::set<TensorId> without = taken; // whose scales are no tensors
+    std::size_t whole = 0;
+    for (const StoredWeight& weight : findStoredWeights(*plan.source, readQuantizationConfig(*plan.source))) {
+        const auto missing = std::find_if(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return !taken.contains(part); });
+        const bool any = std::any_of(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return taken.contains(part); });
+        if (any && missing != weight.parts.end())
+            parted.push_back(fmt::format("{} (without {})", printable(weight.name), printable(plan.source->parameterOf(*missing))));
+        whole += any ? 1 : 0;
+        for (const TensorId part : weight.parts)
+            without.erase(part);
+    }
+    if (!without.empty() && plan.formatId != plan.source->formatId())
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes of {} are written without their scales, which lie beside the model in the source: --dequantize writes values.", plural(without.size(), "quantized weight", "quantized weights"))});
+    const Format* const format = formatById(plan.formatId);
+    if (format != nullptr && format->layOut != nullptr && whole != 0)
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes and scales of {} are written as tensors of their own, and {} has no place for scales: --dequantize writes values.", plural(whole, "quantized weight", "quantized weights"), format->title)});
+    if (!parted.empty())
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("--include and --exclude part {} from what belongs to {}: {}.", plural(parted.size(), "quantized weight", "quantized weights"), parted.size() == 1 ? "it" : "them", namesText(parted))});
 }
 
 } // namespace shardlens

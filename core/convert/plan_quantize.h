@@ -23,4 +23,7 @@ struct QuantizePlan {
 // holds no quantized weights; what chooseWeights() refuses.
 [[nodiscard]] Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job);
 
+// Of a source whose weights are quantized and stay so: parts that the patterns take from each other, a target that has no place for scales.
+void addStoredLines(Plan& plan);
+
 } // namespace shardlens

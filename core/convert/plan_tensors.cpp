@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
 #include <unordered_set>
 
 namespace shardlens {
@@ -107,24 +106,21 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
     SHARDLENS_TRY(checkNames(selection));
     const StreamSet streams(source);
     OutputTensors out;
-    std::set<StreamId> deflated;
     for (const SelectedTensor& selected : selection) {
         SHARDLENS_TRY(job.poll());
         SHARDLENS_ASSIGN(const DType dtype, outputDType(*source, selected, request));
         SHARDLENS_ASSIGN(const TensorReader reader, TensorReader::open(streams, selected.tensor)); // refuses a hole
+        out.reads.add(*source, reader);
         std::uint64_t readBytes = 0;
         reader.forEachPiece([&](PieceId id, std::uint64_t cells) {
             const Piece piece = source->pieces().at(id);
             const Stream& stream = source->stream(piece.source.stream);
             const Computation* const computed = stream.kind == Stream::Kind::Computed ? source->computations()[stream.computation].get() : nullptr; // one pass gives all its outputs
-            if (stream.kind == Stream::Kind::Deflated)
-                deflated.insert(piece.source.stream);
             readBytes += computed != nullptr ? (stream.output == 0 ? computed->bytesToRead() : 0) : bytesRead(piece, cells, reader.cellBytes());
         });
         const std::uint64_t sizeBytes = reader.sizeBytes() / reader.cellBytes() * info(dtype).bytesPerBlock;
         out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.repeats});
     }
-    out.deflated.assign(deflated.begin(), deflated.end());
     return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/base/result.h"
 #include "core/convert/plan.h"
+#include "core/convert/stored_reads.h"
 #include "core/layout/selection.h"
 
 #include <string>
@@ -21,7 +22,7 @@ struct OutputTensor {
 
 struct OutputTensors {
     std::vector<OutputTensor> tensors; // in model order
-    std::vector<StreamId> deflated;    // streams that must be decoded in memory
+    StoredReads reads;
 };
 
 // Adds the patterns of an option. Refused, with option and pattern, where one does not compile.

@@ -8,9 +8,34 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <string_view>
 
 namespace shardlens {
 namespace {
+
+bool hasOne(const File& file)
+{
+    return file.state == File::State::Read && (file.container == mindspore::kCkptContainer || file.container == "safetensors");
+}
+
+// Of the files that hold what the source's tensors are computed from.
+void addFilesBelow(const Plan& plan, std::vector<const File*>& out)
+{
+    StoredTensors below;
+    for (const auto& computation : plan.prepared)
+        for (const Computation::Input& input : computation->inputs())
+            addStored(*input.checkpoint, input.tensor, below);
+    std::set<std::string_view> known;
+    for (const File* const file : out)
+        known.insert(file->path);
+    for (const auto& [checkpoint, tensors] : below)
+        for (const TensorId tensor : tensors)
+            for (std::size_t row = checkpoint->pieces().firstOf(tensor); row < checkpoint->pieces().lastOf(tensor); ++row) {
+                const FileId file = checkpoint->stream(checkpoint->pieces().at(idAt<PieceId>(row)).source.stream).file;
+                if (file != kNoFile && hasOne(checkpoint->file(file)) && known.insert(checkpoint->file(file).path).second)
+                    out.push_back(&checkpoint->file(file));
+            }
+}
 
 // Of a layout the files that its own are made of, else all of the source.
 std::vector<const File*> filesRead(const Plan& plan)
@@ -21,10 +46,10 @@ std::vector<const File*> filesRead(const Plan& plan)
     std::vector<const File*> out;
     for (std::size_t i = 0; i < plan.source->files().size(); ++i) {
         const File& file = plan.source->files()[i];
-        const bool hasOne = file.container == mindspore::kCkptContainer || file.container == "safetensors";
-        if (file.state == File::State::Read && hasOne && (named.empty() || named.contains(idAt<FileId>(i))))
+        if (hasOne(file) && (named.empty() || named.contains(idAt<FileId>(i))))
             out.push_back(&file);
     }
+    addFilesBelow(plan, out);
     return out;
 }
 

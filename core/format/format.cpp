@@ -146,12 +146,21 @@ Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions&
     if (!opened)
         return opened.takeError().within(printable(path));
     const CheckpointPtr described = describeQuantization(opened.take());
-    if (!options.dequantize)
+    if (!options.dequantize || format->openDequantizes)
         return described;
     auto values = dequantizedView(described);
     if (!values)
         return values.takeError().within(printable(path));
     return values;
+}
+
+Result<CheckpointPtr> dequantized(const CheckpointPtr& opened, OpenOptions options, JobContext& job)
+{
+    const Format* const format = formatById(opened->formatId());
+    if (format == nullptr || !format->openDequantizes)
+        return dequantizedView(opened);
+    options.dequantize = true;
+    return openCheckpoint(opened->path(), options, job);
 }
 
 } // namespace shardlens

@@ -53,6 +53,7 @@ struct Format {
     bool hasPrefix = false;           // whether TargetOptions::prefix means something
     bool layOutSelects = false;       // whether layOut honours TargetOptions::include, exclude and dtype
     bool layOutShards = false;        // whether layOut honours TargetOptions::maxShardBytes
+    bool openDequantizes = false;     // whether open honours OpenOptions::dequantize itself: scales that are no tensors
     bool layOutQuantizes = false;     // whether layOut honours TargetOptions::sdloaderInt8
     Match (*probe)(const Candidate&);
     Result<CheckpointPtr> (*open)(const Candidate&, const OpenOptions&, JobContext&);
@@ -71,5 +72,7 @@ struct Format {
 
 // lookAt, detect, open. The error is a complete thought with the path in it; for what is no checkpoint it says what was looked for.
 [[nodiscard]] Result<CheckpointPtr> openCheckpoint(const std::string& path, const OpenOptions& options, JobContext& job);
+// The values of the quantized weights of an opened checkpoint: what opening it with `dequantize` gives. `options`: as it was opened. Refused where none are stored.
+[[nodiscard]] Result<CheckpointPtr> dequantized(const CheckpointPtr& opened, OpenOptions options, JobContext& job);
 
 } // namespace shardlens

@@ -23,6 +23,7 @@ constexpr std::array<Format, 10> kFormats{{
      .writes = "the rank files of another tensor-parallel size, with their list",
      .hasModuleKey = true,
      .hasRules = true,
+     .openDequantizes = true,
      .layOutQuantizes = true,
      .probe = sdloader::probe,
      .open = sdloader::open,

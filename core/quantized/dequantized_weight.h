@@ -55,7 +55,6 @@ public:
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_rule.grid.values() * info(m_rule.result).bytesPerBlock; }
     [[nodiscard]] std::uint64_t bytesToRead() const override { return m_storedBytes; }
     [[nodiscard]] std::uint64_t threadBytes() const override;
-    Status prepare(std::stop_token) const override { return {}; }
     Status readAt(std::size_t output, std::uint64_t offset, std::span<std::byte> out) const override;
     [[nodiscard]] std::uint64_t steps() const override { return 0; }
     [[nodiscard]] FlatRange bytesOf(std::size_t, std::uint64_t) const override { return {}; }

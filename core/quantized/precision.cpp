@@ -31,6 +31,7 @@ public:
         m_out.scheme = what.weight ? std::string(what.weight->layout().scheme().name) : std::string(nameOf(what.to));
         m_out.shape = tensor.shape;
         m_out.from = tensor.dtype;
+        m_cell = info(what.weight ? what.weight->dtype() : tensor.dtype).bytesPerBlock;
         m_out.values = elementCount(tensor.shape).value_or(0);
         m_out.storedBefore = what.checkpoint->bytesOf(what.tensor);
         if (what.weight)
@@ -40,10 +41,19 @@ public:
             m_out.storedAfter = m_out.values * info(what.to).bytesPerBlock;
     }
 
+    // Of the source, to know scales of the whole tensor, and to compare values.
+    [[nodiscard]] std::uint64_t bytesToRead() const
+    {
+        std::uint64_t values = 0;
+        for (const Span& span : spans())
+            values += span.count;
+        return values * m_cell + (m_what.weight ? m_what.weight->bytesToPrepare() : 0);
+    }
+
     Result<TensorPrecision> run(JobContext& job)
     {
         if (m_what.weight) {
-            Status ready = m_what.weight->prepare(job.stopToken());
+            Status ready = m_what.weight->prepareAll({job.stopToken(), [&job](std::uint64_t bytes) { job.advance(bytes); }});
             if (!ready && ready.error().code() == ErrorCode::Refused) {
                 m_out.problem = ready.error().sentence();
                 return std::move(m_out);
@@ -58,7 +68,7 @@ public:
                 return std::move(m_out);
             }
             SHARDLENS_TRY(std::move(looked));
-            job.advance(span.count);
+            job.advance(span.count * m_cell);
         }
         countOutliers();
         return std::move(m_out);
@@ -147,6 +157,7 @@ private:
     const PrecisionOptions& m_options;
     ValueReader m_values;
     TensorPrecision m_out;
+    std::uint64_t m_cell = 1; // bytes of a value
     bool m_any = false;
     std::array<std::uint64_t, kFineBins> m_magnitudes{};
 };
@@ -210,6 +221,11 @@ double TensorPrecision::wholeError() const
 
 Result<std::vector<TensorPrecision>> measurePrecision(const std::vector<LossyTensor>& tensors, const PrecisionOptions& options, Executor& executor, JobContext& job)
 {
+    std::uint64_t total = 0;
+    for (const LossyTensor& tensor : tensors)
+        total += Gauge(tensor, options).bytesToRead();
+    job.progress().done.store(0, std::memory_order_relaxed); // opening and planning may have counted other things
+    job.setTotal(total);
     std::vector<TensorPrecision> out(tensors.size());
     SHARDLENS_TRY(executor.forEach(tensors.size(), [&](std::size_t i) -> Status {
         SHARDLENS_ASSIGN(out[i], Gauge(tensors[i], options).run(job));

@@ -63,10 +63,11 @@ struct TensorPrecision {
 
 struct PrecisionOptions {
     bool exact = false;                     // every value; else a sample
-    std::uint64_t sampleValues = 64u << 10; // a tensor
+    std::uint64_t sampleValues = 64u << 10; // a tensor; its scale, where it has one of the whole, is made of all values all the same
 };
 
-// Measures each tensor, on the executor's threads; the worst signal to noise comes first, problems before all. Progress counts values of the tensors as bytes read.
+// Measures each tensor, on the executor's threads; the worst signal to noise comes first, problems before all. Sets the job's total: bytes of the source that are looked
+// at, those included that say what a scale of a whole tensor is.
 [[nodiscard]] Result<std::vector<TensorPrecision>> measurePrecision(const std::vector<LossyTensor>& tensors, const PrecisionOptions& options, Executor& executor, JobContext& job);
 
 // Which quantized tensors to keep as they are: few that hold much of the squared error. Of casts it says nothing, for they leave no tensor out.

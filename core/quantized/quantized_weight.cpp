@@ -60,12 +60,7 @@ Status WeightSource::read(std::uint64_t first, std::uint64_t count, std::vector<
     return {};
 }
 
-std::uint64_t WholeRange::bytesToRead() const
-{
-    return m_quantizer.layout().values() * info(m_source.dtype).bytesPerBlock;
-}
-
-Result<WholeRange::Range> WholeRange::get(std::stop_token stop) const
+Result<WholeRange::Range> WholeRange::get(const PrepareWatch& watch) const
 {
     const std::lock_guard lock(m_mutex);
     if (m_range)
@@ -76,10 +71,11 @@ Result<WholeRange::Range> WholeRange::get(std::stop_token stop) const
     std::vector<std::byte> values;
     ScaleRanges ranges;
     for (std::uint64_t first = 0; first < layout.values(); first += step) {
-        if (stop.stop_requested())
+        if (watch.stop.stop_requested())
             return cancelled();
         const std::uint64_t count = std::min(step, layout.values() - first);
         SHARDLENS_TRY(m_source.read(first, count, values));
+        watch.read(values.size());
         ranges.reset(layout.grid().firstScale(first), static_cast<std::size_t>(layout.grid().endOfScales(first + count) - layout.grid().firstScale(first)));
         m_quantizer.measure(first, values, ranges);
         if (m_quantizer.firstNonFinite(ranges))
@@ -104,8 +100,13 @@ QuantizedWeight::QuantizedWeight(QuantLayout layout, WeightSource source, std::v
 
 std::uint64_t QuantizedWeight::bytesToRead() const
 {
-    const std::uint64_t once = layout().values() * info(m_source.dtype).bytesPerBlock;
-    return m_measuredFirst || !m_family.empty() ? 2 * once : once;
+    return sourceBytes() + bytesToPrepare();
+}
+
+// Of a family each weight counts its own range.
+std::uint64_t QuantizedWeight::bytesToPrepare() const
+{
+    return (m_measuredFirst ? sourceBytes() : 0) + (m_family.empty() ? 0 : sourceBytes());
 }
 
 std::uint64_t QuantizedWeight::threadBytes() const
@@ -144,16 +145,17 @@ Status QuantizedWeight::checkScales(const QuantScales& scales) const
     return {};
 }
 
-Status QuantizedWeight::measureAll(std::stop_token stop) const
+Status QuantizedWeight::measureAll(const PrepareWatch& watch) const
 {
     const QuantLayout& own = layout();
     ScaleRanges ranges;
     ranges.reset(0, static_cast<std::size_t>(own.scales()));
     std::vector<std::byte> values;
     for (std::uint64_t first = 0; first < own.values(); first += kQuantStep) {
-        if (stop.stop_requested())
+        if (watch.stop.stop_requested())
             return cancelled();
         SHARDLENS_TRY(m_source.read(first, std::min(kQuantStep, own.values() - first), values));
+        watch.read(values.size());
         m_quantizer.measure(first, values, ranges);
     }
     SHARDLENS_TRY(checkFinite(ranges));
@@ -161,7 +163,7 @@ Status QuantizedWeight::measureAll(std::stop_token stop) const
     return checkScales(m_scales);
 }
 
-Status QuantizedWeight::prepare(std::stop_token stop) const
+Status QuantizedWeight::prepare(std::size_t, const PrepareWatch& watch) const
 {
     if (m_isPrepared.load(std::memory_order_acquire))
         return {};
@@ -172,14 +174,14 @@ Status QuantizedWeight::prepare(std::stop_token stop) const
         WholeRange::Range whole;
         DType dtype = m_family.front()->dtype();
         for (const auto& member : m_family) {
-            SHARDLENS_ASSIGN(const WholeRange::Range range, member->get(stop));
+            SHARDLENS_ASSIGN(const WholeRange::Range range, member->get(watch));
             whole = {std::min(whole.least, range.least), std::max(whole.greatest, range.greatest)};
             dtype = promoted(dtype, member->dtype());
         }
         m_globalScale = nvfp4GlobalScale(dtype, whole.least, whole.greatest);
     }
     if (m_measuredFirst)
-        SHARDLENS_TRY(measureAll(stop));
+        SHARDLENS_TRY(measureAll(watch));
     m_isPrepared.store(true, std::memory_order_release);
     return {};
 }
@@ -261,7 +263,7 @@ Result<const QuantScales*> QuantizedWeight::scalesFor(const Values& values, std:
 
 Status QuantizedWeight::roundTrip(std::uint64_t first, std::span<const std::byte> values, std::span<float> out) const
 {
-    SHARDLENS_TRY(prepare({}));
+    SHARDLENS_TRY(prepareAll({}));
     SHARDLENS_ASSIGN(const QuantScales* const scales, scalesFor({first, out.size()}, values));
     m_quantizer.roundTrip(first, values, *scales, out);
     return {};
@@ -309,7 +311,7 @@ Result<std::uint64_t> QuantizedWeight::compute(const Values& values, std::span<c
 
 Result<std::uint64_t> QuantizedWeight::computeStep(std::uint64_t step, std::span<const std::span<std::byte>> out) const
 {
-    SHARDLENS_TRY(prepare({}));
+    SHARDLENS_TRY(prepareAll({}));
     return compute(valuesOf(step), out);
 }
 
@@ -317,7 +319,7 @@ Status QuantizedWeight::readAt(std::size_t output, std::uint64_t offset, std::sp
 {
     if (out.empty())
         return {};
-    SHARDLENS_TRY(prepare({}));
+    SHARDLENS_TRY(prepareAll({}));
     const QuantPart& part = layout().parts()[output];
     std::vector<std::byte> whole;
     if (isOfWhole(part)) {

@@ -33,9 +33,8 @@ public:
         float least = 0;
         float greatest = 0;
     };
-    [[nodiscard]] Result<Range> get(std::stop_token stop) const;
+    [[nodiscard]] Result<Range> get(const PrepareWatch& watch) const;
     [[nodiscard]] DType dtype() const { return m_source.dtype; }
-    [[nodiscard]] std::uint64_t bytesToRead() const;
 
 private:
     Quantizer m_quantizer;
@@ -66,7 +65,9 @@ public:
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t output) const override { return layout().parts()[output].sizeBytes(); }
     [[nodiscard]] std::uint64_t bytesToRead() const override;
     [[nodiscard]] std::uint64_t threadBytes() const override;
-    Status prepare(std::stop_token stop) const override;
+    [[nodiscard]] std::size_t preparations() const override { return m_measuredFirst || !m_family.empty() ? 1 : 0; }
+    [[nodiscard]] std::uint64_t bytesToPrepare() const override;
+    Status prepare(std::size_t part, const PrepareWatch& watch) const override;
     Status readAt(std::size_t output, std::uint64_t offset, std::span<std::byte> out) const override;
     [[nodiscard]] std::uint64_t steps() const override;
     [[nodiscard]] FlatRange bytesOf(std::size_t output, std::uint64_t step) const override;
@@ -79,6 +80,7 @@ private:
 
         [[nodiscard]] std::uint64_t end() const { return first + count; }
     };
+    [[nodiscard]] std::uint64_t sourceBytes() const { return layout().values() * info(m_source.dtype).bytesPerBlock; }
     [[nodiscard]] Values valuesOf(std::uint64_t step) const;
     [[nodiscard]] FlatRange bytesOf(const QuantPart& part, const Values& values) const;
     [[nodiscard]] FlatRange scalesOf(const Values& values) const;
@@ -90,7 +92,7 @@ private:
     Status writeCodes(const Values& values, std::span<const std::byte> bytes, const QuantScales& scales, QuantEngine::Load* load, std::span<std::byte> out) const;
     Status checkFinite(const ScaleRanges& ranges) const;
     [[nodiscard]] Status checkScales(const QuantScales& scales) const;
-    Status measureAll(std::stop_token stop) const;
+    Status measureAll(const PrepareWatch& watch) const;
 
     Quantizer m_quantizer;
     WeightSource m_source;

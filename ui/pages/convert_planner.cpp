@@ -1,8 +1,8 @@
 #include "ui/pages/convert_planner.h"
 
 #include "core/base/text.h"
+#include "core/format/format.h"
 #include "core/io/disk_space.h"
-#include "core/quantized/dequantized_view.h"
 
 #include <QDir>
 #include <QFileInfo>
@@ -76,13 +76,13 @@ PlannedJob planJob(const CheckpointPtr& opened, const ConvertRequest& request, c
     PlannedJob job;
     job.request = request;
     lookAtDisk(job);
-    const Result<CheckpointPtr> view = request.open.dequantize ? dequantizedView(opened) : Result<CheckpointPtr>(opened);
+    JobContext context(stop);
+    const Result<CheckpointPtr> view = request.open.dequantize ? dequantized(opened, request.open, context) : Result<CheckpointPtr>(opened);
     if (!view) {
         job.refusal = text(view.error().sentence());
         return job;
     }
     const CheckpointPtr& source = *view;
-    JobContext context(stop);
     auto plan = planConversion(source, request, context);
     if (plan) {
         keepPlan(job, plan.take(), stop);

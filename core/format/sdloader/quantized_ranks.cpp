@@ -1,6 +1,7 @@
 #include "core/format/sdloader/quantized_ranks.h"
 
 #include "core/base/text.h"
+#include "core/format/sdloader/quantized_names.h"
 #include "core/quantized/view_builder.h"
 
 #include <fmt/format.h>
@@ -12,26 +13,8 @@
 namespace shardlens::sdloader {
 namespace {
 
-constexpr std::size_t kRows = 4;
-constexpr std::array<std::string_view, kRows> kKinds{"attention.query_key_value.weight", "attention.dense.weight", "mlp.dense_h_to_4h.weight", "mlp.dense_4h_to_h.weight"};
-constexpr std::array<bool, kRows> kJoinedByColumns{false, true, false, true};
 constexpr std::uint64_t kMostUnit = 8u << 20;
-
-// The row of the scales that a weight's are in; kRows: it is none that is quantized.
-std::size_t rowOf(std::string_view name)
-{
-    std::size_t row = 0;
-    while (row < kRows && name.find(kKinds[row]) == std::string_view::npos)
-        ++row;
-    return row;
-}
-
-// What the loader takes for an MLP weight: by its shape, whatever its name is (formats/deepspeed.md §17).
-bool looksLikeMlp(ShapeView shape, std::uint64_t targetRanks, std::uint64_t files)
-{
-    const auto is = [&](std::uint64_t a, std::uint64_t b) { return static_cast<double>(targetRanks * a * files) / static_cast<double>(b) == 4; };
-    return is(shape[0], shape[1]) || is(shape[1], shape[0]);
-}
+constexpr std::uint64_t kScaleStep = 1u << 20; // values whose scales are made at once, where units are shorter
 
 // The scales of a target rank: rows of those of its weights, with zeros behind them.
 class ScaleTable final : public Computation {
@@ -43,7 +26,10 @@ public:
         std::size_t first = 0;                                      // of a cut: those from there
         std::size_t count = 0;
     };
-    ScaleTable(std::vector<Row> rows, std::size_t layers, std::size_t width) : m_rows(std::move(rows)), m_layers(layers), m_width(width) {}
+    ScaleTable(std::vector<Row> rows, std::size_t layers, std::size_t width)
+        : m_rows(std::move(rows)), m_layers(layers), m_width(width), m_done(std::make_unique<Done[]>(m_rows.size())), m_table(m_layers * kScaleRows * m_width, 0.0f)
+    {
+    }
 
     [[nodiscard]] std::vector<Input> inputs() const override
     {
@@ -54,27 +40,34 @@ public:
         return out;
     }
     [[nodiscard]] std::size_t outputs() const override { return 1; }
-    [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_layers * kRows * m_width * sizeof(float); }
-    [[nodiscard]] std::uint64_t bytesToRead() const override { return 0; } // counted with the codes
-    [[nodiscard]] std::uint64_t threadBytes() const override { return sizeBytes(0); }
-    Status prepare(std::stop_token stop) const override
+    [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_layers * kScaleRows * m_width * sizeof(float); }
+    [[nodiscard]] std::uint64_t bytesToRead() const override { return bytesToPrepare(); }
+    [[nodiscard]] std::uint64_t threadBytes() const override { return kMostUnit; }
+    [[nodiscard]] std::size_t preparations() const override { return m_rows.size(); }
+    // The source is read once for the codes, and once for the scales.
+    [[nodiscard]] std::uint64_t bytesToPrepare() const override
     {
-        const std::lock_guard lock(m_mutex);
-        if (!m_table.empty())
+        std::uint64_t bytes = 0;
+        for (const Row& row : m_rows)
+            for (const auto& weight : row.weights)
+                bytes += weight->bytesToRead() - weight->bytesToPrepare();
+        return bytes;
+    }
+    Status prepare(std::size_t part, const PrepareWatch& watch) const override
+    {
+        Done& done = m_done[part];
+        const std::lock_guard lock(done.mutex);
+        if (done.isDone)
             return {};
-        std::vector<float> table(m_layers * kRows * m_width, 0.0f);
-        for (const Row& row : m_rows) {
-            if (stop.stop_requested())
-                return Error{ErrorCode::Cancelled, "cancelled"};
-            SHARDLENS_ASSIGN(const std::vector<float> scales, joined(row));
-            std::copy_n(scales.begin() + static_cast<std::ptrdiff_t>(row.first), row.count, table.begin() + static_cast<std::ptrdiff_t>(row.place * m_width));
-        }
-        m_table = std::move(table);
+        const Row& row = m_rows[part];
+        SHARDLENS_ASSIGN(const std::vector<float> scales, joined(row, watch));
+        std::copy_n(scales.begin() + static_cast<std::ptrdiff_t>(row.first), row.count, m_table.begin() + static_cast<std::ptrdiff_t>(row.place * m_width));
+        done.isDone = true;
         return {};
     }
     Status readAt(std::size_t, std::uint64_t offset, std::span<std::byte> out) const override
     {
-        SHARDLENS_TRY(prepare({}));
+        SHARDLENS_TRY(prepareAll({}));
         std::memcpy(out.data(), reinterpret_cast<const std::byte*>(m_table.data()) + offset, out.size());
         return {};
     }
@@ -83,13 +76,39 @@ public:
     Result<std::uint64_t> computeStep(std::uint64_t, std::span<const std::span<std::byte>>) const override { return std::uint64_t{0}; }
 
 private:
-    static Result<std::vector<float>> joined(const Row& row)
+    struct Done {
+        std::mutex mutex;
+        bool isDone = false;
+    };
+
+    // As few at a time as a computation of codes takes.
+    static Status readScales(const QuantizedWeight& weight, std::span<float> out, const PrepareWatch& watch)
+    {
+        const std::uint64_t values = weight.layout().values();
+        const std::uint64_t grain = values / (out.empty() ? 1 : out.size()); // the last one may be shorter
+        const std::size_t batch = static_cast<std::size_t>(std::max<std::uint64_t>(kScaleStep / std::max<std::uint64_t>(grain, 1), 1));
+        const std::uint64_t all = weight.bytesToRead() - weight.bytesToPrepare();
+        std::uint64_t said = 0;
+        SHARDLENS_TRY(weight.prepareAll(watch));
+        for (std::size_t first = 0; first < out.size(); first += batch) {
+            if (watch.stop.stop_requested())
+                return Error{ErrorCode::Cancelled, "cancelled"};
+            const std::span<float> some = out.subspan(first, std::min(batch, out.size() - first));
+            SHARDLENS_TRY(weight.readAt(1, first * sizeof(float), std::as_writable_bytes(some)));
+            const std::uint64_t read = first + some.size() == out.size() ? all : (first + some.size()) * grain * (all / std::max<std::uint64_t>(values, 1));
+            watch.read(read - said);
+            said = read;
+        }
+        return {};
+    }
+
+    static Result<std::vector<float>> joined(const Row& row, const PrepareWatch& watch)
     {
         std::vector<std::vector<float>> parts;
         std::size_t total = 0;
         for (const auto& weight : row.weights) {
             std::vector<float>& part = parts.emplace_back(static_cast<std::size_t>(weight->layout().scales()));
-            SHARDLENS_TRY(weight->readAt(1, 0, std::as_writable_bytes(std::span(part))));
+            SHARDLENS_TRY(readScales(*weight, part, watch));
             total += part.size();
         }
         std::vector<float> out;
@@ -108,7 +127,7 @@ private:
     std::vector<Row> m_rows;
     std::size_t m_layers;
     std::size_t m_width;
-    mutable std::mutex m_mutex;
+    std::unique_ptr<Done[]> m_done; // of each row
     mutable std::vector<float> m_table;
 };
 
@@ -124,13 +143,13 @@ Status QuantizedRanks::quantize(RankSet::Rank& rank, const SdloaderInt8& options
     for (std::size_t i = 0; i < base->tensors().size(); ++i) {
         const auto id = idAt<TensorId>(i);
         const std::string& name = base->parameterOf(id);
-        const std::size_t row = rowOf(name);
-        if (row == kRows) {
+        const std::size_t row = scaleRowOf(name);
+        if (row == kScaleRows) {
             SHARDLENS_TRY(view.keep(id));
             continue;
         }
         const Tensor& tensor = base->tensor(id);
-        const bool doubles = options.mlpExtraGrouping && tensor.shape.size() == 2 && tensor.shape[0] != 0 && tensor.shape[1] != 0 && looksLikeMlp(tensor.shape, m_targetRanks, m_mergeCount);
+        const bool doubles = options.mlpExtraGrouping && looksLikeMlp(tensor.shape, m_targetRanks, m_mergeCount);
         auto layout = QuantLayout::make(scheme, {options.groups * (doubles ? 2 : 1), options.bits}, name, tensor.dtype, tensor.shape);
         if (!layout)
             return layout.takeError().within(printable(name)).within(printable(rank.name));
@@ -148,7 +167,7 @@ Status QuantizedRanks::quantize(RankSet::Rank& rank, const SdloaderInt8& options
 // Layers and width of the table: the same for every target rank.
 Status QuantizedRanks::measureTable()
 {
-    std::array<std::vector<std::uint64_t>, kRows> counts; // of scales, by layer
+    std::array<std::vector<std::uint64_t>, kScaleRows> counts; // of scales, by layer
     for (const Weight& weight : m_weights.front())
         counts[weight.row].push_back(weight.codes->layout().scales() * m_mergeCount);
     std::size_t layers = counts.front().size();
@@ -165,7 +184,7 @@ Status QuantizedRanks::measureTable()
             return Error{ErrorCode::Refused, fmt::format("layer {} has {} scales and layer 0 has {}: the loader's table of scales has one width", layer, own, width)};
         width = own;
     }
-    m_shape = {layers, kRows, width};
+    m_shape = {layers, kScaleRows, width};
     return {};
 }
 
@@ -192,7 +211,7 @@ Result<QuantizedRanks> QuantizedRanks::make(RankSet& set, const SdloaderInt8& op
 Result<std::shared_ptr<const Computation>> QuantizedRanks::scalesOf(std::uint32_t targetRank) const
 {
     const std::size_t firstFile = m_cuts > 1 ? targetRank / m_cuts : std::size_t{targetRank} * m_mergeCount;
-    std::array<std::size_t, kRows> layerOf{};
+    std::array<std::size_t, kScaleRows> layerOf{};
     std::vector<ScaleTable::Row> rows;
     for (std::size_t i = 0; i < m_weights[firstFile].size(); ++i) {
         const std::size_t row = m_weights[firstFile][i].row;
@@ -200,7 +219,7 @@ Result<std::shared_ptr<const Computation>> QuantizedRanks::scalesOf(std::uint32_
         if (layer >= m_shape[0])
             continue;
         ScaleTable::Row out;
-        out.place = layer * kRows + row;
+        out.place = layer * kScaleRows + row;
         out.interleaves = kJoinedByColumns[row];
         std::size_t total = 0;
         for (std::size_t file = firstFile; file < firstFile + m_mergeCount; ++file) {

@@ -24,7 +24,8 @@ public:
     [[nodiscard]] const Shape& shape() const { return m_shape; }
     // Files that a target rank is joined of; 1 where it is cut.
     [[nodiscard]] std::uint32_t mergeCount() const { return m_mergeCount; }
-    [[nodiscard]] bool cuts() const { return m_cuts > 1; }
+    // Target ranks that a file is cut for; 1 where files are joined.
+    [[nodiscard]] std::uint32_t cuts() const { return m_cuts; }
     [[nodiscard]] std::size_t weights() const { return m_weights.empty() ? 0 : m_weights.front().size(); }
 
 private:

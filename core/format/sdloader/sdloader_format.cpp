@@ -1,7 +1,9 @@
 #include "core/format/sdloader/sdloader_format.h"
 
 #include "core/base/text.h"
+#include "core/format/sdloader/dequantized_ranks.h"
 #include "core/format/sdloader/inference_set.h"
+#include "core/format/sdloader/quantized_names.h"
 #include "core/format/sdloader/quantized_ranks.h"
 #include "core/format/sdloader/rank_set.h"
 #include "core/format/target_file.h"
@@ -99,8 +101,14 @@ private:
         const TensorId id = m_builder.addTensor(tensor);
         SHARDLENS_TRY(m_builder.addWhole(id, {m_builder.addComputation(std::move(scales)).front(), 0, m_builder.holder({}), {}}));
         SHARDLENS_ASSIGN(const pickle::Value value, maker.whole(tensor, id));
-        maker.graph().set(tree, "quantization_scales", value);
-        maker.graph().set(tree, "quantize_merge_count", maker.graph().integer(m_quantized->mergeCount()));
+        pickle::GraphBuilder& graph = maker.graph();
+        graph.set(tree, kScalesKey, value);
+        graph.set(tree, kMergeCountKey, graph.integer(m_quantized->mergeCount()));
+        const pickle::Value layout = graph.dict(); // for whoever wants the values again: the scales do not say it
+        graph.set(layout, kGroupsKey, graph.integer(static_cast<std::int64_t>(m_options.sdloaderInt8->groups)));
+        graph.set(layout, kExtraGroupingKey, graph.boolean(m_options.sdloaderInt8->mlpExtraGrouping));
+        graph.set(layout, kCutsKey, graph.integer(m_quantized->cuts()));
+        graph.set(tree, kLayoutKey, layout);
         return {};
     }
 
@@ -178,11 +186,29 @@ void addTargetNotes(const RankSet& set, const TargetOptions& options, std::uint3
 void addQuantizedNotes(const QuantizedRanks& quantized, const SdloaderInt8& options, Target& out)
 {
     using Kind = TargetNote::Kind;
-    out.notes.push_back({Kind::Cast, "Quantized", fmt::format("{} of each file to INT8 ({}, {}), as MegatronSDLoader does: {}. Scales and merge count lie beside the model, as quantization_scales {} and quantize_merge_count.",
+    out.notes.push_back({Kind::Cast, "Quantized", fmt::format("{} of each file to INT8 ({}, {}), as MegatronSDLoader does: {}. Scales and merge count lie beside the model, as quantization_scales {} and quantize_merge_count; --dequantize finds groups and cuts in quantization_layout.",
                                                               plural(quantized.weights(), "weight", "weights"), plural(options.bits, "bit", "bits"), plural(options.groups, "group", "groups"),
-                                                              quantized.mergeCount() > 1 ? "each file by itself, then joined" : quantized.cuts() ? "each file as a whole, then cut" : "each file by itself", shapeText(quantized.shape()))});
-    if (quantized.cuts())
+                                                              quantized.mergeCount() > 1 ? "each file by itself, then joined" : quantized.cuts() > 1 ? "each file as a whole, then cut" : "each file by itself", shapeText(quantized.shape()))});
+    if (quantized.cuts() > 1)
         out.notes.push_back({Kind::Warning, "Scales of cut files", "DeepSpeed fails here and says no layout: each row of scales is cut into as many equal runs as the file, or is whole where it cannot be. Parts cut by columns hold values of all groups."});
+}
+
+// Says that weights are codes, and marks them.
+void describeQuantized(RankSet& set)
+{
+    if (std::none_of(set.ranks.begin(), set.ranks.end(), isQuantized))
+        return;
+    std::uint64_t weights = 0;
+    for (std::size_t i = 0; i < set.builder.tensorCount(); ++i) {
+        const Tensor& tensor = set.builder.tensor(idAt<TensorId>(i));
+        if (tensor.dtype != DType::I8 || scaleRowOf(set.builder.parameters()[indexOf(tensor.parameter)]) == kScaleRows)
+            continue;
+        set.builder.markQuantizedPart(idAt<TensorId>(i));
+        ++weights;
+    }
+    set.builder.addFact("quantized by", "MegatronSDLoader");
+    set.builder.addFact("quantized as", fmt::format("sdloader-int8 ({})", plural(weights, "weight", "weights")));
+    set.builder.addFinding({Severity::Info, "quantized-weight", fmt::format("The scales of the INT8 weights lie beside the model in each file ({}), and are no tensors of it: --dequantize has the values.", kScalesKey), kNoTensor, kNoFile, std::nullopt});
 }
 
 Status checkFiles(const RankSet& set)
@@ -213,9 +239,14 @@ Match probe(const Candidate& candidate)
 Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& options, JobContext& job)
 {
     SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
+    if (file.list.type == FactoryList::Type::Inference && options.dequantize)
+        return Error{ErrorCode::Refused, "--dequantize is for quantized weights, and none are stored here"};
     if (file.list.type == FactoryList::Type::Inference)
         return openInferenceSet(candidate, file, options, job);
-    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options, job));
+    const PrepareRanks dequantize = [&](RankSet& ranks) { return dequantizeRanks(ranks, job); };
+    SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options, job, options.dequantize ? dequantize : PrepareRanks()));
+    if (!options.dequantize)
+        describeQuantized(*set);
     return std::move(set->builder).finish();
 }
 
@@ -226,8 +257,12 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     SHARDLENS_ASSIGN(const Candidate candidate, lookAt(source->path()));
     SHARDLENS_ASSIGN(ListFile file, readListOf(candidate));
     std::optional<QuantizedRanks> quantized;
+    if (options.open.dequantize)
+        return Error{ErrorCode::Refused, "--dequantize makes one model of quantized rank files: convert to safetensors or torch"};
     const auto quantize = [&](RankSet& ranks) -> Status {
         SHARDLENS_TRY(checkFiles(ranks));
+        if (std::any_of(ranks.ranks.begin(), ranks.ranks.end(), isQuantized))
+            return Error{ErrorCode::Refused, "the source is quantized already: its scales lie beside the model; --dequantize to safetensors takes its values first, with what they have lost"};
         SHARDLENS_ASSIGN(quantized, QuantizedRanks::make(ranks, *options.sdloaderInt8, options.tp.value_or(static_cast<std::uint32_t>(ranks.ranks.size())), options.open));
         return {};
     };
@@ -240,6 +275,8 @@ Result<Target> layOut(const CheckpointPtr& source, const TargetOptions& options,
     if (!joined->lostTensors().empty())
         return Error{ErrorCode::Refused, joined->lostTensors().front().problem};
     SHARDLENS_TRY(checkFiles(*set));
+    if (files.ranks() != set->ranks.size() && std::any_of(set->ranks.begin(), set->ranks.end(), isQuantized))
+        return Error{ErrorCode::Refused, fmt::format("--tp {}: the scales of quantized rank files are for {}; --dequantize to safetensors takes their values first", files.ranks(), plural(set->ranks.size(), "rank", "ranks"))};
     SHARDLENS_TRY(files.add(job, out));
     if (!options.rank) {
         std::vector<std::string> names;

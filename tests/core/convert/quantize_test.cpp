@@ -419,6 +419,60 @@ TEST_F(QuantizeTest, ACancelAtAnyMomentLeavesNothing)
     EXPECT_GT(steps, 5u);
 }
 
+TEST_F(QuantizeTest, WhatIsMeasuredFirstCountsAsProgress)
+{
+    for (const char* scheme : {"nvfp4", "int8-tensor", "int4-g32"}) {
+        const auto made = plan(model(), quantize(scheme));
+        ASSERT_TRUE(made) << made.error().text();
+        const std::uint64_t values = m_up.size() + m_down.size();
+        EXPECT_EQ(made->bytesToPrepare(), std::string_view(scheme) == "nvfp4" ? values * sizeof(float) : 0) << scheme; // a short tensor fits a thread's memory whole
+        InlineExecutor executor;
+        JobContext job;
+        ASSERT_TRUE(executePlan(*made, executor, job));
+        EXPECT_EQ(job.progress().done.load(), job.progress().total.load()) << scheme;
+        EXPECT_GE(job.progress().bytesRead.load(), values * sizeof(float) + made->bytesToPrepare()) << scheme;
+        std::filesystem::remove_all(path("out"));
+    }
+}
+
+TEST_F(QuantizeTest, AStoredModelIsCopiedWithItsConfiguration)
+{
+    ASSERT_EQ(convert(model(), quantize("int4-g32")), "");
+    JobContext job;
+    const CheckpointPtr stored = openCheckpoint(path("out"), {}, job).take();
+    const std::string config = readText(path("out/config.json"));
+    for (const char* format : {"safetensors", "torch"}) {
+        ASSERT_EQ(convert(stored, request("copy", format)), "");
+        EXPECT_EQ(readText(path("copy/config.json")), config) << format;
+        std::filesystem::remove_all(path("copy"));
+    }
+    EXPECT_THAT(planLinesOf(stored, request("copy.safetensors")), Contains(AllOf(HasSubstr("warning config.json"), HasSubstr("One file holds no config.json"))));
+    // patterns that part codes from what belongs to them, and a target without a place for scales
+    ConvertRequest wish = request("copy");
+    wish.exclude = {"up_proj.weight_scale$"};
+    EXPECT_THAT(planLinesOf(stored, wish), Contains(AllOf(HasSubstr("warning"), HasSubstr("part 1 quantized weight"), HasSubstr("layers.0.up_proj.weight (without layers.0.up_proj.weight_scale)"))));
+    wish.exclude = {"up_proj"};
+    EXPECT_THAT(planLinesOf(stored, wish), Not(Contains(HasSubstr("quantized weight"))));
+    EXPECT_THAT(planLinesOf(stored, request("copy", "colossalai")), Contains(AllOf(HasSubstr("warning"), HasSubstr("no place for scales"))));
+}
+
+// Changed bytes of the source are found below a computation too, with the tensors that are made of them.
+TEST_F(QuantizeTest, VerifyingLooksAtWhatWeightsAreMadeOf)
+{
+    ASSERT_EQ(convert(model(), request("plain.pt", "torch")), "");
+    std::string bytes = readText(path("plain.pt"));
+    const std::vector<std::byte> values = bytesOfFloats(m_up);
+    const std::size_t at = bytes.find(std::string(reinterpret_cast<const char*>(values.data()), 64));
+    ASSERT_NE(at, std::string::npos);
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    std::ofstream(path("plain.pt"), std::ios::binary) << bytes;
+    JobContext job;
+    ASSERT_EQ(convert(openCheckpoint(path("plain.pt"), {}, job).take(), quantize("int4-g32")), "");
+    const auto line = std::find_if(m_report.lines.begin(), m_report.lines.end(), [](const PlanLine& one) { return one.topic == "Source is damaged"; });
+    ASSERT_NE(line, m_report.lines.end());
+    EXPECT_THAT(line->text, AllOf(HasSubstr("layers.0.up_proj.weight"), HasSubstr("have changed since")));
+}
+
 TEST_F(QuantizeTest, ADeviceThatIsNotThereIsRefusedBeforeAnythingIsMade)
 {
     ConvertRequest wish = quantize("int8-channel");
