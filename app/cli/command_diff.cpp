@@ -238,6 +238,8 @@ void addDiffCommand(CLI::App& program, CommandContext& context)
     command->add_option("--tag-b", arguments->b.options.tag, "The tag of B")->type_name("TAG");
     command->add_option("--strategy-a", arguments->a.options.sourceStrategy, "MindSpore: the strategy file of A, or the folder of its stages' files")->type_name("FILE");
     command->add_option("--strategy-b", arguments->b.options.sourceStrategy, "MindSpore: that of B")->type_name("FILE");
+    command->add_flag("--dequantize-a", arguments->a.options.dequantize, "Weights that A stores quantized stand for their values");
+    command->add_flag("--dequantize-b", arguments->b.options.dequantize, "Those of B");
     addSelectionArguments(*command, arguments->selection);
     command->add_option("--rename", arguments->renames, "Names of A are changed before they are looked for in B: FROM is a pattern, TO may name its groups ($1); may be repeated")
         ->type_name("FROM=TO")

@@ -56,6 +56,7 @@ Json rolesJson(const Inventory& inventory)
     Json rows = Json::array();
     for (const RoleUse& use : inventory.roles)
         rows.push_back(Json{{"role", use.role},
+                            {"quantized", use.quantized},
                             {"dtype", shardlens::nameOf(use.dtype)},
                             {"tensors", use.tensors},
                             {"values", use.values},
@@ -141,12 +142,17 @@ void printFacts(Console& console, const Checkpoint& checkpoint)
         fact("tied", fmt::format("{} shares the values of {}", alias.name, checkpoint.parameters()[indexOf(alias.parameter)]));
 }
 
+std::string roleText(const RoleUse& use)
+{
+    return printable(use.role) + (use.quantized ? " (quantized)" : "");
+}
+
 void printRoles(Console& console, const Inventory& inventory)
 {
     Table table({{"role", false, true}, {"dtype"}, {"tensors", true}, {"values", true}, {"bytes", true}, {"pieces", true}, {""}});
     for (const RoleUse& use : inventory.roles) {
         const bool less = use.heldValues < use.values;
-        table.addRow({printable(use.role), std::string(shardlens::nameOf(use.dtype)), groupedText(use.tensors), groupedText(use.values),
+        table.addRow({roleText(use), std::string(shardlens::nameOf(use.dtype)), groupedText(use.tensors), groupedText(use.values),
                       exactSizeText(use.bytes), groupedText(use.pieces), less ? groupedText(use.values - use.heldValues) + " values missing" : ""},
                      less ? Style::Bad : Style::Plain);
     }
@@ -182,7 +188,7 @@ void printArithmetic(Console& console, const Checkpoint& checkpoint, const Inven
         const std::uint64_t difference = less ? use.values - use.heldValues : use.heldValues - use.values;
         const std::string words = difference == 0 ? "" : groupedText(difference) + (less ? " missing" : " held twice");
         values.addRow(
-            {printable(use.role), std::string(shardlens::nameOf(use.dtype)), groupedText(use.values), groupedText(use.heldValues), words},
+            {roleText(use), std::string(shardlens::nameOf(use.dtype)), groupedText(use.values), groupedText(use.heldValues), words},
             less ? Style::Bad : Style::Plain);
     }
     values.print(console, 4);

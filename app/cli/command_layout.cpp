@@ -9,7 +9,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace shardlens::cli {
 namespace {
@@ -33,6 +36,22 @@ const char* streamKindName(Stream::Kind kind)
     case Stream::Kind::Computed: return "computed";
     }
     return "";
+}
+
+// The files that a computed tensor is made of, each once.
+std::vector<std::string> filesBelow(const Checkpoint& checkpoint, TensorId id)
+{
+    StoredTensors below;
+    addStored(checkpoint, id, below);
+    std::vector<std::string> out;
+    for (const auto& [base, tensors] : below)
+        for (const TensorId tensor : tensors)
+            for (std::size_t row = base->pieces().firstOf(tensor); row < base->pieces().lastOf(tensor); ++row) {
+                const FileId file = base->stream(base->pieces().at(idAt<PieceId>(row)).source.stream).file;
+                if (file != kNoFile && std::find(out.begin(), out.end(), base->file(file).name) == out.end())
+                    out.push_back(base->file(file).name);
+            }
+    return out;
 }
 
 Json pieceJson(const Checkpoint& checkpoint, const Piece& piece, std::uint64_t cellBytes)
@@ -85,6 +104,8 @@ void printLayoutJson(Console& console, const Checkpoint& checkpoint, TensorId id
     for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
         rows.push_back(pieceJson(checkpoint, pieces.at(idAt<PieceId>(row)), info(tensor.dtype).bytesPerBlock));
     answer["pieces"] = std::move(rows);
+    if (pieces.countOf(id) != 0 && checkpoint.stream(pieces.at(idAt<PieceId>(pieces.firstOf(id))).source.stream).kind == Stream::Kind::Computed)
+        answer["computed_from"] = filesBelow(checkpoint, id);
     const Coverage coverage = coverageOf(checkpoint, id, kHolesShown, kAsBoxes);
     Json holes = Json::array();
     for (const Hole& hole : coverage.holes)
@@ -125,6 +146,9 @@ void printLayout(Console& console, const Checkpoint& checkpoint, TensorId id)
         const Stream& stream = checkpoint.stream(piece.source.stream);
         const auto rank = checkpoint.rankOfPiece(piece);
         std::string file = stream.file == kNoFile ? "" : printable(checkpoint.file(stream.file).name);
+        if (stream.kind == Stream::Kind::Computed)
+            for (const std::string& one : filesBelow(checkpoint, id))
+                file += (file.empty() ? "from " : ", ") + printable(one);
         if (stream.kind != Stream::Kind::File)
             file += fmt::format(" ({})", streamKindName(stream.kind));
         table.addRow({rank ? std::to_string(*rank) : "any", regionText(piece.region), file, groupedText(piece.source.offset),

@@ -198,6 +198,8 @@ Status show(const ShowArguments& arguments, CommandContext& context)
     Status status = printPart(*reader, tensor, *slice, context);
     if (!status)
         return place(status.takeError());
+    if (tensor.quantizedPart)
+        context.console.line(context.console.styled(Style::Muted, "a part of a quantized weight; --dequantize shows the weight's values under its name"));
     return {};
 }
 

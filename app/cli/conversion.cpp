@@ -138,19 +138,29 @@ int report(const Outcome& outcome, const ConversionOptions& options, EventStream
 
 } // namespace
 
+namespace {
+
+// An option that takes one of some words. (CLI11's own transformer prints the numbers behind them where it refuses.)
+template <class Value>
+void addChoice(CLI::App& command, const char* name, Value& into, const std::map<std::string, Value>& words, const char* help)
+{
+    std::vector<std::string> names;
+    for (const auto& [word, value] : words)
+        names.push_back(word);
+    command.add_option_function<std::string>(name, [&into, words](const std::string& word) { into = words.at(word); }, help)->type_name("HOW")->check(CLI::IsMember(names));
+}
+
+} // namespace
+
 void addConversionOptions(CLI::App& command, ConversionOptions& options)
 {
-    static const std::map<std::string, ProgressStyle> kStyles{{"auto", ProgressStyle::Auto}, {"json", ProgressStyle::Json}, {"none", ProgressStyle::None}};
     command.add_flag("--dry-run", options.dryRun, "Show the plan; write nothing");
-    static const std::map<std::string, PrecisionStyle> kPrecisions{{"sampled", PrecisionStyle::Sampled}, {"exact", PrecisionStyle::Exact}, {"none", PrecisionStyle::None}};
-    command.add_option("--precision", options.precision, "Measure what casts and quantization lose before anything is written: sampled, exact (every value) or none (default: sampled with --dry-run)")
-        ->type_name("HOW")
-        ->transform(CLI::CheckedTransformer(kPrecisions).description(""));
+    addChoice<PrecisionStyle>(command, "--precision", options.precision, {{"sampled", PrecisionStyle::Sampled}, {"exact", PrecisionStyle::Exact}, {"none", PrecisionStyle::None}},
+                              "Measure what casts and quantization lose before anything is written: sampled, exact (every value) or none (default: sampled with --dry-run)");
     command.add_option("--precision-csv", options.precisionCsv, "Write it into a file, a line a tensor")->type_name("FILE");
     command.add_flag("--json", options.json, "Answer in JSON (docs/json.md)");
-    command.add_option("--progress", options.progress, "auto (a bar on a terminal), json (events on standard output) or none")
-        ->type_name("HOW")
-        ->transform(CLI::CheckedTransformer(kStyles).description(""));
+    addChoice<ProgressStyle>(command, "--progress", options.progress, {{"auto", ProgressStyle::Auto}, {"json", ProgressStyle::Json}, {"none", ProgressStyle::None}},
+                             "auto (a bar on a terminal), json (events on standard output) or none");
 }
 
 int failConversion(const Error& error, const ConversionOptions& options, CommandContext& context)

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <map>
-#include <utility>
+#include <tuple>
 
 namespace shardlens::cli {
 namespace {
@@ -29,13 +29,13 @@ Inventory inventoryOf(const Checkpoint& checkpoint)
 {
     Inventory out;
     out.files.resize(checkpoint.files().size());
-    std::map<std::pair<RoleId, DType>, std::size_t> rowOf;
+    std::map<std::tuple<RoleId, DType, bool>, std::size_t> rowOf;
     for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
         const auto id = idAt<TensorId>(i);
         const Tensor& tensor = checkpoint.tensor(id);
-        const auto [at, isNew] = rowOf.try_emplace({tensor.role, tensor.dtype}, out.roles.size());
+        const auto [at, isNew] = rowOf.try_emplace({tensor.role, tensor.dtype, tensor.quantizedPart}, out.roles.size());
         if (isNew)
-            out.roles.push_back({.role = checkpoint.roleOf(id).name, .dtype = tensor.dtype});
+            out.roles.push_back({.role = checkpoint.roleOf(id).name, .quantized = tensor.quantizedPart, .dtype = tensor.dtype});
         RoleUse& use = out.roles[at->second];
         const PieceStore& pieces = checkpoint.pieces();
         const DTypeInfo& type = info(tensor.dtype);

@@ -8,9 +8,10 @@
 
 namespace shardlens::cli {
 
-// All tensors of one role and dtype together.
+// All tensors of one role and dtype together; parts of quantized weights by themselves.
 struct RoleUse {
     std::string role;
+    bool quantized = false; // codes and scales: their values are no weights
     DType dtype{};
     std::uint64_t tensors = 0;
     std::uint64_t values = 0;     // that the tensors need

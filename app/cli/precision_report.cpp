@@ -58,7 +58,7 @@ Json precisionJson(const std::vector<TensorPrecision>& tensors)
 void printPrecision(Console& console, const std::vector<TensorPrecision>& tensors)
 {
     const bool exact = std::all_of(tensors.begin(), tensors.end(), [](const TensorPrecision& one) { return one.isExact(); });
-    console.line(console.styled(Style::Strong, "Precision") + fmt::format(" of {}, {}, the worst first", plural(tensors.size(), "tensor", "tensors"), exact ? "every value" : "by a sample (--precision exact reads all)"));
+    console.line(console.styled(Style::Strong, "Precision") + fmt::format(" of {}, {}, the worst first", plural(tensors.size(), "tensor", "tensors"), exact ? "every value" : "errors of a sample of values (--precision exact reads all)"));
     Table table({{"tensor", false, true}, {"to", false, false}, {"signal/noise", true, false}, {"cosine", true, false}, {"largest error", true, false}, {"range", false, false}, {"", false, false}});
     for (std::size_t i = 0; i < std::min(tensors.size(), kMostRows); ++i) {
         const TensorPrecision& one = tensors[i];
@@ -70,7 +70,7 @@ void printPrecision(Console& console, const std::vector<TensorPrecision>& tensor
     if (tensors.size() > kMostRows)
         console.line(fmt::format("  … and {} more; --precision-csv FILE has all", groupedText(tensors.size() - kMostRows)));
     const PrecisionAdvice advice = adviseOn(tensors);
-    for (const std::string& line : wrapped(advice.text, console.width() - 2))
+    for (const std::string& line : advice.text.empty() ? std::vector<std::string>() : wrapped(advice.text, console.width() - 2))
         console.line("  " + console.styled(advice.keep.empty() ? Style::Muted : Style::Strong, line));
     if (!advice.option.empty())
         console.line("  " + advice.option);

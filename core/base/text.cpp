@@ -167,6 +167,14 @@ std::string plural(std::uint64_t count, std::string_view one, std::string_view m
     return fmt::format("{} {}", groupedText(count), count == 1 ? one : many);
 }
 
+std::string lowerCase(std::string_view text)
+{
+    std::string out(text);
+    for (char& c : out)
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return out;
+}
+
 std::string printable(std::string_view text)
 {
     if (std::all_of(text.begin(), text.end(), isPlainAscii)) // nearly every name

@@ -28,6 +28,8 @@ namespace shardlens {
 
 // Printable UTF-8: control characters as \n or \x1b, bidirectional marks and invalid bytes escaped. For names from files.
 [[nodiscard]] std::string printable(std::string_view text);
+// ASCII letters only.
+[[nodiscard]] std::string lowerCase(std::string_view text);
 // True where `text` is well-formed UTF-8 without surrogates.
 [[nodiscard]] bool isUtf8(std::string_view text);
 

@@ -14,6 +14,7 @@ namespace shardlens {
 namespace {
 
 constexpr std::string_view kCuda = "cuda:";
+constexpr std::string_view kFirstCuda = "cuda:0"; // "cuda", as PyTorch understands it
 
 std::vector<std::string> partsOf(const std::string& text)
 {
@@ -21,6 +22,8 @@ std::vector<std::string> partsOf(const std::string& text)
     for (std::size_t begin = 0; begin <= text.size();) {
         const std::size_t end = std::min(text.find(',', begin), text.size());
         out.push_back(text.substr(begin, end - begin));
+        if (out.back() + ":" == kCuda)
+            out.back() = kFirstCuda;
         begin = end + 1;
     }
     return out;

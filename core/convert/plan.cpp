@@ -16,6 +16,7 @@
 #include "core/io/rename_new.h"
 #include "core/io/staged_output.h"
 #include "core/job/executor.h"
+#include "core/numeric/quant_scheme.h"
 
 #include <fmt/format.h>
 
@@ -57,6 +58,8 @@ ConvertRequest filledIn(const ConvertRequest& request, const OutputChoice& choic
         out.maxShardBytes = kDefaultShardBytes;
     if (choice.kind == OutputKind::Dcp && !out.dp)
         out.dp = 1;
+    if (const QuantScheme* const scheme = out.quantize.scheme ? quantSchemeByName(*out.quantize.scheme) : nullptr)
+        out.quantize.scheme = scheme->name; // as the table writes it
     return out;
 }
 

@@ -155,6 +155,9 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
     }
     for (const auto& [scheme, sum] : sums)
         lines.push_back({PlanLine::Kind::Cast, "Quantized", fmt::format("{} to {} ({}): {} become {}.", plural(sum.weights, "weight", "weights"), scheme->name, scheme->title, sizeText(sum.before), sizeText(sum.after))});
+    const auto others = std::count_if(choice.weights.begin(), choice.weights.end(), [](const ChosenWeight& weight) { return isOtherWeightName(weight.name); });
+    if (others != 0)
+        lines.push_back({PlanLine::Kind::Warning, "No Linear layers", fmt::format("By their names {} of embeddings or norms: servers look for codes in Linear layers alone, and may not load them.", plural(static_cast<std::uint64_t>(others), "quantized weight is", "quantized weights are"))});
     if (choice.leftModules > 0)
         lines.push_back({PlanLine::Kind::Kept, "Left as they are", leftText(choice, output)});
     if (!options.left.empty())
@@ -255,6 +258,24 @@ Status addOwnConfig(const CheckpointPtr& source, const ConvertRequest& request, 
     return {};
 }
 
+// Which dtypes the values have that codes stand for.
+void addDequantizedLine(const Checkpoint& source, std::vector<PlanLine>& lines)
+{
+    std::map<DType, std::uint64_t> weights;
+    for (std::size_t i = 0; i < source.tensors().size(); ++i) {
+        const auto id = idAt<TensorId>(i);
+        const PieceStore& pieces = source.pieces();
+        const bool isComputed = pieces.countOf(id) != 0 && source.stream(pieces.at(idAt<PieceId>(pieces.firstOf(id))).source.stream).kind == Stream::Kind::Computed;
+        weights[source.tensor(id).dtype] += isComputed ? 1 : 0;
+    }
+    std::string text;
+    for (const auto& [dtype, count] : weights)
+        if (count != 0)
+            text += fmt::format("{}{} as {}", text.empty() ? "" : ", ", plural(count, "weight", "weights"), nameOf(dtype));
+    if (!text.empty())
+        lines.push_back({PlanLine::Kind::Cast, "Dequantized", fmt::format("{}, as the schemes give them back; --dtype casts.", text)});
+}
+
 } // namespace
 
 Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job)
@@ -268,6 +289,8 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     if (alone != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
     QuantizePlan out{source, {}, {}, nullptr, {}};
+    if (request.open.dequantize)
+        addDequantizedLine(*source, out.lines);
     SHARDLENS_TRY(addOwnConfig(source, request, choice, out));
     return out;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <tuple>
 
 namespace shardlens {
 namespace {
@@ -68,20 +69,25 @@ std::span<const QuantScheme> quantSchemes()
 const QuantScheme* quantSchemeByName(std::string_view name)
 {
     const auto schemes = quantSchemes();
-    const auto at = std::find_if(schemes.begin(), schemes.end(), [name](const QuantScheme& one) { return one.name == name; });
+    const auto at = std::find_if(schemes.begin(), schemes.end(), [wanted = lowerCase(name)](const QuantScheme& one) { return one.name == wanted; });
     return at == schemes.end() ? nullptr : &*at;
 }
 
 std::string unknownSchemeText(std::string_view name)
 {
-    std::vector<std::pair<std::size_t, std::string_view>> near;
+    struct Near {
+        bool isOther = true; // it does not begin with what was asked for
+        std::size_t distance = 0;
+        std::string_view name;
+    };
+    std::vector<Near> near;
     for (const QuantScheme& scheme : kSchemes)
-        near.emplace_back(editDistance(name, scheme.name, name.size() + scheme.name.size()), scheme.name);
-    std::stable_sort(near.begin(), near.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+        near.push_back({!scheme.name.starts_with(lowerCase(name)), name.empty() ? 0 : editDistance(name, scheme.name, name.size() + scheme.name.size()), scheme.name});
+    std::stable_sort(near.begin(), near.end(), [](const Near& a, const Near& b) { return std::tie(a.isOther, a.distance) < std::tie(b.isOther, b.distance); });
     std::string rest;
-    for (const auto& [distance, other] : near)
-        rest += fmt::format("{}{}", rest.empty() ? "" : ", ", other);
-    return fmt::format("no scheme is called {}; there are, the nearest first: {}", printable(name), rest);
+    for (const Near& other : near)
+        rest += fmt::format("{}{}", rest.empty() ? "" : ", ", other.name);
+    return fmt::format("no scheme is called '{}'; there are, the nearest first: {}", printable(name), rest);
 }
 
 } // namespace shardlens

@@ -67,6 +67,7 @@ struct QuantScheme {
 };
 
 [[nodiscard]] std::span<const QuantScheme> quantSchemes();
+// In any case of letters; nullptr: there is none.
 [[nodiscard]] const QuantScheme* quantSchemeByName(std::string_view name);
 // "no scheme is called X; the nearest are A, B; `shardlens formats` lists all": a fragment.
 [[nodiscard]] std::string unknownSchemeText(std::string_view name);

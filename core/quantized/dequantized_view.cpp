@@ -3,6 +3,7 @@
 #include "core/quantized/dequantized_weight.h"
 #include "core/quantized/view_builder.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -48,6 +49,11 @@ Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
             SHARDLENS_TRY(view.keep(id));
         }
     }
+    view.leaveOut({kQuantizedBy, kQuantizedAs}, {kConfigFinding, kWeightFinding});
+    const auto& facts = checkpoint->facts();
+    const auto stored = std::find_if(facts.begin(), facts.end(), [](const auto& fact) { return fact.first == kQuantizedAs; });
+    if (stored != facts.end())
+        view.builder().addFact("dequantized from", stored->second);
     return std::move(view).finish();
 }
 

@@ -62,7 +62,9 @@ public:
     {
         for (std::size_t i = 0; i < m_checkpoint.tensors().size(); ++i)
             if (isCandidate(idAt<TensorId>(i)))
-                SHARDLENS_TRY(look(idAt<TensorId>(i)));
+                look(idAt<TensorId>(i));
+        if (m_refused)
+            return m_refusals == 1 ? std::move(*m_refused) : Error{m_refused->code(), fmt::format("{}; and so {} more of the weights that are chosen", m_refused->text(), m_refusals - 1)};
         std::sort(m_out.ignored.begin(), m_out.ignored.end());
         m_out.ignored.erase(std::unique(m_out.ignored.begin(), m_out.ignored.end()), m_out.ignored.end());
         m_out.leftModules = m_out.ignored.size();
@@ -116,7 +118,7 @@ private:
         return alsoOther ? nullptr : m_options.scheme;
     }
 
-    Status look(TensorId id)
+    void look(TensorId id)
     {
         const Tensor& tensor = m_checkpoint.tensor(id);
         const std::string& name = m_checkpoint.parameterOf(id);
@@ -125,22 +127,25 @@ private:
         if (scheme != nullptr && floating && tensor.shape.size() == 2) {
             const DType dtype = m_options.dtype.value_or(tensor.dtype);
             auto layout = QuantLayout::make(*scheme, m_options.parameters, name, dtype, tensor.shape);
-            if (!layout)
-                return layout.takeError().within(printable(name));
+            if (!layout) {
+                ++m_refusals;
+                if (!m_refused)
+                    m_refused = layout.takeError().within(printable(name));
+                return;
+            }
             m_out.weights.push_back({id, name, layout.take()});
             if (const auto over = overrideOf(name))
                 ++m_out.overridden[*over];
-            return {};
+            return;
         }
         if (scheme != nullptr && !floating && tensor.shape.size() == 2)
             m_out.integers.push_back(name);
         if (!floating || tensor.shape.size() != 2)
-            return {};
+            return;
         ignore(name);
         if (const auto tied = m_aliases.find(tensor.parameter); tied != m_aliases.end())
             for (const std::string* other : tied->second)
                 ignore(*other);
-        return {};
     }
 
     void ignore(const std::string& name)
@@ -153,6 +158,8 @@ private:
     const QuantizeOptions& m_options;
     std::unordered_map<ParameterId, std::vector<const std::string*>> m_aliases;
     QuantizeChoice m_out;
+    std::optional<Error> m_refused; // the first weight that its scheme cannot hold
+    std::size_t m_refusals = 0;
 };
 
 Error nothingChosen(const QuantizeOptions& options)
@@ -165,6 +172,11 @@ Error nothingChosen(const QuantizeOptions& options)
 }
 
 } // namespace
+
+bool isOtherWeightName(std::string_view name)
+{
+    return saysOther(name);
+}
 
 bool isLinearWeightName(std::string_view name)
 {

@@ -52,6 +52,9 @@ struct QuantizeChoice {
 // The weights of Linear layers, as far as names tell (conformance/quantization/README.md): "….weight" without a part that says embedding, norm, head or router.
 [[nodiscard]] bool isLinearWeightName(std::string_view name);
 
+// Whether a part of the name says embedding or norm.
+[[nodiscard]] bool isOtherWeightName(std::string_view name);
+
 // Refused: a weight that its scheme cannot hold, by name; nothing to quantize; a checkpoint that is quantized already.
 [[nodiscard]] Result<QuantizeChoice> chooseWeights(const Checkpoint& checkpoint, const QuantizeOptions& options);
 

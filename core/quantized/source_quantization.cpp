@@ -19,7 +19,6 @@ using Kind = StoredWeight::Kind;
 constexpr std::size_t kMostUnread = 3; // named in a finding
 constexpr std::string_view kState = ".quant_state.bitsandbytes__";
 
-
 // Looks for the parts of weights by their names.
 class Finder {
 public:
@@ -252,18 +251,18 @@ void addFindings(const std::vector<StoredWeight>& weights, const QuantizationCon
         builder.addFinding({Severity::Warning, code, std::move(text), tensor, kNoFile, std::nullopt});
     };
     if (!config.problem.empty())
-        warn("quantization-config", config.problem);
+        warn(kConfigFinding, config.problem);
     else if (config.method.empty() && method != "deepspeed-int8")
-        warn("quantization-config", fmt::format("The weights are quantized as {} stores them, and {}: servers need its quantization_config to load them.", method,
+        warn(kConfigFinding, fmt::format("The weights are quantized as {} stores them, and {}: servers need its quantization_config to load them.", method,
                                                 config.hasFile ? "config.json beside them does not say so" : "no config.json lies beside them"));
     else if (!config.method.empty() && config.method != method)
-        warn("quantization-config", fmt::format("config.json says quant_method {}, and the tensors are those of {}.", printable(config.method), method));
+        warn(kConfigFinding, fmt::format("config.json says quant_method {}, and the tensors are those of {}.", printable(config.method), method));
     std::uint64_t unread = 0;
     for (const StoredWeight& weight : weights)
         if (!weight.problem.empty() && ++unread <= kMostUnread)
-            warn("quantized-weight", fmt::format("{} cannot be dequantized: {}.", printable(weight.name), weight.problem), weight.codes);
+            warn(kWeightFinding, fmt::format("{} cannot be dequantized: {}.", printable(weight.name), weight.problem), weight.codes);
     if (unread > kMostUnread)
-        warn("quantized-weight", fmt::format("{} more quantized weights cannot be dequantized.", groupedText(unread - kMostUnread)));
+        warn(kWeightFinding, fmt::format("{} more quantized weights cannot be dequantized.", groupedText(unread - kMostUnread)));
 }
 
 } // namespace
@@ -282,8 +281,8 @@ CheckpointPtr describeQuantization(CheckpointPtr checkpoint)
     if (weights.empty())
         return checkpoint;
     CheckpointBuilder builder(*checkpoint);
-    builder.addFact("quantized by", config.method.empty() ? weights.front().method : config.method);
-    builder.addFact("quantized as", schemesText(weights));
+    builder.addFact(kQuantizedBy, config.method.empty() ? weights.front().method : config.method);
+    builder.addFact(kQuantizedAs, schemesText(weights));
     addFindings(weights, config, builder);
     for (const StoredWeight& weight : weights)
         for (const TensorId part : weight.parts)

@@ -12,6 +12,12 @@
 
 namespace shardlens {
 
+// What describeQuantization() adds: facts, and codes of findings.
+constexpr const char* kQuantizedBy = "quantized by";
+constexpr const char* kQuantizedAs = "quantized as";
+constexpr const char* kConfigFinding = "quantization-config";
+constexpr const char* kWeightFinding = "quantized-weight";
+
 // A weight that a checkpoint stores quantized, as far as names, dtypes and shapes tell (formats/quantization.md §1.2).
 struct StoredWeight {
     enum class Kind : std::uint8_t {

@@ -11,8 +11,6 @@ ViewBuilder::ViewBuilder(CheckpointPtr base)
     m_builder.setTitle(m_base->title(), m_base->subtitle());
     m_builder.setTopology(m_base->topology());
     m_builder.setModelFacts(m_base->modelFacts());
-    for (const auto& [name, value] : m_base->facts())
-        m_builder.addFact(name, value);
 }
 
 Status ViewBuilder::keep(TensorId tensor)
@@ -36,6 +34,9 @@ Status ViewBuilder::add(TensorId like, std::string_view name, Tensor tensor, Str
 
 CheckpointPtr ViewBuilder::finish() &&
 {
+    for (const auto& [name, value] : m_base->facts())
+        if (!m_leftFacts.contains(name))
+            m_builder.addFact(name, value);
     std::set<ParameterId> kept; // codes may stand under the name of their weight: its other names are theirs already
     for (std::size_t i = 0; i < m_newOf.size(); ++i)
         if (m_newOf[i] != kNoTensor)
@@ -48,6 +49,8 @@ CheckpointPtr ViewBuilder::finish() &&
             m_builder.addLost(m_base->lostTensors()[*finding.lost], finding.code, m_import.file(finding.file));
             continue;
         }
+        if (m_leftCodes.contains(finding.code))
+            continue;
         finding.file = m_import.file(finding.file);
         finding.tensor = finding.tensor == kNoTensor ? kNoTensor : m_newOf[indexOf(finding.tensor)];
         m_builder.addFinding(std::move(finding));

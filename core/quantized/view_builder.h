@@ -4,7 +4,9 @@
 #include "core/model/piece_import.h"
 
 #include <memory>
+#include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shardlens {
@@ -20,6 +22,12 @@ public:
     Status keep(TensorId tensor);
     // A tensor that `like` of the base is replaced by (among others), in the model's order; its bytes are an output of a computation.
     Status add(TensorId like, std::string_view name, Tensor tensor, StreamId bytes);
+    // Facts and findings of the base that are not true of the view.
+    void leaveOut(std::set<std::string_view> facts, std::set<std::string_view> findingCodes)
+    {
+        m_leftFacts = std::move(facts);
+        m_leftCodes = std::move(findingCodes);
+    }
     // After all tensors: names of tied parameters that are kept, findings, what could not be read.
     [[nodiscard]] CheckpointPtr finish() &&;
 
@@ -29,6 +37,8 @@ private:
     PieceImport m_import;
     std::vector<TensorId> m_newOf; // by tensor of the base; kNoTensor: replaced
     HolderId m_nobody;
+    std::set<std::string_view> m_leftFacts; // of literals
+    std::set<std::string_view> m_leftCodes;
 };
 
 } // namespace shardlens

@@ -1,12 +1,12 @@
 #include "ui/jobs/job_protocol.h"
 
 #include "core/base/json_text.h"
+#include "core/base/text.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -64,12 +64,6 @@ double numberOf(const Json& object, const char* name)
     const auto member = object.find(name);
     const double value = member != object.end() && member->is_number() ? member->get<double>() : 0;
     return std::isfinite(value) ? value : 0;
-}
-
-std::string lowerCase(std::string text)
-{
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
 }
 
 JobStages readStages(const Json& object)

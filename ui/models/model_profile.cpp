@@ -7,8 +7,11 @@
 #include <QCoreApplication>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <compare>
 #include <limits>
+#include <map>
 #include <unordered_map>
 
 namespace shardlens::ui {
@@ -50,6 +53,37 @@ std::vector<TensorId> tensorsOf(const Checkpoint& checkpoint, RoleId role)
     return out;
 }
 
+// Where a tensor stands on the way through the model, as far as its name tells: embeddings, then stacks of layers by number, then what has no number.
+struct Depth {
+    int part = 0; // 0 embeddings, 1 layers, 2 the rest: heads, last norms
+    std::size_t stack = 0;
+    std::uint64_t layer = 0;
+
+    auto operator<=>(const Depth&) const = default;
+};
+
+class DepthOrder {
+public:
+    Depth of(const std::string& name)
+    {
+        const std::string kind = kindOfName(name);
+        const std::size_t star = kind.find('*');
+        if (star != std::string::npos) {
+            const std::size_t stack = m_stacks.try_emplace(kind.substr(0, star), m_stacks.size()).first->second;
+            std::uint64_t layer = 0;
+            std::from_chars(name.data() + star, name.data() + name.size(), layer);
+            return {1, stack, layer};
+        }
+        for (const char* word : {"embed", "wte", "wpe"})
+            if (name.find(word) != std::string::npos)
+                return {};
+        return {2, 0, 0};
+    }
+
+private:
+    std::map<std::string, std::size_t> m_stacks; // by what stands before the number, in the order in which they come
+};
+
 class ProfileBuilder {
 public:
     ProfileBuilder(const CheckpointPtr& checkpoint, RoleId role, bool exact, std::shared_ptr<JobContext> job) : m_out(std::make_shared<ModelProfile>()), m_job(std::move(job))
@@ -57,11 +91,17 @@ public:
         m_out->checkpoint = checkpoint;
         m_out->role = role;
         m_out->isExact = exact;
-        std::unordered_map<std::string, std::size_t> kinds;
+        std::vector<std::pair<Depth, ProfileRow>> rows;
+        DepthOrder order;
         for (const TensorId tensor : tensorsOf(*checkpoint, role)) {
             ProfileRow row;
             row.tensor = tensor;
             row.name = checkpoint->fullName(tensor);
+            rows.emplace_back(order.of(checkpoint->parameterOf(tensor)), std::move(row));
+        }
+        std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+        std::unordered_map<std::string, std::size_t> kinds;
+        for (auto& [depth, row] : rows) {
             const auto [at, fresh] = kinds.try_emplace(kindOfName(row.name), m_out->kinds.size());
             if (fresh)
                 m_out->kinds.push_back(at->first);
@@ -224,6 +264,11 @@ std::string kindOfName(std::string_view name)
         at = end + 1;
     }
     return out;
+}
+
+std::uint64_t ModelProfile::quantizedCodes(const Checkpoint& checkpoint, RoleId role)
+{
+    return static_cast<std::uint64_t>(std::count_if(checkpoint.tensors().begin(), checkpoint.tensors().end(), [role](const Tensor& tensor) { return tensor.role == role && tensor.quantizedPart; }));
 }
 
 std::uint64_t ModelProfile::bytesOf(const Checkpoint& checkpoint, RoleId role)

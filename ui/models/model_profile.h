@@ -44,7 +44,7 @@ struct ModelProfile {
     CheckpointPtr checkpoint;
     RoleId role{};
     bool isExact = false;            // every value was read
-    std::vector<ProfileRow> rows;    // in the model's order; floating-point tensors that have values
+    std::vector<ProfileRow> rows;    // embeddings, layers by number, heads; floating-point tensors that have values, without parts of quantized weights
     std::vector<std::string> kinds;  // "layers.*.mlp.up_proj.weight": a name with * in place of its first number
     std::vector<OddTensor> odd;      // the most notable first
     std::vector<std::uint8_t> oddIn; // by row: a bit for each ProfileFigure
@@ -54,6 +54,8 @@ struct ModelProfile {
     using JobSlot = std::atomic<std::shared_ptr<JobContext>>;
     // A sample of each tensor, or every value; a worker's work. The slot, which may be nullptr, lets others look at the progress (bytes). nullptr: stopped.
     [[nodiscard]] static std::shared_ptr<const ModelProfile> build(const CheckpointPtr& checkpoint, RoleId role, bool exact, const std::shared_ptr<JobSlot>& slot, const std::stop_token& stop);
+    // Codes, scales and other parts of quantized weights, which are left out.
+    [[nodiscard]] static std::uint64_t quantizedCodes(const Checkpoint& checkpoint, RoleId role);
     // Bytes that reading every value takes.
     [[nodiscard]] static std::uint64_t bytesOf(const Checkpoint& checkpoint, RoleId role);
 };

@@ -365,7 +365,8 @@ QString proposedTarget(const JobDraft& draft, const Checkpoint& checkpoint)
     QString name = QString::fromStdString(checkpoint.title());
     name = withEnding(QFileInfo(name).fileName(), draft);
     name = name.isEmpty() ? QStringLiteral("model") : QFileInfo(name).completeBaseName();
-    name += suffixOf(draft);
+    if (const QString suffix = suffixOf(draft); !name.endsWith(suffix)) // of what a conversion made already
+        name += suffix;
     const QString folder = QFileInfo(QString::fromStdString(checkpoint.folder())).absoluteFilePath();
     // A tag's folder lies in the run's folder, and the target must lie outside both.
     QString parent = source.absolutePath();

@@ -276,7 +276,9 @@ void ModelPage::showStatus()
         return;
     }
     const auto unread = std::count_if(m_profile->rows.begin(), m_profile->rows.end(), [](const ProfileRow& row) { return !row.problem.isEmpty(); });
-    const QString basis = m_profile->isExact ? tr("of every value") : tr("of a sample of each tensor");
+    QString basis = m_profile->isExact ? tr("of every value") : tr("of a sample of each tensor");
+    if (const std::uint64_t parts = ModelProfile::quantizedCodes(*m_builtFor, m_profile->role); parts > 0)
+        basis = tr("%1; without %2 of quantized weights", "basis, tensors").arg(basis, text(plural(parts, "tensor", "tensors")));
     m_status->setText(unread == 0 ? basis : tr("%1; %2 could not be read", "basis, tensors").arg(basis, text(plural(static_cast<std::uint64_t>(unread), "tensor", "tensors"))));
 }
 

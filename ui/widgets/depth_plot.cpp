@@ -118,6 +118,10 @@ void DepthPlot::placeHeights()
         m_plot->yAxis->setRange(least / margin, most * margin);
         return;
     }
+    if (least == 0 && most == 0) { // nothing is anywhere: an axis of its own would say thousandths
+        m_plot->yAxis->setRange(-kMargin, 1 + kMargin);
+        return;
+    }
     const double margin = most > least ? (most - least) * kMargin : std::max(std::abs(most) * kMargin, 1e-3);
     m_plot->yAxis->setRange(least - margin, most + margin);
 }

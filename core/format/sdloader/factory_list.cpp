@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cctype>
 
 namespace shardlens::sdloader {
@@ -39,8 +38,7 @@ Status readType(const Json& document, FactoryList& out)
     if (!document["type"].is_string())
         return needs("type", "text");
     out.typeName = document["type"].get<std::string>();
-    std::string lowered = out.typeName;
-    std::transform(lowered.begin(), lowered.end(), lowered.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string lowered = lowerCase(out.typeName);
     if (lowered == "bloom" || lowered == "ds_model")
         out.type = FactoryList::Type::Inference;
     else if (out.typeName != "Megatron")

@@ -151,8 +151,11 @@ Status QuantizedRanks::quantize(RankSet::Rank& rank, const SdloaderInt8& options
         const Tensor& tensor = base->tensor(id);
         const bool doubles = options.mlpExtraGrouping && looksLikeMlp(tensor.shape, m_targetRanks, m_mergeCount);
         auto layout = QuantLayout::make(scheme, {options.groups * (doubles ? 2 : 1), options.bits}, name, tensor.dtype, tensor.shape);
-        if (!layout)
-            return layout.takeError().within(printable(name)).within(printable(rank.name));
+        if (!layout) {
+            const Error error = layout.takeError();
+            const char* const why = doubles ? " (twice --groups: the loader takes it for an MLP's; --no-mlp-extra-grouping)" : "";
+            return Error{error.code(), error.text() + why}.within(printable(name)).within(printable(rank.name));
+        }
         Tensor codes = tensor;
         codes.dtype = DType::I8;
         codes.quantizedPart = true;

@@ -8,6 +8,7 @@
 #include "core/format/sdloader/rank_set.h"
 #include "core/format/target_file.h"
 #include "core/layout/selection.h"
+#include "core/quantized/source_quantization.h"
 
 #include <fmt/format.h>
 
@@ -206,9 +207,9 @@ void describeQuantized(RankSet& set)
         set.builder.markQuantizedPart(idAt<TensorId>(i));
         ++weights;
     }
-    set.builder.addFact("quantized by", "MegatronSDLoader");
-    set.builder.addFact("quantized as", fmt::format("sdloader-int8 ({})", plural(weights, "weight", "weights")));
-    set.builder.addFinding({Severity::Info, "quantized-weight", fmt::format("The scales of the INT8 weights lie beside the model in each file ({}), and are no tensors of it: --dequantize has the values.", kScalesKey), kNoTensor, kNoFile, std::nullopt});
+    set.builder.addFact(kQuantizedBy, "MegatronSDLoader");
+    set.builder.addFact(kQuantizedAs, fmt::format("sdloader-int8 ({})", plural(weights, "weight", "weights")));
+    set.builder.addFinding({Severity::Info, kWeightFinding, fmt::format("The scales of the INT8 weights lie beside the model in each file ({}), and are no tensors of it: --dequantize has the values.", kScalesKey), kNoTensor, kNoFile, std::nullopt});
 }
 
 Status checkFiles(const RankSet& set)

@@ -26,9 +26,9 @@ TEST(Devices, TheProcessorComesFirstAlways)
 
 TEST(Devices, TextsThatNameSome)
 {
-    for (const char* text : {"auto", "cpu", "cuda:0", "cuda:17", "cuda:0,cuda:1"})
+    for (const char* text : {"auto", "cpu", "cuda:0", "cuda:17", "cuda:0,cuda:1", "cuda"})
         EXPECT_TRUE(isDeviceText(text)) << text;
-    for (const char* text : {"", "cuda", "cuda:", "cuda:x", "cuda:0,", ",cuda:0", "cuda:0,cpu", "gpu", "cuda:1234", "CUDA:0"})
+    for (const char* text : {"", "cuda:", "cuda:x", "cuda:0,", ",cuda:0", "cuda:0,cpu", "gpu", "cuda:1234", "CUDA:0"})
         EXPECT_FALSE(isDeviceText(text)) << text;
 }
 

@@ -419,6 +419,39 @@ TEST_F(QuantizeTest, ACancelAtAnyMomentLeavesNothing)
     EXPECT_GT(steps, 5u);
 }
 
+TEST_F(QuantizeTest, NamesOfSchemesMayBeInCapitals)
+{
+    ASSERT_EQ(convert(model(), quantize("INT4-G32")), "");
+    EXPECT_THAT(contentsOf(path("out")), Contains(HasSubstr("up_proj.weight_packed")));
+}
+
+TEST_F(QuantizeTest, WeightsOfEmbeddingsAreSaidToBeNoLinearLayers)
+{
+    ConvertRequest wish = quantize("int8-channel");
+    wish.quantize.include = {"embed_tokens", "up_proj"};
+    EXPECT_THAT(planLinesOf(model(), wish), Contains(AllOf(HasSubstr("warning"), HasSubstr("1 quantized weight is of embeddings or norms"))));
+    wish.quantize.include = {"up_proj"};
+    EXPECT_THAT(planLinesOf(model(), wish), Not(Contains(HasSubstr("embeddings or norms"))));
+}
+
+TEST_F(QuantizeTest, ARefusalCountsTheOthersThatItHolds)
+{
+    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {4, 48}}, {"b.weight", DType::F32, {4, 64}}, {"c.weight", DType::F32, {4, 40}}, {"d.weight", DType::F32, {4, 20}}});
+    EXPECT_THAT(refusal(source, quantize("int4-g64")), AllOf(HasSubstr("a.weight: its rows of 48 values"), HasSubstr("and so 2 more of the weights that are chosen")));
+}
+
+TEST_F(QuantizeTest, ValuesThatComeBackSayWhatTheyCameFrom)
+{
+    ASSERT_EQ(convert(model(), quantize("llm-int8", "out.safetensors")), "");
+    ConvertRequest wish = request("back");
+    wish.open.dequantize = true;
+    JobContext job;
+    const CheckpointPtr values = openCheckpoint(path("out.safetensors"), wish.open, job).take();
+    EXPECT_THAT(values->facts(), Contains(std::pair<std::string, std::string>("dequantized from", "llm-int8 (2 weights)")));
+    EXPECT_THAT(values->findings(), IsEmpty()) << "a lost config.json matters to codes alone";
+    EXPECT_THAT(planLinesOf(values, wish), Contains(AllOf(HasSubstr("Dequantized"), HasSubstr("2 weights as F32"))));
+}
+
 TEST_F(QuantizeTest, WhatIsMeasuredFirstCountsAsProgress)
 {
     for (const char* scheme : {"nvfp4", "int8-tensor", "int4-g32"}) {

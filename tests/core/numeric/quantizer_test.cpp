@@ -226,6 +226,9 @@ TEST(Quantizer, RefusesWhatASchemeCannotHold)
     EXPECT_THAT(refusal("llm-int8", "m.kernel", DType::F32, {2, 2}), HasSubstr("does not end in .weight"));
     EXPECT_EQ(quantSchemeByName("int5"), nullptr);
     EXPECT_THAT(unknownSchemeText("int4-128"), HasSubstr("first: int4-g128"));
+    EXPECT_THAT(unknownSchemeText("FP8"), HasSubstr("'FP8'; there are, the nearest first: fp8-tensor, fp8-channel, fp8-block128, "));
+    EXPECT_THAT(unknownSchemeText(""), HasSubstr("first: int8-channel, int8-tensor"));
+    EXPECT_EQ(quantSchemeByName("INT4-g128"), quantSchemeByName("int4-g128"));
 }
 
 TEST(Quantizer, NamesTheFirstRunThatIsNotFinite)
