@@ -1,6 +1,7 @@
 #include "core/format/format.h"
 #include "tests/support/zero_test_run.h"
 #include "tests/ui/ui_fixture.h"
+#include "ui/jobs/stage_rates.h"
 #include "ui/pages/convert_draft.h"
 #include "ui/pages/convert_page.h"
 #include "ui/pages/convert_plan_step.h"
@@ -94,6 +95,10 @@ TEST_F(ConversionTest, ACancelledJobLeavesNothing)
     ASSERT_NE(job, nullptr);
     ASSERT_TRUE(waitFor([&] { return job->progress().done > 0 || job->isOver(); }));
     picture(QStringLiteral("job-running"));
+    const auto* const stages = m_window->findChild<StageRates*>();
+    ASSERT_NE(stages, nullptr);
+    EXPECT_TRUE(waitFor([&] { return stages->isVisible() || job->isOver(); }));
+    pictures(QStringLiteral("job-stages"));
     m_queue->cancel(job);
     ASSERT_TRUE(waitFor([&] { return job->isOver(); }));
     EXPECT_EQ(job->state(), Job::State::Cancelled) << job->report().error.toStdString();

@@ -22,6 +22,7 @@ namespace {
 
 using shardlens::test::ValuesTensor;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
@@ -120,6 +121,26 @@ TEST_F(ModelPageTest, AWideAZeroAndANonFiniteLayerAreNamedTheFurthestFirst)
     EXPECT_TRUE(model->plot(ModelPage::Zeros)->points()[10].isMarked);
     EXPECT_THAT(model->copyText(false).toStdString(), HasSubstr(weightOf(3)));
     pictures(QStringLiteral("model-odd"));
+}
+
+TEST_F(ModelPageTest, GoesFromEmbeddingsOverLayersByNumberToTheHead)
+{
+    std::vector<ValuesTensor> tensors;
+    for (const char* name : {"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.up.weight", "model.layers.10.up.weight", "model.layers.2.up.weight", "model.norm.weight"})
+        tensors.push_back({name, {8, 8}, normalValues(64, 0.05f, 3)});
+    std::vector<std::string> names;
+    for (const ProfileRow& row : opened(tensors)->profile()->rows)
+        names.push_back(row.name);
+    EXPECT_THAT(names, ElementsAre("model.embed_tokens.weight", "model.layers.0.up.weight", "model.layers.2.up.weight", "model.layers.10.up.weight", "lm_head.weight", "model.norm.weight"));
+}
+
+TEST_F(ModelPageTest, QuantizedWeightsAreSaidToBeLeftOut)
+{
+    open(QStringLiteral(SHARDLENS_QUANTIZED), QStringLiteral("model"));
+    auto* model = page<ModelPage>();
+    ASSERT_NE(model, nullptr);
+    ASSERT_TRUE(waitFor([&] { return model->profile() != nullptr; }));
+    EXPECT_THAT(model->status().toStdString(), HasSubstr("; without 4 tensors of quantized weights"));
 }
 
 TEST_F(ModelPageTest, OneKindIsShownAlone)

@@ -68,7 +68,7 @@ TEST(StageRates, TheRowSaysWhatLimits)
     for (const auto* label : row.findChildren<TextLabel*>())
         texts << label->text();
     const std::string all = texts.join('\n').toStdString();
-    EXPECT_THAT(all, HasSubstr("60 % of the threads' time: this limits the job"));
+    EXPECT_THAT(all, HasSubstr("60 % of the time: the limit"));
     EXPECT_THAT(all, HasSubstr("Reading: 2.00 GB/s a thread"));
     EXPECT_FALSE(row.isHidden());
     row.setSpan({});

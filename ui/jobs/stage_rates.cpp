@@ -60,8 +60,8 @@ void StageRates::setSpan(const StageSpan& span)
         const bool limits = &rates[i] == &*most;
         m_columns[i].value->setInk(limits ? Token::Text : Token::Text2);
         m_columns[i].value->setText(rates[i].bytesPerSecond > 0 ? tr("%1: %2 a thread", "stage, rate").arg(names[i], JobTexts::rate(rates[i].bytesPerSecond)) : names[i]);
-        const QString share = tr("%1 of the threads' time").arg(JobTexts::percent(rates[i].share));
-        m_columns[i].note->setText(limits ? tr("%1: this limits the job").arg(share) : share);
+        const QString share = tr("%1 of the time").arg(JobTexts::percent(rates[i].share));
+        m_columns[i].note->setText(limits ? tr("%1: the limit").arg(share) : share);
     }
 }
 

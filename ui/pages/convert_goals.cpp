@@ -13,7 +13,7 @@ using Kind = ConvertGoal::Kind;
 constexpr std::array<ConvertGoal, 9> kConvertGoals{{
     {.format = "safetensors",
      .title = QT_TRANSLATE_NOOP("ConvertGoalStep", "One model for inference: safetensors"),
-     .sentence = QT_TRANSLATE_NOOP("ConvertGoalStep", "Tensors only, in files with an index as Hugging Face reads them, or in one file. They hold no code."),
+     .sentence = QT_TRANSLATE_NOOP("ConvertGoalStep", "Tensors only, in files with an index as Hugging Face reads them, or in one file, which hold no code: as they are, cast, or quantized (INT8, INT4, FP8, FP4, NF4), as Options says."),
      .summary = QT_TRANSLATE_NOOP("ConvertGoalStep", "Safetensors"),
      .ending = ".safetensors",
      .hasShards = true},

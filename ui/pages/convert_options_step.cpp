@@ -358,7 +358,9 @@ QString ConvertOptionsStep::summary(const JobDraft& draft, const StepFacts& fact
                           : draft.dtype && !keepsTree(draft)      ? dtypeText(*draft.dtype)
                           : canQuantize(draft) && draft.dequantize ? tr("values of codes")
                                                                    : tr("as stored");
-    const QString choice = tr("%1, %2, %3 memory").arg(what, dtype, text(sizeText(draft.memoryLimit)));
+    QString choice = tr("%1, %2").arg(what, dtype);
+    if (draft.memoryLimit != kDefaultMemoryLimit)
+        choice = tr("%1, %2 memory", "choices, size").arg(choice, text(sizeText(draft.memoryLimit)));
     return hasWriters(draft) ? tr("%1, %2", "writers, the other choices").arg(text(plural(draft.writers, "writer", "writers")), choice) : choice;
 }
 

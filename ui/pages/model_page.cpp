@@ -131,6 +131,7 @@ QWidget* ModelPage::buildBody()
     m_oddRows = new QVBoxLayout;
     m_oddRows->setSpacing(theme.px(4));
     m_oddCard->body()->addLayout(m_oddRows);
+    m_oddCard->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum); // a line, where nothing is odd
     rows->addWidget(m_oddCard);
     m_grid = new QGridLayout;
     m_grid->setSpacing(theme.px(12));
