@@ -31,6 +31,7 @@ run_tests() {
         ctest --preset "$1" --rerun-failed --output-on-failure --timeout 600 || true
     fi
     grep -E 'tests passed|tests failed' "$log" || echo "no test was found"
+    awk '/\[  PASSED  \] [0-9]+ test/ { for (i = 1; i < NF; ++i) if ($i == "PASSED") sum += $(i + 2) } END { if (sum) print sum " tests of GoogleTest passed" }' "$log"
     grep -A 200 'The following tests did not run' "$log" | grep -E '^\s*[0-9]+ - ' || true
     grep -hE '^[0-9]+: .*[Ss]kipped: ' "$log" | sed -E 's/^[0-9]+: //' | sort -u || true
     return $status
@@ -41,8 +42,9 @@ packaging/install-dependencies.sh --with-torch
 
 for preset in "${presets[@]}"; do
     options=()
+    [ "$preset" = release ] || options=(-DSHARDLENS_TEST_SHARDS=4) # the same tests once more: in few processes
     if [ "$preset" = asan ]; then
-        options=(-DSHARDLENS_GUI=OFF -DSHARDLENS_TORCH=OFF)
+        options+=(-DSHARDLENS_GUI=OFF -DSHARDLENS_TORCH=OFF)
         echo
         echo "asan: the window's tests are left out here (Qt and its plugins are not built with sanitizers); they run in release."
     fi
