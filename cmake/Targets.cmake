@@ -17,8 +17,6 @@ if(SHARDLENS_WERROR)
 endif()
 if(SHARDLENS_SANITIZE)
     target_compile_options(shardlens_settings INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-    # A quarter of the time that tests take to compile; the address sanitizer finds a null pointer of a test too.
-    target_compile_options(shardlens_settings INTERFACE "$<$<BOOL:$<TARGET_PROPERTY:SHARDLENS_IS_TEST>>:-fno-sanitize=null,alignment,object-size,vptr>")
     target_link_options(shardlens_settings INTERFACE -fsanitize=address,undefined)
 endif()
 if(SHARDLENS_FUZZ)

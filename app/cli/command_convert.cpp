@@ -73,7 +73,7 @@ void addQuantizeOptions(CLI::App& command, ConvertArguments& arguments)
     addPatterns("--tensor-type", quantize.tensorTypes, "Another scheme for tensors in whose name it is found; may be repeated, the first that matches counts", "RE=SCHEME");
     command.add_option("--groups,--quantize-groups", quantize.groups, "deepspeed-int8, sdloader-int8: scales a tensor (default: 64)")->type_name("N")->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
     command.add_option("--quantize-bits", quantize.bits, "sdloader-int8: bits a value, stored as 8 (default: 8)")->type_name("N")->check(CLI::Range(2, 8));
-    command.add_flag("!--no-mlp-extra-grouping", quantize.mlpExtraGrouping, "sdloader-int8: no doubled groups for what looks like an MLP weight");
+    command.add_flag_callback("--no-mlp-extra-grouping", [&quantize] { quantize.mlpExtraGrouping = false; }, "sdloader-int8: no doubled groups for what looks like an MLP weight");
     command.add_option("--non-finite", arguments.nonFinite, "A weight with a NaN or an infinity: refuse, or keep it as it is (default: refuse)")->type_name("WHAT")->check(CLI::IsMember({"refuse", "keep"}));
 }
 

@@ -7,9 +7,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 namespace shardlens::cli {
 namespace {
@@ -209,6 +211,9 @@ void printDiff(Console& console, const DiffArguments& arguments, const DiffAnswe
         console.line(report.suggestion ? fmt::format("A and B share no name. With --rename '{}' they share {}.", printable(report.suggestion->rule),
                                                      plural(report.suggestion->matches, "name", "names"))
                                        : "A and B share no name; --rename FROM=TO can bring names together.");
+    for (const auto& [side, name] : {std::pair(&*answer.a, "a"), std::pair(&*answer.b, "b")})
+        if (!report.isEqual() && std::any_of(side->tensors().begin(), side->tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; }))
+            console.line(fmt::format("{} stores quantized weights: --dequantize-{} compares their values.", name[0] == 'a' ? "A" : "B", name));
     std::string counts;
     for (std::size_t i = 0; i < kDiffStates; ++i)
         if (report.counts[i] > 0)

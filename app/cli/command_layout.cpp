@@ -38,11 +38,11 @@ const char* streamKindName(Stream::Kind kind)
     return "";
 }
 
-// The files that a computed tensor is made of, each once.
-std::vector<std::string> filesBelow(const Checkpoint& checkpoint, TensorId id)
+// The files that a computed stream is made of, each once.
+std::vector<std::string> filesBelow(const Checkpoint& checkpoint, const Stream& stream)
 {
     StoredTensors below;
-    addStored(checkpoint, id, below);
+    addStored(*checkpoint.computations()[stream.computation], below);
     std::vector<std::string> out;
     for (const auto& [base, tensors] : below)
         for (const TensorId tensor : tensors)
@@ -65,6 +65,8 @@ Json pieceJson(const Checkpoint& checkpoint, const Piece& piece, std::uint64_t c
              {"file", stream.file == kNoFile ? Json() : Json(checkpoint.file(stream.file).name)},
              {"offset", piece.source.offset},
              {"length", piece.spanBytes(cellBytes)}};
+    if (stream.kind == Stream::Kind::Computed)
+        out["computed_from"] = filesBelow(checkpoint, stream);
     if (!piece.source.strides.empty()) {
         Json strides = Json::array();
         for (const std::int64_t stride : piece.source.strides)
@@ -104,8 +106,6 @@ void printLayoutJson(Console& console, const Checkpoint& checkpoint, TensorId id
     for (std::size_t row = pieces.firstOf(id); row < pieces.lastOf(id); ++row)
         rows.push_back(pieceJson(checkpoint, pieces.at(idAt<PieceId>(row)), info(tensor.dtype).bytesPerBlock));
     answer["pieces"] = std::move(rows);
-    if (pieces.countOf(id) != 0 && checkpoint.stream(pieces.at(idAt<PieceId>(pieces.firstOf(id))).source.stream).kind == Stream::Kind::Computed)
-        answer["computed_from"] = filesBelow(checkpoint, id);
     const Coverage coverage = coverageOf(checkpoint, id, kHolesShown, kAsBoxes);
     Json holes = Json::array();
     for (const Hole& hole : coverage.holes)
@@ -147,12 +147,13 @@ void printLayout(Console& console, const Checkpoint& checkpoint, TensorId id)
         const auto rank = checkpoint.rankOfPiece(piece);
         std::string file = stream.file == kNoFile ? "" : printable(checkpoint.file(stream.file).name);
         if (stream.kind == Stream::Kind::Computed)
-            for (const std::string& one : filesBelow(checkpoint, id))
+            for (const std::string& one : filesBelow(checkpoint, stream))
                 file += (file.empty() ? "from " : ", ") + printable(one);
         if (stream.kind != Stream::Kind::File)
             file += fmt::format(" ({})", streamKindName(stream.kind));
-        table.addRow({rank ? std::to_string(*rank) : "any", regionText(piece.region), file, groupedText(piece.source.offset),
-                      groupedText(piece.spanBytes(info(tensor.dtype).bytesPerBlock))},
+        const bool hasPlace = stream.kind != Stream::Kind::Computed;
+        table.addRow({rank ? std::to_string(*rank) : "any", regionText(piece.region), file, hasPlace ? groupedText(piece.source.offset) : "",
+                      hasPlace ? groupedText(piece.spanBytes(info(tensor.dtype).bytesPerBlock)) : ""},
                      stream.kind == Stream::Kind::Missing ? Style::Bad : Style::Plain);
     }
     if (!table.empty())

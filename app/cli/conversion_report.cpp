@@ -130,7 +130,7 @@ void printReport(Console& console, const Plan& plan, const ConvertReport& report
     console.line(console.styled(Style::Good, "Wrote") + " " + resultText(plan));
     printLines(console, report.lines);
     const double seconds = std::max(report.seconds, 1e-3);
-    const bool computes = !plan.lossy.empty() || plan.request.open.dequantize;
+    const bool computes = !plan.lossy.empty() || !plan.prepared.empty();
     const char* checked = !report.verified ? "" : computes && !plan.request.dtype ? "Read back and equal to what the source gives. " : plan.request.dtype ? "Read back and equal to the cast source. " : "Read back and equal to the source. ";
     console.line(fmt::format("{}{} in {}, {}; at most {} of memory.", checked, sizeText(report.bytesWritten),
                              report.seconds < 10 ? fmt::format("{:.2f} s", report.seconds) : durationText(report.seconds),

@@ -7,6 +7,7 @@
 #include "core/encoding/tensor_reader.h"
 #include "core/model/coverage.h"
 #include "core/numeric/cast.h"
+#include "core/quantized/dequantized_view.h"
 
 #include <fmt/format.h>
 
@@ -284,6 +285,8 @@ Result<VerifyReport> verifyCheckpoint(const CheckpointPtr& checkpoint, const Ver
             report.findings.insert(report.findings.end(), std::make_move_iterator(list->begin()), std::make_move_iterator(list->end()));
         addLayoutBug(*checkpoint, compared, found, report.findings);
     }
+    for (Finding& finding : checkStoredWeights(checkpoint))
+        report.findings.push_back(std::move(finding));
     report.tensorsChecked = count;
     report.bytesRead = verifier.bytesRead();
     gather(*checkpoint, found, report.findings);

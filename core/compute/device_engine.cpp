@@ -9,8 +9,6 @@
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kStepValues = 4u << 20;
-
 class LazyEngine final : public QuantEngine {
 public:
     explicit LazyEngine(std::string asked) : m_asked(std::move(asked)) {}
@@ -22,7 +20,7 @@ public:
             return std::unique_ptr<Load>();
         return engine->load(quantizer, first, values);
     }
-    [[nodiscard]] std::uint64_t stepValues() const override { return kStepValues; }
+    [[nodiscard]] std::uint64_t stepValues() const override { return kDeviceStep; }
     [[nodiscard]] std::vector<std::string> remarks() const override
     {
         const std::lock_guard lock(m_mutex);

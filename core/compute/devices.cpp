@@ -59,10 +59,11 @@ bool hasCudaDriver()
 
 DeviceList devices()
 {
-    DeviceList out{{cpuDevice()}, {}, {}};
+    DeviceList out{{cpuDevice()}, {}, {}, {}};
     const auto module = torchModule();
     if (!module) {
-        out.remark = sentence(module.error()) + " Casts and quantization run on the CPU, with the same results.";
+        out.reason = sentence(module.error());
+        out.remark = out.reason + " Casts and quantization run on the CPU, with the same results.";
         return out;
     }
     out.torch = fmt::format("{}, {}", module->functions->version, module->path);
@@ -72,7 +73,7 @@ DeviceList devices()
             out.devices.push_back({facts.id, facts.name, facts.totalBytes, facts.freeBytes, {facts.computeMajor, facts.computeMinor}});
     }
     if (out.devices.size() == 1)
-        out.remark = hasCudaDriver() ? fmt::format("libtorch {} sees no CUDA device: this build of it may be without CUDA; packaging/build-torch-module.sh builds the module against a PyTorch that has it.", module->functions->version)
+        out.reason = out.remark = hasCudaDriver() ? fmt::format("libtorch {} sees no CUDA device: this build of it may be without CUDA; packaging/build-torch-module.sh builds the module against a PyTorch that has it.", module->functions->version)
                                      : "There is no CUDA driver on this machine.";
     return out;
 }
@@ -104,7 +105,7 @@ Result<std::vector<std::string>> chooseDevices(const std::string& asked)
     for (const std::string& one : partsOf(asked)) {
         const bool known = std::any_of(found.devices.begin(), found.devices.end(), [&](const Device& device) { return device.id == one; });
         if (!known)
-            return Error{ErrorCode::Refused, fmt::format("--device {}: {} is not there; there is {}{}{}", printable(asked), one, there, found.remark.empty() ? "" : ". ", found.remark.substr(0, found.remark.find_last_not_of('.') + 1))};
+            return Error{ErrorCode::Refused, fmt::format("--device {}: {} is not there; there is {}{}{}", printable(asked), one, there, found.reason.empty() ? "" : ". ", found.reason.substr(0, found.reason.find_last_not_of('.') + 1))};
         if (std::find(out.begin(), out.end(), one) == out.end())
             out.push_back(one);
     }

@@ -21,7 +21,8 @@ struct Device {
 struct DeviceList {
     std::vector<Device> devices; // the CPU first, always
     std::string torch;           // "2.13.0, FILE": the libtorch module; empty where none is loaded
-    std::string remark;          // a sentence: why there are no others; empty where there are
+    std::string reason;          // a sentence: why there are no others; empty where there are
+    std::string remark;          // the same, with what works all the same
 };
 
 [[nodiscard]] Device cpuDevice();

@@ -15,7 +15,6 @@
 namespace shardlens {
 namespace {
 
-constexpr std::uint64_t kDeviceStep = 4u << 20;   // values at once: a device is slow to start
 constexpr std::uint64_t kLeastDeviceStep = 64u << 10;
 constexpr std::size_t kPlacesOfDevice = 2;        // one is copied while the other computes
 constexpr std::size_t kErrorBytes = 512;
@@ -34,11 +33,6 @@ std::int32_t codesNumber(const QuantScheme& scheme)
     case CodeKind::Int: break;
     }
     return scheme.scale == ScaleKind::Weight ? kShardlensInt : kShardlensScaled;
-}
-
-bool isLlmInt8(const QuantScheme& scheme)
-{
-    return scheme.family == QuantFamily::BitsAndBytes && scheme.codes == CodeKind::Int;
 }
 
 std::int32_t ordered(float value)
@@ -142,7 +136,7 @@ private:
             return kShardlensTorchOk;
         m_loadedAt = at;
         m_loadedCount = count;
-        return m_state.module.functions->load(m_place, bytesOf(at, count).data(), count, dtypeNumber(m_layout.dtype()), isLlmInt8(m_layout.scheme()) ? 1 : 0, m_error.data(), m_error.size());
+        return m_state.module.functions->load(m_place, bytesOf(at, count).data(), count, dtypeNumber(m_layout.dtype()), m_layout.scheme().isLlmInt8() ? 1 : 0, m_error.data(), m_error.size());
     }
 
     // Calls visit(first scale, runs on the device, number of scales) for what of a block shares scales in one way.
@@ -250,7 +244,7 @@ std::vector<std::string> TorchEngine::remarks() const
     if (m_state->smallestStep < kDeviceStep)
         out.push_back(fmt::format("The memory of {} did not suffice for blocks of {} values: they were made as short as {}.", m_state->devices, groupedText(kDeviceStep), groupedText(m_state->smallestStep)));
     if (m_state->onProcessor != 0)
-        out.push_back(fmt::format("{} had no memory on {} at all, and were computed by the processor, with the same results.", plural(m_state->onProcessor, "block", "blocks"), m_state->devices));
+        out.push_back(fmt::format("{} had no memory on {} at all, and were computed by the processor.", plural(m_state->onProcessor, "block", "blocks"), m_state->devices));
     return out;
 }
 

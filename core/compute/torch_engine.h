@@ -10,6 +10,8 @@
 
 namespace shardlens {
 
+constexpr std::uint64_t kDeviceStep = 4u << 20; // values at once: a device is slow to start
+
 // Quantization by the libtorch module. Each device has two places (a stream and pinned buffers each), so that one block is copied while another is computed; threads take
 // the next free place of any device. Where a device's memory does not suffice, blocks become half as long, down to a few values, and then the processor steps in; both
 // are said in remarks().

@@ -74,7 +74,7 @@ Result<TorchModule> torchModule()
         if (::access(path.c_str(), F_OK) == 0)
             return known.emplace(loadTorchModule(path));
     }
-    return known.emplace(Error{ErrorCode::NotFound, fmt::format("no libtorch module; looked for {} (packaging/build-torch-module.sh builds one, {} says where it lies)", places, kVariable)});
+    return known.emplace(Error{ErrorCode::NotFound, fmt::format("No libtorch module is there; looked for {} (packaging/build-torch-module.sh builds one, {} says where it lies)", places, kVariable)});
 }
 
 } // namespace shardlens

@@ -60,6 +60,10 @@ ConvertRequest filledIn(const ConvertRequest& request, const OutputChoice& choic
         out.dp = 1;
     if (const QuantScheme* const scheme = out.quantize.scheme ? quantSchemeByName(*out.quantize.scheme) : nullptr)
         out.quantize.scheme = scheme->name; // as the table writes it
+    for (std::string& text : out.quantize.tensorTypes)
+        if (const std::size_t at = text.rfind('='); at != std::string::npos)
+            if (const QuantScheme* const scheme = quantSchemeByName(std::string_view(text).substr(at + 1)))
+                text.replace(at + 1, std::string::npos, scheme->name);
     return out;
 }
 
@@ -172,6 +176,7 @@ Status planByNames(const OutputChoice& choice, Plan& plan, JobContext& job)
     }
     for (const OutputTensor& tensor : selected.tensors)
         plan.bytesToRead += choice.kind == OutputKind::Torch && tensor.isAlias ? 0 : tensor.readBytes;
+    plan.bytesToRead += selected.reads.computedBytes();
     selected.reads.finish(plan);
     return {};
 }
@@ -317,7 +322,7 @@ Result<Plan> planContents(CheckpointPtr source, const ConvertRequest& request, J
     if (!done)
         SHARDLENS_TRY(planByNames(choice, plan, job));
     addQuantized(std::move(quantized), plan);
-    addStoredLines(plan);
+    SHARDLENS_TRY(addStoredLines(plan));
     SHARDLENS_TRY(compareUnproven(plan, job));
     SHARDLENS_TRY(compareByStrategy(plan, job));
     addAverages(plan);

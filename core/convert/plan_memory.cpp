@@ -69,13 +69,35 @@ std::uint64_t decodedBytes(const Plan& plan, std::uint64_t threads)
     return plan.decodedBytes + plan.largestPacked * threads;
 }
 
-// What computing takes of a thread: values, and the outputs of a step.
+// What computing takes of a thread: values, the outputs of a step, and the same for what is computed below.
+std::uint64_t computingBytes(const Computation& computation)
+{
+    std::uint64_t below = 0;
+    for (const Computation::Input& input : computation.inputs()) {
+        const PieceStore& pieces = input.checkpoint->pieces();
+        for (std::size_t row = pieces.firstOf(input.tensor); row < pieces.lastOf(input.tensor); ++row) {
+            const Stream& stream = input.checkpoint->stream(pieces.at(idAt<PieceId>(row)).source.stream);
+            if (stream.kind == Stream::Kind::Computed)
+                below = std::max(below, computingBytes(*input.checkpoint->computations()[stream.computation]));
+        }
+    }
+    return computation.threadBytes() + below;
+}
+
 std::uint64_t computingBytes(const Plan& plan)
 {
     std::uint64_t most = 0;
     for (const auto& computation : plan.prepared)
-        most = std::max(most, computation->threadBytes());
+        most = std::max(most, computingBytes(*computation));
     return most;
+}
+
+std::uint64_t heldBytes(const Plan& plan)
+{
+    std::uint64_t bytes = 0;
+    for (const auto& computation : plan.prepared)
+        bytes += computation->heldBytes();
+    return bytes;
 }
 
 // A thread holds a block of the output, what a cast reads for it, and a span.
@@ -100,7 +122,8 @@ Status planMemory(Plan& plan)
     const std::uint64_t limit = plan.request.memoryLimit;
     const std::uint64_t decoded = decodedBytes(plan, threads);
     plan.metadataBytes = describedBytes(plan);
-    const std::uint64_t fixed = plan.metadataBytes + decoded;
+    const std::uint64_t held = heldBytes(plan);
+    const std::uint64_t fixed = plan.metadataBytes + decoded + held;
     const std::uint64_t computing = computingBytes(plan);
     const std::uint64_t least = fixed + threads * (threadBytes(kSmallestBlock) + computing);
     if (least > limit)
@@ -109,7 +132,7 @@ Status planMemory(Plan& plan)
                                                      decoded == 0 ? std::string{} : fmt::format(", {} for compressed members", sizeText(decoded)))};
     const std::uint64_t room = (limit - fixed) / threads - threadBytes(0) - computing;
     plan.blockBytes = std::clamp(room / kBlockStep * kBlockStep, kSmallestBlock, kLargestBlock);
-    plan.peakBufferBytes = decoded + threads * (threadBytes(plan.blockBytes) + computing);
+    plan.peakBufferBytes = decoded + held + threads * (threadBytes(plan.blockBytes) + computing);
     return {};
 }
 

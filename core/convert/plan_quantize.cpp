@@ -138,6 +138,49 @@ std::string leftText(const QuantizeChoice& choice, const OutputChoice& output)
     return hasConfig && isCompressed ? modules + ", which config.json says to servers." : modules + ".";
 }
 
+// GPT-2's layers are no Linear: their weights are [in, out]. Told by c_attn, which makes three of one.
+std::size_t transposedWeights(const Checkpoint& source, const QuantizeChoice& choice)
+{
+    const auto isOf = [](const std::string& name, std::string_view module) { return name.ends_with(fmt::format(".{}.weight", module)); };
+    const auto makesThree = [&](const ChosenWeight& weight) {
+        const Shape& shape = source.tensor(weight.tensor).shape;
+        return isOf(weight.name, "c_attn") && shape[1] == 3 * shape[0];
+    };
+    if (std::none_of(choice.weights.begin(), choice.weights.end(), makesThree))
+        return 0;
+    return static_cast<std::size_t>(std::count_if(choice.weights.begin(), choice.weights.end(), [&](const ChosenWeight& weight) { return isOf(weight.name, "c_attn") || isOf(weight.name, "c_proj") || isOf(weight.name, "c_fc"); }));
+}
+
+// Projections of which some are quantized and some are left, or in another scheme: "q_proj, k_proj of model.layers.0.self_attn".
+std::vector<std::string> partedProjections(const QuantizeChoice& choice)
+{
+    struct Family {
+        std::set<const QuantScheme*> schemes;
+        std::vector<std::string> names;
+        std::size_t left = 0;
+    };
+    std::map<std::string, Family> families;
+    for (const ChosenWeight& weight : choice.weights)
+        if (const std::string family = fusedFamilyOf(weight.name); !family.empty()) {
+            families[family].schemes.insert(&weight.layout.scheme());
+            families[family].names.push_back(weight.name);
+        }
+    for (const std::string& module : choice.ignored)
+        if (const auto at = families.find(fusedFamilyOf(module + std::string(kWeightSuffix))); at != families.end()) {
+            ++at->second.left;
+            at->second.names.push_back(module + std::string(kWeightSuffix));
+        }
+    std::vector<std::string> out;
+    for (const auto& [key, family] : families)
+        if (family.left != 0 || family.schemes.size() > 1) {
+            std::string text;
+            for (const std::string& name : family.names)
+                text += (text.empty() ? "" : " + ") + printable(name);
+            out.push_back(std::move(text));
+        }
+    return out;
+}
+
 void addLines(const Checkpoint& source, const QuantizeChoice& choice, const QuantizeOptions& options, const OutputChoice& output, std::vector<PlanLine>& lines)
 {
     struct Sum {
@@ -158,12 +201,28 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
     const auto others = std::count_if(choice.weights.begin(), choice.weights.end(), [](const ChosenWeight& weight) { return isOtherWeightName(weight.name); });
     if (others != 0)
         lines.push_back({PlanLine::Kind::Warning, "No Linear layers", fmt::format("By their names {} of embeddings or norms: servers look for codes in Linear layers alone, and may not load them.", plural(static_cast<std::uint64_t>(others), "quantized weight is", "quantized weights are"))});
+    if (const std::size_t transposed = transposedWeights(source, choice); transposed != 0)
+        lines.push_back({PlanLine::Kind::Warning, "No Linear layers", fmt::format("{} of GPT-2's Conv1D: rows and columns are the other way round, and servers look for codes in Linear layers.", plural(transposed, "quantized weight is", "quantized weights are"))});
+    if (const std::vector<std::string> parted = partedProjections(choice); !parted.empty())
+        lines.push_back({PlanLine::Kind::Warning, "Fused projections", fmt::format("Servers make one of {}, and want one scheme for all: choose all of them or none.", namesText(parted))});
     if (choice.leftModules > 0)
         lines.push_back({PlanLine::Kind::Kept, "Left as they are", leftText(choice, output)});
     if (!options.left.empty())
         lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(source, options.left))});
     if (!choice.integers.empty())
         lines.push_back({PlanLine::Kind::Info, "Integers", fmt::format("{} that the patterns match hold no floating-point values, and stay as they are.", plural(choice.integers.size(), "tensor", "tensors"))});
+}
+
+// A pattern that was to keep something as it is, and finds nothing, may be a slip of the pen.
+void addUnmatched(const Checkpoint& source, const QuantizeOptions& options, const QuantizeRequest& asked, std::vector<PlanLine>& lines)
+{
+    for (std::size_t i = 0; i < options.exclude.size(); ++i) {
+        const Regex& pattern = options.exclude[i];
+        const bool found = std::any_of(source.parameters().begin(), source.parameters().end(), [&](const std::string& name) { return pattern.search(name); }) ||
+                           std::any_of(source.aliases().begin(), source.aliases().end(), [&](const Alias& alias) { return pattern.search(alias.name); });
+        if (!found)
+            lines.push_back({PlanLine::Kind::Warning, "Patterns", fmt::format("--quantize-exclude {} is in no name.", printable(asked.exclude[i]))});
+    }
 }
 
 void addConfigLine(bool hasSource, bool isFile, std::vector<PlanLine>& lines)
@@ -180,7 +239,7 @@ Result<std::string> configText(const CheckpointPtr& source, const QuantizeChoice
     addConfigLine(text.has_value(), isFile, lines);
     if (isFile)
         return std::string();
-    return quantizedConfigText(choice, options.parameters, text.value_or(""));
+    return quantizedConfigText(choice, options, text.value_or(""));
 }
 
 // The loader's own choice of weights.
@@ -219,6 +278,7 @@ Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest
         SHARDLENS_ASSIGN(choice, chooseWeights(*source, options));
     }
     addLines(*source, choice, options, output, out.lines);
+    addUnmatched(*source, options, request.quantize, out.lines);
     out.engine = options.engine;
     if (out.engine)
         out.lines.push_back({PlanLine::Kind::Info, "Device", fmt::format("Quantized on {}, with the processor's bits; it reads, packs and writes.", request.device == "auto" ? "the CUDA devices that libtorch finds" : printable(request.device))});
@@ -254,26 +314,23 @@ Status addOwnConfig(const CheckpointPtr& source, const ConvertRequest& request, 
         out.lines.push_back({PlanLine::Kind::Kept, "config.json", "Copied as it is: it says how the codes are to be read."});
         return {};
     }
-    SHARDLENS_ASSIGN(out.config, plainConfigText(*text)); // a loader that still found quantization_config in it would look for codes
+    SHARDLENS_ASSIGN(out.config, plainConfigText(*text, request.dtype)); // a loader that still found quantization_config in it would look for codes
     return {};
 }
 
 // Which dtypes the values have that codes stand for.
-void addDequantizedLine(const Checkpoint& source, std::vector<PlanLine>& lines)
+void addDequantizedLine(Plan& plan)
 {
-    std::map<DType, std::uint64_t> weights;
-    for (std::size_t i = 0; i < source.tensors().size(); ++i) {
-        const auto id = idAt<TensorId>(i);
-        const PieceStore& pieces = source.pieces();
-        const bool isComputed = pieces.countOf(id) != 0 && source.stream(pieces.at(idAt<PieceId>(pieces.firstOf(id))).source.stream).kind == Stream::Kind::Computed;
-        weights[source.tensor(id).dtype] += isComputed ? 1 : 0;
-    }
+    std::map<DType, std::set<TensorId>> weights;
+    const PieceStore& pieces = plan.source->pieces();
+    for (const PlannedResult& result : plan.results)
+        if (pieces.countOf(result.source) != 0 && plan.source->stream(pieces.at(idAt<PieceId>(pieces.firstOf(result.source))).source.stream).kind == Stream::Kind::Computed)
+            weights[plan.source->tensor(result.source).dtype].insert(result.source);
     std::string text;
-    for (const auto& [dtype, count] : weights)
-        if (count != 0)
-            text += fmt::format("{}{} as {}", text.empty() ? "" : ", ", plural(count, "weight", "weights"), nameOf(dtype));
-    if (!text.empty())
-        lines.push_back({PlanLine::Kind::Cast, "Dequantized", fmt::format("{}, as the schemes give them back; --dtype casts.", text)});
+    for (const auto& [dtype, tensors] : weights)
+        text += fmt::format("{}{} as {}", text.empty() ? "" : ", ", plural(tensors.size(), "weight", "weights"), nameOf(dtype));
+    if (!text.empty() && !plan.request.quantize.isAsked())
+        plan.lines.insert(plan.lines.begin(), {PlanLine::Kind::Cast, "Dequantized", fmt::format("{}, as the schemes give them back; --dtype casts.", text)});
 }
 
 } // namespace
@@ -289,39 +346,44 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     if (alone != nullptr)
         return Error{ErrorCode::Refused, fmt::format("{} means nothing without --quantize", alone)};
     QuantizePlan out{source, {}, {}, nullptr, {}};
-    if (request.open.dequantize)
-        addDequantizedLine(*source, out.lines);
+    if (asked.scheme == kSdloaderInt8)
+        out.lines.push_back({PlanLine::Kind::Info, "Precision", "What sdloader-int8 loses is not measured before it is written: `shardlens diff --dequantize-b` tells."});
     SHARDLENS_TRY(addOwnConfig(source, request, choice, out));
     return out;
 }
 
-void addStoredLines(Plan& plan)
+Status addStoredLines(Plan& plan)
 {
+    if (plan.request.open.dequantize)
+        addDequantizedLine(plan);
     std::set<TensorId> taken;
     for (const PlannedResult& result : plan.results)
         if (plan.source->tensor(result.source).quantizedPart)
             taken.insert(result.source);
     if (taken.empty() || plan.request.quantize.isAsked())
-        return;
-    std::vector<std::string> parted;
+        return {};
     std::set<TensorId> without = taken; // whose scales are no tensors
-    std::size_t whole = 0;
+    std::size_t weights = 0;
+    std::vector<std::string> scales; // of weights whose codes are left out
     for (const StoredWeight& weight : findStoredWeights(*plan.source, readQuantizationConfig(*plan.source))) {
         const auto missing = std::find_if(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return !taken.contains(part); });
         const bool any = std::any_of(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return taken.contains(part); });
+        if (taken.contains(weight.codes) && missing != weight.parts.end())
+            return Error{ErrorCode::Refused, fmt::format("--include and --exclude take {} from {}: without it the codes mean nothing. Choose both or neither, or the values with --dequantize", printable(plan.source->parameterOf(*missing)), printable(weight.name))};
         if (any && missing != weight.parts.end())
-            parted.push_back(fmt::format("{} (without {})", printable(weight.name), printable(plan.source->parameterOf(*missing))));
-        whole += any ? 1 : 0;
+            scales.push_back(printable(weight.name));
+        weights += any ? 1 : 0;
         for (const TensorId part : weight.parts)
             without.erase(part);
     }
     if (!without.empty() && plan.formatId != plan.source->formatId())
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes of {} are written without their scales, which lie beside the model in the source: --dequantize writes values.", plural(without.size(), "quantized weight", "quantized weights"))});
+        return Error{ErrorCode::Refused, fmt::format("{} is a weight in codes whose scales lie beside the model, and {} has no place for them: --dequantize writes values", printable(plan.source->parameterOf(*without.begin())), plan.formatId)};
     const Format* const format = formatById(plan.formatId);
-    if (format != nullptr && format->layOut != nullptr && whole != 0)
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes and scales of {} are written as tensors of their own, and {} has no place for scales: --dequantize writes values.", plural(whole, "quantized weight", "quantized weights"), format->title)});
-    if (!parted.empty())
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("--include and --exclude part {} from what belongs to {}: {}.", plural(parted.size(), "quantized weight", "quantized weights"), parted.size() == 1 ? "it" : "them", namesText(parted))});
+    if (format != nullptr && format->layOut != nullptr && weights != 0)
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes and scales of {} are written as tensors of their own, and {} has no place for scales: --dequantize writes values.", plural(weights, "quantized weight", "quantized weights"), format->title)});
+    if (!scales.empty())
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("Scales without their codes are taken: {}.", namesText(scales))});
+    return {};
 }
 
 } // namespace shardlens

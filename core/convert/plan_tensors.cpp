@@ -115,8 +115,7 @@ Result<OutputTensors> planTensors(const CheckpointPtr& source, const ConvertRequ
         reader.forEachPiece([&](PieceId id, std::uint64_t cells) {
             const Piece piece = source->pieces().at(id);
             const Stream& stream = source->stream(piece.source.stream);
-            const Computation* const computed = stream.kind == Stream::Kind::Computed ? source->computations()[stream.computation].get() : nullptr; // one pass gives all its outputs
-            readBytes += computed != nullptr ? (stream.output == 0 ? computed->bytesToRead() : 0) : bytesRead(piece, cells, reader.cellBytes());
+            readBytes += stream.kind == Stream::Kind::Computed ? 0 : bytesRead(piece, cells, reader.cellBytes());
         });
         const std::uint64_t sizeBytes = reader.sizeBytes() / reader.cellBytes() * info(dtype).bytesPerBlock;
         out.tensors.push_back({selected.name, selected.tensor, dtype, sizeBytes, readBytes, selected.repeats});

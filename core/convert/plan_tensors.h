@@ -16,7 +16,7 @@ struct OutputTensor {
     TensorId source{};
     DType dtype{};
     std::uint64_t sizeBytes = 0;
-    std::uint64_t readBytes = 0; // that reading it moves, gaps between strided cells included
+    std::uint64_t readBytes = 0; // that reading it moves, gaps between strided cells included; 0 where it is computed (OutputTensors::reads)
     bool isAlias = false;        // another name of the tensor before it
 };
 

@@ -14,7 +14,6 @@ namespace shardlens {
 
 constexpr std::uint64_t kDefaultMemoryLimit = 256ull * 1024 * 1024;
 constexpr std::uint64_t kDefaultShardBytes = 5'000'000'000; // Hugging Face's "5GB"
-constexpr std::uint64_t kDefaultQuantGroups = 64; // WeightQuantization's, as SDLoader.load() calls it
 constexpr int kJobVersion = 1;
 
 // How weights are to be quantized (conformance/quantization/README.md).
@@ -23,7 +22,7 @@ struct QuantizeRequest {
     std::vector<std::string> include;      // patterns of names, instead of that rule
     std::vector<std::string> exclude;
     std::vector<std::string> tensorTypes;  // "RE=SCHEME": other schemes for some
-    std::optional<std::uint64_t> groups;   // DeepSpeed's: nothing is kDefaultQuantGroups
+    std::optional<std::uint64_t> groups;   // DeepSpeed's: nothing is kDefaultQuantGroups (core/numeric/quant_scheme.h)
     std::optional<std::uint32_t> bits;     // sdloader-int8: nothing is 8
     bool mlpExtraGrouping = true;          // sdloader-int8: twice the groups for what looks like an MLP weight
     bool keepNonFinite = false;            // a weight with a NaN or an infinity stays as it is; else it is refused

@@ -24,20 +24,14 @@ bool StoredReads::addStream(const Checkpoint& checkpoint, StreamId id)
     if (!m_known.insert(computation.get()).second)
         return true;
     m_computations.push_back(computation);
+    bool ofStored = true; // else what lies below is counted
     for (const Computation::Input& input : computation->inputs()) {
         const PieceStore& pieces = input.checkpoint->pieces();
         for (std::size_t row = pieces.firstOf(input.tensor); row < pieces.lastOf(input.tensor); ++row)
-            addStream(*input.checkpoint, pieces.at(idAt<PieceId>(row)).source.stream);
+            ofStored = !addStream(*input.checkpoint, pieces.at(idAt<PieceId>(row)).source.stream) && ofStored;
     }
+    m_computedBytes += ofStored ? computation->bytesToRead() : 0;
     return true;
-}
-
-std::uint64_t StoredReads::computedBytes() const
-{
-    std::uint64_t bytes = 0;
-    for (const auto& computation : m_computations)
-        bytes += computation->bytesToRead();
-    return bytes;
 }
 
 void StoredReads::finish(Plan& plan) const

@@ -16,8 +16,8 @@ class StoredReads {
 public:
     // The pieces that the reader takes. True where one of them is computed.
     bool add(const Checkpoint& checkpoint, const TensorReader& reader);
-    // Bytes that the computations read, each once.
-    [[nodiscard]] std::uint64_t computedBytes() const;
+    // Stored bytes that the computations read, each once.
+    [[nodiscard]] std::uint64_t computedBytes() const { return m_computedBytes; }
     void finish(Plan& plan) const;
 
 private:
@@ -26,6 +26,7 @@ private:
     std::set<const Computation*> m_known;
     std::vector<std::shared_ptr<const Computation>> m_computations;
     std::set<std::pair<const Checkpoint*, StreamId>> m_deflated;
+    std::uint64_t m_computedBytes = 0;
     std::uint64_t m_decodedBytes = 0;
     std::uint64_t m_largestPacked = 0;
 };

@@ -44,8 +44,8 @@ struct Tensor {
     bool moduleCopy = false; // this is what the module itself held (frozen parameters, buffers, plain files: weight and module copy in one)
     Shape shape;
     bool sparsePart = false; // "NAME.indices", "NAME.values" …: a part of a sparse tensor, no tensor of the model's own
-    bool quantizedPart = false; // codes, scale or another part of a quantized weight: its values are no weights by themselves
     bool unprovenCopies = false; // no rule says that they are copies: they may turn out to be parts, or to differ, and are compared before a conversion
+    bool quantizedPart = false; // codes, scale or another part of a quantized weight: its values are no weights by themselves
 };
 
 // A name that a checkpoint records for a parameter that it stores under another one (tied weights).

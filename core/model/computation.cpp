@@ -13,10 +13,15 @@ void addStored(const Checkpoint& checkpoint, TensorId tensor, StoredTensors& out
             out[&checkpoint].insert(tensor);
             continue;
         }
-        for (const Computation::Input& input : checkpoint.computations()[stream.computation]->inputs())
-            if (const auto known = out.find(input.checkpoint); known == out.end() || !known->second.contains(input.tensor))
-                addStored(*input.checkpoint, input.tensor, out);
+        addStored(*checkpoint.computations()[stream.computation], out);
     }
+}
+
+void addStored(const Computation& computation, StoredTensors& out)
+{
+    for (const Computation::Input& input : computation.inputs())
+        if (const auto known = out.find(input.checkpoint); known == out.end() || !known->second.contains(input.tensor))
+            addStored(*input.checkpoint, input.tensor, out);
 }
 
 } // namespace shardlens

@@ -49,6 +49,9 @@ public:
     [[nodiscard]] virtual std::uint64_t bytesToRead() const = 0;
     [[nodiscard]] virtual std::uint64_t threadBytes() const = 0;
 
+    // That prepare() keeps until the end.
+    [[nodiscard]] virtual std::uint64_t heldBytes() const { return 0; }
+
     // What must be known of all values before any output is (the range of a tensor with one scale): so many parts, which may run at once and read so many bytes.
     [[nodiscard]] virtual std::size_t preparations() const { return 0; }
     [[nodiscard]] virtual std::uint64_t bytesToPrepare() const { return 0; }
@@ -80,5 +83,6 @@ public:
 // The tensors that hold the bytes of some: they themselves, or, where they are computed, what they are computed from.
 using StoredTensors = std::map<const Checkpoint*, std::set<TensorId>>;
 void addStored(const Checkpoint& checkpoint, TensorId tensor, StoredTensors& out);
+void addStored(const Computation& computation, StoredTensors& out);
 
 } // namespace shardlens

@@ -17,11 +17,6 @@ constexpr std::string_view kWeight = "weight";
 
 using Kind = QuantPart::Kind;
 
-std::uint64_t divideUp(std::uint64_t value, std::uint64_t by)
-{
-    return value / by + (value % by == 0 ? 0 : 1);
-}
-
 template <typename T>
 std::vector<std::byte> bytesOfAll(std::span<const T> values)
 {

@@ -81,8 +81,9 @@ std::string unknownSchemeText(std::string_view name)
         std::string_view name;
     };
     std::vector<Near> near;
+    const std::string asked = lowerCase(name);
     for (const QuantScheme& scheme : kSchemes)
-        near.push_back({!scheme.name.starts_with(lowerCase(name)), name.empty() ? 0 : editDistance(name, scheme.name, name.size() + scheme.name.size()), scheme.name});
+        near.push_back({!scheme.name.starts_with(asked), asked.empty() ? 0 : editDistance(asked, scheme.name, name.size() + scheme.name.size()), scheme.name});
     std::stable_sort(near.begin(), near.end(), [](const Near& a, const Near& b) { return std::tie(a.isOther, a.distance) < std::tie(b.isOther, b.distance); });
     std::string rest;
     for (const Near& other : near)

@@ -64,7 +64,12 @@ struct QuantScheme {
     ScaleKind scale;
     std::string_view title;   // "INT4, groups of 128"
     std::string_view purpose; // a sentence for people
+
+    [[nodiscard]] constexpr bool isLlmInt8() const { return family == QuantFamily::BitsAndBytes && codes == CodeKind::Int; }
 };
+
+constexpr std::uint64_t kDefaultQuantGroups = 64;         // WeightQuantization's, as SDLoader.load() calls it
+constexpr float kLlmInt8Factor = 0.007874015718698502f; // 1/127 as bitsandbytes writes it
 
 [[nodiscard]] std::span<const QuantScheme> quantSchemes();
 // In any case of letters; nullptr: there is none.

@@ -12,7 +12,6 @@
 namespace shardlens {
 namespace {
 
-constexpr float kLlmInt8Factor = 0.007874015718698502f; // 1/127 as bitsandbytes writes it
 constexpr std::size_t kTileValues = 4096; // widened at once: stays in the first cache
 
 RoundTo roundToOf(DType dtype)
@@ -24,11 +23,6 @@ RoundTo roundToOf(DType dtype)
 float leastScale(DType dtype)
 {
     return dtype == DType::BF16 ? 0x1p-7f : dtype == DType::F16 ? 0x1p-10f : 0x1p-23f;
-}
-
-bool isLlmInt8(const QuantScheme& scheme)
-{
-    return scheme.family == QuantFamily::BitsAndBytes && scheme.codes == CodeKind::Int;
 }
 
 // The exponent of a power-of-two scale (formats/quantization.md §4.7).
@@ -114,7 +108,7 @@ void Quantizer::forTiles(std::uint64_t first, std::span<const std::byte> values,
         if (size < count - at && run <= kTileValues)
             size -= static_cast<std::size_t>((first + at + size) % run) % size; // the next tile begins with a run
         const std::byte* source = values.data() + at * cell;
-        const bool casts = isLlmInt8(m_layout.scheme()) && dtype != DType::F16;
+        const bool casts = m_layout.scheme().isLlmInt8() && dtype != DType::F16;
         if (dtype == DType::F32 && !casts) {
             tile(first + at, reinterpret_cast<const float*>(source), size);
         } else {
@@ -378,7 +372,7 @@ void Quantizer::roundTrip(std::uint64_t first, std::span<const std::byte> values
     });
     const RoundTo last = scheme.codes == CodeKind::Book ? roundToOf(m_layout.dtype()) : scheme.scale == ScaleKind::E8M0 || scheme.scale == ScaleKind::E4M3 ? RoundTo::BF16 : RoundTo::F32;
     for (float& value : out)
-        value = rounded(last, isLlmInt8(scheme) ? value * kLlmInt8Factor : value);
+        value = rounded(last, scheme.isLlmInt8() ? value * kLlmInt8Factor : value);
 }
 
 float nvfp4GlobalScale(DType dtype, float least, float greatest)

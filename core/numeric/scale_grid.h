@@ -8,6 +8,12 @@ namespace shardlens {
 
 constexpr std::uint64_t kQuantWordBits = 32; // of the words that codes are packed in
 
+// By any divisor but 0: a source may say one that is close to 2^64.
+[[nodiscard]] constexpr std::uint64_t divideUp(std::uint64_t value, std::uint64_t by)
+{
+    return value / by + (value % by == 0 ? 0 : 1);
+}
+
 // Which values of a matrix share a scale: runs of the flattened matrix, or blocks with ragged edges.
 struct ScaleGrid {
     std::uint64_t rows = 0;
@@ -31,9 +37,6 @@ struct ScaleGrid {
     {
         return blockHeight == 0 ? scaleAt(end - 1) + 1 : ((end - 1) / columns / blockHeight + 1) * scalesOfRow();
     }
-
-    // Of any divisor but 0: a source may say one that is close to 2^64.
-    [[nodiscard]] static std::uint64_t divideUp(std::uint64_t value, std::uint64_t by) { return value / by + (value % by == 0 ? 0 : 1); }
 
     // Calls visit(scale, at, length, count) with neighbouring runs of one length inside [first, first + count): the number of their first scale, and where they begin
     // behind `first`. Where a run is cut by the ends it comes alone.

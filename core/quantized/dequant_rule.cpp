@@ -4,6 +4,8 @@
 #include "core/base/text.h"
 #include "core/encoding/json_document.h"
 #include "core/numeric/kernels/scalar_math.h"
+#include "core/numeric/quant_scheme.h"
+#include "core/numeric/scale_grid.h"
 
 #include <fmt/format.h>
 
@@ -18,12 +20,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::uint64_t kBlockSide = 128;
 constexpr std::size_t kLargestState = 1u << 16;
 constexpr std::size_t kDeepestState = 8;
-constexpr float kLlmInt8Factor = 0.007874015718698502f; // 1/127 as bitsandbytes writes it
-
-std::uint64_t divideUp(std::uint64_t value, std::uint64_t by)
-{
-    return value / by + (value % by == 0 ? 0 : 1);
-}
+constexpr std::uint64_t kFewPieces = 4096; // runs of DeepSpeed: fewer are looked for by number, more by length
 
 class Planner {
 public:
@@ -220,7 +217,7 @@ private:
         return {};
     }
 
-    // The pieces' length is said by config.json, or follows from how many there are: an even cut where there is one, which is a guess.
+    // The pieces' length is said by config.json, or follows from how many there are: an even cut where there is one, else the one length that a number of groups gives.
     Status planDeepSpeed()
     {
         SHARDLENS_TRY(setShape(codesShape()[0], codesShape()[1]));
@@ -237,8 +234,15 @@ private:
             consider((*m_config.json)["groups"].get<std::uint64_t>());
         if (fitting.empty() && pieces != 0 && total % pieces == 0)
             fitting.push_back(total / pieces);
-        for (std::uint64_t groups = pieces; fitting.empty() && groups > 0 && groups + 64 > pieces; --groups)
-            consider(groups);
+        if (fitting.empty() && pieces > 1 && total > 0) {
+            for (std::uint64_t groups = pieces <= kFewPieces ? pieces : 0; groups > 0; --groups)
+                consider(groups);
+            for (std::uint64_t run = divideUp(total, pieces); pieces > kFewPieces && run <= (total - 1) / (pieces - 1); ++run)
+                consider(total / run);
+        }
+        if (fitting.size() > 1)
+            return Error{ErrorCode::Corrupt, fmt::format("{} has {} scales, which runs of {} values give and runs of {}: the number of groups is needed, which config.json has beside a converted model",
+                                                         nameOfPart(m_stored.scale), groupedText(pieces), groupedText(fitting[0]), groupedText(fitting[1]))};
         if (tensor(m_stored.scale).dtype != DType::F32 || fitting.empty())
             return Error{ErrorCode::Corrupt, fmt::format("{} is {} {}, which is no number of groups of {} values", nameOfPart(m_stored.scale), nameOf(tensor(m_stored.scale).dtype), shapeText(tensor(m_stored.scale).shape),
                                                          groupedText(total))};

@@ -22,6 +22,22 @@ void addTiedNames(ParameterId codes, const std::string& name, ViewBuilder& view)
 
 } // namespace
 
+std::vector<Finding> checkStoredWeights(const CheckpointPtr& checkpoint)
+{
+    if (std::none_of(checkpoint->tensors().begin(), checkpoint->tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; }))
+        return {};
+    std::vector<Finding> out;
+    const QuantizationConfig config = readQuantizationConfig(*checkpoint);
+    const auto values = std::make_shared<const ValueReader>(checkpoint);
+    for (const StoredWeight& weight : findStoredWeights(*checkpoint, config)) {
+        if (!weight.problem.empty())
+            continue;
+        if (const auto made = DequantizedWeight::make(values, *checkpoint, weight, config); !made)
+            out.push_back({Severity::Error, kWeightFinding, made.error().sentence(), weight.codes, kNoFile, std::nullopt});
+    }
+    return out;
+}
+
 Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
 {
     const QuantizationConfig config = readQuantizationConfig(*checkpoint);
@@ -53,7 +69,7 @@ Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint)
     const auto& facts = checkpoint->facts();
     const auto stored = std::find_if(facts.begin(), facts.end(), [](const auto& fact) { return fact.first == kQuantizedAs; });
     if (stored != facts.end())
-        view.builder().addFact("dequantized from", stored->second);
+        view.builder().addFact(kDequantizedFrom, stored->second);
     return std::move(view).finish();
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 
@@ -50,10 +51,24 @@ public:
         return values * m_cell + (m_what.weight ? m_what.weight->bytesToPrepare() : 0);
     }
 
+    // Advances the job by bytesToRead(), whatever could be measured.
     Result<TensorPrecision> run(JobContext& job)
     {
+        const std::uint64_t total = bytesToRead();
+        auto out = measure(job);
+        job.advance(total - std::min(total, m_read.load()));
+        return out;
+    }
+
+private:
+    Result<TensorPrecision> measure(JobContext& job)
+    {
+        const auto advance = [&](std::uint64_t bytes) {
+            job.advance(bytes);
+            m_read += bytes;
+        };
         if (m_what.weight) {
-            Status ready = m_what.weight->prepareAll({job.stopToken(), [&job](std::uint64_t bytes) { job.advance(bytes); }});
+            Status ready = m_what.weight->prepareAll({job.stopToken(), advance});
             if (!ready && ready.error().code() == ErrorCode::Refused) {
                 m_out.problem = ready.error().sentence();
                 return std::move(m_out);
@@ -68,13 +83,12 @@ public:
                 return std::move(m_out);
             }
             SHARDLENS_TRY(std::move(looked));
-            job.advance(span.count * m_cell);
+            advance(span.count * m_cell);
         }
         countOutliers();
         return std::move(m_out);
     }
 
-private:
     // Runs of whole grains: all of them, or some that lie evenly.
     [[nodiscard]] std::vector<Span> spans() const
     {
@@ -158,6 +172,7 @@ private:
     ValueReader m_values;
     TensorPrecision m_out;
     std::uint64_t m_cell = 1; // bytes of a value
+    std::atomic<std::uint64_t> m_read{0};
     bool m_any = false;
     std::array<std::uint64_t, kFineBins> m_magnitudes{};
 };

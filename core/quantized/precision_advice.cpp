@@ -2,11 +2,13 @@
 
 #include "core/base/shell_text.h"
 #include "core/base/text.h"
+#include "core/quantized/quantize_choice.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace shardlens {
 namespace {
@@ -50,6 +52,17 @@ std::string number(const std::optional<double>& value)
     return value ? fmt::format("{:.9g}", *value) : std::string();
 }
 
+// A tensor and those that servers make one of with it: they are in one scheme, or none is.
+std::vector<const TensorPrecision*> togetherWith(const TensorPrecision& tensor, const std::vector<const TensorPrecision*>& all)
+{
+    const std::string family = fusedFamilyOf(tensor.name);
+    if (family.empty())
+        return {&tensor};
+    std::vector<const TensorPrecision*> out;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(out), [&](const TensorPrecision* one) { return fusedFamilyOf(one->name) == family; });
+    return out;
+}
+
 } // namespace
 
 const char* gradeOf(std::optional<double> signalToNoise)
@@ -73,8 +86,10 @@ PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors)
     double total = 0;
     std::uint64_t bytes = 0;
     std::vector<const TensorPrecision*> order;
+    if (std::any_of(tensors.begin(), tensors.end(), [](const TensorPrecision& one) { return !one.problem.empty(); }))
+        return out; // it is not known yet what will be
     for (const TensorPrecision& one : tensors) {
-        if (!one.problem.empty() || !one.quantized)
+        if (!one.quantized)
             continue;
         total += one.wholeError();
         bytes += one.storedBefore;
@@ -91,10 +106,14 @@ PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors)
         const double rest = (total - error - order[i]->wholeError()) / static_cast<double>(std::max<std::uint64_t>(bytes - kept - order[i]->storedBefore, 1));
         if (errorOfByte(*order[i]) < kStandsOut * rest)
             break;
-        error += order[i]->wholeError();
-        kept += order[i]->storedBefore;
-        out.extraBytes += order[i]->storedBefore - std::min(order[i]->storedBefore, order[i]->storedAfter);
-        out.keep.push_back(order[i]->name);
+        for (const TensorPrecision* const one : togetherWith(*order[i], order)) {
+            if (std::find(out.keep.begin(), out.keep.end(), one->name) != out.keep.end())
+                continue;
+            error += one->wholeError();
+            kept += one->storedBefore;
+            out.extraBytes += one->storedBefore - std::min(one->storedBefore, one->storedAfter);
+            out.keep.push_back(one->name);
+        }
     }
     out.share = error / total;
     if (out.share < kWorthSaying) {

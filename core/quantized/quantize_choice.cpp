@@ -19,6 +19,9 @@ constexpr std::array<std::string_view, 3> kOtherWhole{"wte", "wpe", "shared"};
 // Linear layers that servers want as they are.
 constexpr std::array<std::string_view, 4> kLeftWhole{"lm_head", "output_layer", "router", "gate"};
 
+// Projections that servers fuse into one (formats/quantization.md §4.6).
+constexpr std::array<std::array<std::string_view, 3>, 4> kFused{{{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}, {"q_a_proj", "kv_a_proj_with_mqa", ""}, {"w1", "w3", ""}}};
+
 template <typename Test>
 bool anyPart(std::string_view name, const Test& test)
 {
@@ -172,6 +175,19 @@ Error nothingChosen(const QuantizeOptions& options)
 }
 
 } // namespace
+
+std::string fusedFamilyOf(const std::string& name)
+{
+    if (!name.ends_with(kWeightSuffix))
+        return {};
+    const std::string module = name.substr(0, name.size() - kWeightSuffix.size());
+    const std::size_t dot = module.rfind('.');
+    const std::string_view last = dot == std::string::npos ? std::string_view(module) : std::string_view(module).substr(dot + 1);
+    for (const auto& fused : kFused)
+        if (!last.empty() && isOneOf(last, fused))
+            return module.substr(0, module.size() - last.size()) + std::string(fused.front()) + "+";
+    return {};
+}
 
 bool isOtherWeightName(std::string_view name)
 {

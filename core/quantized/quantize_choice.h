@@ -52,6 +52,9 @@ struct QuantizeChoice {
 // The weights of Linear layers, as far as names tell (conformance/quantization/README.md): "….weight" without a part that says embedding, norm, head or router.
 [[nodiscard]] bool isLinearWeightName(std::string_view name);
 
+// A name that is the same for weights that servers make one of (q_proj, k_proj and v_proj of a layer), and for no others; empty for all others.
+[[nodiscard]] std::string fusedFamilyOf(const std::string& name);
+
 // Whether a part of the name says embedding or norm.
 [[nodiscard]] bool isOtherWeightName(std::string_view name);
 

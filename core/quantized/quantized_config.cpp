@@ -84,7 +84,7 @@ Json compressedTensors(const QuantizeChoice& choice)
             {"config_groups", std::move(groups)}, {"ignore", choice.ignored}};
 }
 
-Json bitsAndBytes(const QuantizeChoice& choice)
+Json bitsAndBytes(const QuantizeChoice& choice, std::optional<DType> dtype)
 {
     const QuantScheme& scheme = choice.weights.front().layout.scheme();
     const bool four = scheme.codes == CodeKind::Book;
@@ -92,16 +92,16 @@ Json bitsAndBytes(const QuantizeChoice& choice)
     if (choice.ignored.size() > 1 || (choice.ignored.size() == 1 && choice.ignored.front() != "lm_head"))
         skipped = choice.ignored;
     return {{"quant_method", "bitsandbytes"}, {"_load_in_4bit", four}, {"_load_in_8bit", !four}, {"load_in_4bit", four}, {"load_in_8bit", !four}, {"bnb_4bit_quant_type", four ? std::string(scheme.format) : "fp4"},
-            {"bnb_4bit_use_double_quant", false}, {"bnb_4bit_compute_dtype", "bfloat16"}, {"bnb_4bit_quant_storage", "uint8"}, {"llm_int8_threshold", 6.0}, {"llm_int8_skip_modules", skipped},
+            {"bnb_4bit_use_double_quant", false}, {"bnb_4bit_compute_dtype", dtype == DType::F16 ? "float16" : dtype == DType::F32 ? "float32" : "bfloat16"}, {"bnb_4bit_quant_storage", "uint8"}, {"llm_int8_threshold", 6.0}, {"llm_int8_skip_modules", skipped},
             {"llm_int8_enable_fp32_cpu_offload", false}, {"llm_int8_has_fp16_weight", false}};
 }
 
-Json configOf(const QuantizeChoice& choice, const QuantParameters& parameters)
+Json configOf(const QuantizeChoice& choice, const QuantizeOptions& options)
 {
     switch (choice.weights.front().layout.scheme().family) {
     case QuantFamily::CompressedTensors: return compressedTensors(choice);
-    case QuantFamily::BitsAndBytes: return bitsAndBytes(choice);
-    case QuantFamily::DeepSpeed: return {{"quant_method", "deepspeed-int8"}, {"bits", parameters.bits}, {"groups", parameters.pieces}}; // our own: no loader reads it
+    case QuantFamily::BitsAndBytes: return bitsAndBytes(choice, options.dtype);
+    case QuantFamily::DeepSpeed: return {{"quant_method", "deepspeed-int8"}, {"bits", options.parameters.bits}, {"groups", options.parameters.pieces}}; // our own: no loader reads it
     }
     return {};
 }
@@ -179,23 +179,38 @@ void removeQuantization(Json& config)
         text->erase(kMember);
 }
 
+// The dtype that tensors are cast to, where the configuration says one.
+void setDType(Json& config, std::optional<DType> dtype)
+{
+    const char* const name = !dtype ? nullptr : *dtype == DType::F32 ? "float32" : *dtype == DType::F16 ? "float16" : *dtype == DType::BF16 ? "bfloat16" : nullptr;
+    if (name == nullptr)
+        return;
+    for (const char* key : {"torch_dtype", "dtype"})
+        if (config.contains(key) && config[key].is_string())
+            config[key] = name;
+    if (const auto text = config.find("text_config"); text != config.end() && text->is_object())
+        setDType(*text, dtype);
+}
+
 } // namespace
 
-Result<std::string> quantizedConfigText(const QuantizeChoice& choice, const QuantParameters& parameters, std::string_view source)
+Result<std::string> quantizedConfigText(const QuantizeChoice& choice, const QuantizeOptions& options, std::string_view source)
 {
     Json config = Json::object();
     if (!source.empty()) {
         SHARDLENS_ASSIGN(config, parseConfig(source));
         removeQuantization(config);
     }
-    config[kMember] = configOf(choice, parameters);
+    setDType(config, options.dtype);
+    config[kMember] = configOf(choice, options);
     return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Result<std::string> plainConfigText(std::string_view source)
+Result<std::string> plainConfigText(std::string_view source, std::optional<DType> dtype)
 {
     SHARDLENS_ASSIGN(Json config, parseConfig(source));
     removeQuantization(config);
+    setDType(config, dtype);
     return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -12,21 +12,11 @@
 namespace shardlens {
 namespace {
 
-// Projections that servers fuse into one: NVFP4 gives them one scale of the whole (formats/quantization.md §4.6).
-constexpr std::array<std::array<std::string_view, 3>, 4> kFused{{{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}, {"q_a_proj", "kv_a_proj_with_mqa", ""}, {"w1", "w3", ""}}};
-
-// A name that is the same for weights of one fused projection, and for no others.
+// Weights with one scale of the whole: those of a fused projection, or one alone.
 std::string familyOf(const std::string& name)
 {
-    if (!name.ends_with(kWeightSuffix))
-        return name;
-    const std::string module = name.substr(0, name.size() - kWeightSuffix.size());
-    const std::size_t dot = module.rfind('.');
-    const std::string_view last = dot == std::string::npos ? std::string_view(module) : std::string_view(module).substr(dot + 1);
-    for (const auto& fused : kFused)
-        if (std::find(fused.begin(), fused.end(), last) != fused.end())
-            return module.substr(0, module.size() - last.size()) + std::string(fused.front()) + "+";
-    return name;
+    std::string fused = fusedFamilyOf(name);
+    return fused.empty() ? name : fused;
 }
 
 using Family = std::vector<std::shared_ptr<const WholeRange>>;

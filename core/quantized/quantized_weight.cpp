@@ -20,15 +20,10 @@ Error cancelled()
     return {ErrorCode::Cancelled, "cancelled"};
 }
 
-bool isLlmInt8(const QuantScheme& scheme)
-{
-    return scheme.family == QuantFamily::BitsAndBytes && scheme.codes == CodeKind::Int;
-}
-
 // "layers.0.weight: NaN at [3, 90]": the first of the values that is not finite.
 Error nonFiniteError(const QuantLayout& layout, const WeightSource& source, std::uint64_t first, std::span<const std::byte> values)
 {
-    const auto at = firstNonFinite(source.dtype, values, isLlmInt8(layout.scheme()));
+    const auto at = firstNonFinite(source.dtype, values, layout.scheme().isLlmInt8());
     const std::uint64_t place = first + at.value_or(0);
     const double value = toDouble(source.dtype, values.data() + at.value_or(0) * info(source.dtype).bytesPerBlock);
     const std::string what = std::isnan(value) ? "NaN" : std::isinf(value) ? (value < 0 ? "-Inf" : "Inf") : fmt::format("{:g}, beyond the range of F16,", value);
@@ -128,7 +123,7 @@ Status QuantizedWeight::checkFinite(const ScaleRanges& ranges) const
     std::vector<std::byte> values;
     for (std::uint64_t at = first; at < end; at += kQuantStep) {
         SHARDLENS_TRY(m_source.read(at, std::min(kQuantStep, end - at), values));
-        if (firstNonFinite(m_source.dtype, values, isLlmInt8(own.scheme())))
+        if (firstNonFinite(m_source.dtype, values, own.scheme().isLlmInt8()))
             return nonFiniteError(own, m_source, at, values);
     }
     return Error{ErrorCode::Io, "its values changed while they were read"}.within(printable(m_source.name));

@@ -57,6 +57,10 @@ public:
     // Values of the smallest run that is quantized by itself, once prepare() is done.
     [[nodiscard]] std::uint64_t grainValues() const { return m_grain; }
     [[nodiscard]] DType dtype() const { return m_source.dtype; }
+    [[nodiscard]] std::uint64_t sourceBytes() const { return layout().values() * info(m_source.dtype).bytesPerBlock; }
+    // Whether prepare() makes all scales, so that reading them reads nothing.
+    [[nodiscard]] bool scalesAreKept() const { return m_measuredFirst; }
+    [[nodiscard]] std::uint64_t heldBytes() const override { return m_measuredFirst ? layout().scales() * kHeldOfScale : 0; }
     // What a reader gets back for `values` (in dtype()), which begin with value number `first` and are whole grains or end the weight.
     Status roundTrip(std::uint64_t first, std::span<const std::byte> values, std::span<float> out) const;
 
@@ -74,13 +78,14 @@ public:
     Result<std::uint64_t> computeStep(std::uint64_t step, std::span<const std::span<std::byte>> out) const override;
 
 private:
+    static constexpr std::uint64_t kHeldOfScale = 4 * sizeof(float); // as stored, as used, and the zero point
+
     struct Values {
         std::uint64_t first = 0;
         std::uint64_t count = 0;
 
         [[nodiscard]] std::uint64_t end() const { return first + count; }
     };
-    [[nodiscard]] std::uint64_t sourceBytes() const { return layout().values() * info(m_source.dtype).bytesPerBlock; }
     [[nodiscard]] Values valuesOf(std::uint64_t step) const;
     [[nodiscard]] FlatRange bytesOf(const QuantPart& part, const Values& values) const;
     [[nodiscard]] FlatRange scalesOf(const Values& values) const;

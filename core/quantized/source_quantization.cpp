@@ -17,12 +17,37 @@ namespace {
 using Kind = StoredWeight::Kind;
 
 constexpr std::size_t kMostUnread = 3; // named in a finding
+constexpr std::uint64_t kWordBits = 32;
+constexpr std::uint64_t kLargestGroup = 1ull << 40;
 constexpr std::string_view kState = ".quant_state.bitsandbytes__";
+
+// What config.json says of integer codes, where it says one thing of all weights.
+struct WeightRule {
+    std::uint64_t bits = 0;
+    std::uint64_t group = 0; // of the strategy "group"
+    std::string strategy;
+};
+
+std::optional<WeightRule> weightRuleOf(const QuantizationConfig& config)
+{
+    if (config.json == nullptr || config.method != "compressed-tensors" || !config.json->contains("config_groups"))
+        return std::nullopt;
+    const auto& groups = (*config.json)["config_groups"];
+    if (!groups.is_object() || groups.size() != 1 || !groups.front().is_object() || !groups.front().contains("weights") || !groups.front()["weights"].is_object())
+        return std::nullopt;
+    const auto& weights = groups.front()["weights"];
+    const auto numberOf = [&weights](const char* key) { return weights.contains(key) && weights[key].is_number_unsigned() ? weights[key].get<std::uint64_t>() : 0; };
+    const auto textOf = [&weights](const char* key) { return weights.contains(key) && weights[key].is_string() ? weights[key].get<std::string>() : std::string(); };
+    WeightRule out{numberOf("num_bits"), numberOf("group_size"), textOf("strategy")};
+    if (textOf("type") != "int" || out.bits == 0 || out.bits > 8 || (out.strategy == "group" && (out.group == 0 || out.group > kLargestGroup)))
+        return std::nullopt;
+    return out;
+}
 
 // Looks for the parts of weights by their names.
 class Finder {
 public:
-    Finder(const Checkpoint& checkpoint, const QuantizationConfig& config) : m_checkpoint(checkpoint), m_config(config)
+    Finder(const Checkpoint& checkpoint, const QuantizationConfig& config) : m_checkpoint(checkpoint), m_config(config), m_rule(weightRuleOf(config))
     {
         for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
             const auto id = idAt<TensorId>(i);
@@ -109,7 +134,7 @@ private:
             describeFloat4(weight);
         else if (weight.shape == kNoTensor)
             weight.problem = fmt::format("it has no {}_shape", printable(name));
-        else
+        else if (weight.problem = contradiction(weight); weight.problem.empty())
             weight.scheme = fmt::format("int{}-{}{}", wordBits(weight), groupText(weight, 0), weight.zeroPoint == kNoTensor ? "" : "-asym");
         m_out.push_back(std::move(weight));
     }
@@ -125,9 +150,26 @@ private:
             weight.problem = fmt::format("its scale is {} {} a scale of the whole tensor: neither NVFP4 nor MXFP4", nameOf(scale), weight.globalScale == kNoTensor ? "without" : "with");
     }
 
+    // Where config.json says groups that the scales are not of: one of them is wrong, and values would be as well.
+    [[nodiscard]] std::string contradiction(const StoredWeight& weight) const
+    {
+        const Shape& words = m_checkpoint.tensor(weight.codes).shape;
+        const Tensor& scale = m_checkpoint.tensor(weight.scale);
+        if (!m_rule || m_rule->strategy != "group" || words.size() != 2 || words[1] == 0 || scale.shape.size() != 2 || kWordBits % m_rule->bits != 0)
+            return {};
+        const std::uint64_t ofWord = kWordBits / m_rule->bits;
+        const std::uint64_t least = ((words[1] - 1) * ofWord + m_rule->group) / m_rule->group; // the last word may hold fewer codes
+        const std::uint64_t most = (words[1] * ofWord + m_rule->group - 1) / m_rule->group;
+        if (scale.shape[1] >= least && scale.shape[1] <= most)
+            return {};
+        return fmt::format("config.json says {} bits and groups of {}, and {} is {} with codes {}", m_rule->bits, m_rule->group, printable(m_checkpoint.parameterOf(weight.scale)), shapeText(scale.shape), shapeText(words));
+    }
+
     // Codes' bits as the configuration says them, else as the usual sizes of groups would have it.
     [[nodiscard]] unsigned wordBits(const StoredWeight& weight) const
     {
+        if (m_rule)
+            return static_cast<unsigned>(m_rule->bits);
         const Shape& words = m_checkpoint.tensor(weight.codes).shape;
         const Shape& scales = m_checkpoint.tensor(weight.scale).shape;
         if (words.size() != 2 || scales.size() != 2 || scales[1] == 0)
@@ -139,6 +181,8 @@ private:
     [[nodiscard]] std::string groupText(const StoredWeight& weight, std::uint64_t columns) const
     {
         const Shape& scales = m_checkpoint.tensor(weight.scale).shape;
+        if (m_rule && (m_rule->strategy == "channel" || m_rule->strategy == "group")) // rows of one group, or one row, look like others
+            return m_rule->strategy == "group" ? fmt::format("g{}", m_rule->group) : "channel";
         if (scales.size() < 2)
             return scales.empty() || scales[0] == 1 ? "tensor" : "channel";
         if (scales[1] == 1)
@@ -220,6 +264,7 @@ private:
 
     const Checkpoint& m_checkpoint;
     const QuantizationConfig& m_config;
+    std::optional<WeightRule> m_rule;
     std::unordered_map<std::string, TensorId> m_byName;
     std::vector<StoredWeight> m_out;
 };
@@ -255,7 +300,9 @@ void addFindings(const std::vector<StoredWeight>& weights, const QuantizationCon
     else if (config.method.empty() && method != "deepspeed-int8")
         warn(kConfigFinding, fmt::format("The weights are quantized as {} stores them, and {}: servers need its quantization_config to load them.", method,
                                                 config.hasFile ? "config.json beside them does not say so" : "no config.json lies beside them"));
-    else if (!config.method.empty() && config.method != method)
+    else if (config.method.empty())
+        builder.addFinding({Severity::Info, kConfigFinding, "No config.json says how many groups DeepSpeed's INT8 weights have: runs of equal length are taken, where their number allows it.", kNoTensor, kNoFile, std::nullopt});
+    else if (config.method != method)
         warn(kConfigFinding, fmt::format("config.json says quant_method {}, and the tensors are those of {}.", printable(config.method), method));
     std::uint64_t unread = 0;
     for (const StoredWeight& weight : weights)

@@ -15,6 +15,7 @@ namespace shardlens {
 // What describeQuantization() adds: facts, and codes of findings.
 constexpr const char* kQuantizedBy = "quantized by";
 constexpr const char* kQuantizedAs = "quantized as";
+constexpr const char* kDequantizedFrom = "dequantized from"; // of a view of the values
 constexpr const char* kConfigFinding = "quantization-config";
 constexpr const char* kWeightFinding = "quantized-weight";
 

@@ -240,19 +240,21 @@ void Inspector::addPieceTable(ParameterId parameter)
 
 void Inspector::addButtons(TensorId tensor)
 {
-    auto* row = new QHBoxLayout;
+    auto* rows = new QGridLayout; // two beside each other: three are wider than the inspector may be
+    int count = 0;
     const auto add = [&](const QString& label, const QString& tip, auto action) {
         auto* button = new QPushButton(label, m_content);
         button->setToolTip(tip);
         connect(button, &QPushButton::clicked, this, action);
-        row->addWidget(button);
+        rows->addWidget(button, count / 2, count % 2);
+        ++count;
     };
     add(tr("Show values"), tr("The tensor's page (Enter)"), [this] { emit m_document->pageRequested(QStringLiteral("tensor")); });
     add(tr("Show in atlas"), tr("Where its bytes lie (Shift+Enter)"), [this] { emit m_document->pageRequested(QStringLiteral("atlas")); });
     add(tr("Copy name"), tr("The full name (Ctrl+C)"),
         [this, tensor] { QApplication::clipboard()->setText(QString::fromStdString(m_document->checkpoint()->fullName(tensor))); });
-    row->addStretch(1);
-    m_column->addLayout(row);
+    rows->setColumnStretch(2, 1);
+    m_column->addLayout(rows);
 }
 
 void Inspector::showRank(std::uint32_t rank)

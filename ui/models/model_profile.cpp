@@ -179,6 +179,7 @@ private:
                 add(i, ProfileFigure::NonFinite, words("%1 of %2 values are not finite").arg(QString::fromStdString(groupedText(row.nonFinite())), QString::fromStdString(groupedText(row.values.values))), std::numeric_limits<double>::infinity());
         }
         for (const std::vector<std::size_t>& rows : rowsOfKind) {
+            m_out->isComparable = m_out->isComparable || rows.size() >= kLeastOfKind;
             compare(rows, ProfileFigure::Deviation, [](const ProfileRow& row) { return row.values.deviation(); }, words("deviation %1, %2 times the median of its kind"));
             compare(rows, ProfileFigure::Largest, [](const ProfileRow& row) { return row.largest(); }, words("largest value %1, %2 times the median of its kind"));
             compareZeros(rows);

@@ -46,6 +46,7 @@ struct ModelProfile {
     bool isExact = false;            // every value was read
     std::vector<ProfileRow> rows;    // embeddings, layers by number, heads; floating-point tensors that have values, without parts of quantized weights
     std::vector<std::string> kinds;  // "layers.*.mlp.up_proj.weight": a name with * in place of its first number
+    bool isComparable = false;       // a kind has enough tensors for one to be unlike the others
     std::vector<OddTensor> odd;      // the most notable first
     std::vector<std::uint8_t> oddIn; // by row: a bit for each ProfileFigure
 

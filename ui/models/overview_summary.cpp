@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <optional>
 
 namespace shardlens::ui {
@@ -35,6 +36,9 @@ public:
     }
 
 private:
+    using StateKey = std::tuple<RoleId, DType, bool>;
+    static StateKey keyOf(const Tensor& tensor) { return {tensor.role, tensor.dtype, tensor.quantizedPart}; }
+
     // The order in which states are shown: what the module holds, then the optimizer's, the master last.
     static int orderOf(const Role& role)
     {
@@ -50,23 +54,23 @@ private:
 
     void nameStates()
     {
-        std::map<std::pair<RoleId, DType>, StateUse> found;
+        std::map<StateKey, StateUse> found;
         for (const Tensor& tensor : m_checkpoint.tensors())
-            found.try_emplace({tensor.role, tensor.dtype}, StateUse{tensor.role, tensor.dtype});
+            found.try_emplace(keyOf(tensor), StateUse{.role = tensor.role, .dtype = tensor.dtype, .quantized = tensor.quantizedPart});
         for (const auto& [key, use] : found)
             m_out->states.push_back(use);
         std::stable_sort(m_out->states.begin(), m_out->states.end(), [this](const StateUse& a, const StateUse& b) {
             return orderOf(m_checkpoint.roles()[indexOf(a.role)]) < orderOf(m_checkpoint.roles()[indexOf(b.role)]);
         });
         for (std::size_t i = 0; i < m_out->states.size(); ++i)
-            m_stateOf.emplace(std::make_pair(m_out->states[i].role, m_out->states[i].dtype), i);
+            m_stateOf.emplace(StateKey{m_out->states[i].role, m_out->states[i].dtype, m_out->states[i].quantized}, i);
         m_valuesOf.resize(m_checkpoint.parameters().size());
     }
 
     void addTensor(TensorId id)
     {
         const Tensor& tensor = m_checkpoint.tensor(id);
-        const std::size_t state = m_stateOf.at({tensor.role, tensor.dtype});
+        const std::size_t state = m_stateOf.at(keyOf(tensor));
         StateUse& use = m_out->states[state];
         ++use.tensors;
         use.bytes += m_checkpoint.bytesOf(id);
@@ -92,6 +96,7 @@ private:
             return;
         std::optional<std::uint64_t>& known = m_valuesOf[indexOf(tensor.parameter)];
         m_out->parameters += known ? 0 : 1;
+        m_out->hasCodes = m_out->hasCodes || tensor.quantizedPart;
         const std::uint64_t values = elementCount(tensor.shape).value_or(0);
         m_out->parameterValues += values > known.value_or(0) ? values - known.value_or(0) : 0;
         known = std::max(values, known.value_or(0));
@@ -163,7 +168,7 @@ private:
     CheckpointPtr m_pointer;
     const std::stop_token& m_stop;
     std::shared_ptr<OverviewSummary> m_out = std::make_shared<OverviewSummary>();
-    std::map<std::pair<RoleId, DType>, std::size_t> m_stateOf;
+    std::map<StateKey, std::size_t> m_stateOf;
     std::vector<std::optional<std::uint64_t>> m_valuesOf; // by parameter; none: no part of the model
     std::map<std::uint32_t, PlaceUse> m_ranks;
     std::map<FileId, PlaceUse> m_files;

@@ -14,6 +14,7 @@ namespace shardlens::ui {
 struct StateUse {
     RoleId role{};
     DType dtype{};
+    bool quantized = false; // codes, scales and other parts of quantized weights
     std::uint64_t tensors = 0;
     std::uint64_t bytes = 0;       // of its values
     std::uint64_t storedBytes = 0; // of its pieces: replicas count each time
@@ -41,6 +42,7 @@ struct OverviewSummary {
     bool byRank = false;
     std::uint64_t parameterValues = 0; // of the model, buffers too; copies count once
     std::size_t parameters = 0;        // names of the model
+    bool hasCodes = false;             // some of these are parts of quantized weights
     std::size_t optimizerStates = 0;
     std::size_t others = 0;            // tensors that are neither
     std::size_t incompleteTensors = 0;

@@ -53,7 +53,7 @@ std::vector<SchemeOutlook> schemeOutlooks(const Checkpoint& source, Select selec
         options.scheme = scheme;
         options.select = select;
         options.dtype = dtype;
-        options.parameters.pieces = 64;
+        options.parameters.pieces = kDefaultQuantGroups;
         const auto choice = chooseWeights(source, options);
         if (!choice) {
             one.refusal = QString::fromStdString(choice.error().sentence());

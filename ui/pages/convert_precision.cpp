@@ -36,7 +36,7 @@ QString noiseText(const TensorPrecision& one)
     return noise ? ConvertPrecision::tr("%1 dB").arg(*noise, 0, 'f', 1) : ConvertPrecision::tr("exact");
 }
 
-// In the plan's order, which is the model's.
+// In the plan's order: quantized weights as they come in the model, then casts.
 std::vector<TensorPrecision> inModelOrder(const Plan& plan, const std::vector<TensorPrecision>& tensors)
 {
     std::unordered_map<std::string, std::size_t> place;

@@ -141,7 +141,7 @@ void ConvertQuantizeOption::showDevices(const DeviceReport& report)
     if (m_devices->findData(chosen) < 0)
         m_devices->addItem(tr("%1, which is not there").arg(chosen), chosen); // of a job file
     m_devices->setCurrentIndex(m_devices->findData(chosen));
-    const QString reason = !report.problem.isEmpty() ? report.problem : report.remark.isEmpty() ? tr("the results are the same everywhere, bit by bit") : report.remark;
+    const QString reason = !report.problem.isEmpty() ? report.problem : report.remark.isEmpty() ? tr("devices do the arithmetic; files are read and written by the CPU") : report.remark;
     m_devicesRow.setReason(reason, !report.problem.isEmpty());
 }
 

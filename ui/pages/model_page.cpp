@@ -362,7 +362,8 @@ void ModelPage::showOdd()
         m_oddRows->addWidget(line);
     }
     const QString basis = m_profile->isExact ? tr("of every value") : tr("of a sample; reading every value may find more");
-    m_oddCard->setHint(m_profile->odd.empty() ? tr("none: the tensors of each kind are alike (%1)").arg(basis)
+    m_oddCard->setHint(m_profile->odd.empty() && !m_profile->isComparable ? tr("too few layers to tell: those of a kind are compared where there are four")
+                       : m_profile->odd.empty() ? tr("none: the tensors of each kind are alike (%1)").arg(basis)
                        : m_profile->odd.size() > shown ? tr("%1 of %2, the furthest first (%3)").arg(shown).arg(m_profile->odd.size()).arg(basis)
                                                        : tr("the furthest first (%1)").arg(basis));
 }

@@ -47,7 +47,7 @@ SettingsPage::SettingsPage(QWidget* parent) : QWidget(parent)
     addNumber(jobs->body(), QStringLiteral("jobs/threads"), tr("Threads"), tr("How many read and write at once."), 0, 256, 0, 1, {}, tr("as many as there are"));
     outer->addWidget(jobs);
 
-    auto* devices = new Card(tr("Devices"), tr("where weights can be quantized; results are the same bits everywhere"), this);
+    auto* devices = new Card(tr("Devices"), tr("where weights can be quantized, besides the CPU"), this);
     addFile(devices->body(), QString::fromLatin1(kTorchModuleSetting), tr("Device module"), tr("Built by packaging/build-torch-module.sh; SHARDLENS_TORCH_MODULE comes first."), tr("where the program looks"));
     addDevices(devices->body());
     outer->addWidget(devices);

@@ -183,7 +183,9 @@ Status StrategyJoin::joinOne(const NamedEntries& named)
 
 TensorId StrategyJoin::addTensor(std::string_view name, DType dtype, Shape shape, bool isAssumed)
 {
-    return m_run.builder.addTensor({m_run.builder.parameter(name), m_run.builder.role(RoleKind::Weight, "weight"), dtype, Combine::Replicas, true, std::move(shape), false, isAssumed});
+    Tensor tensor{m_run.builder.parameter(name), m_run.builder.role(RoleKind::Weight, "weight"), dtype, Combine::Replicas, true, std::move(shape)};
+    tensor.unprovenCopies = isAssumed;
+    return m_run.builder.addTensor(std::move(tensor));
 }
 
 // What no strategy names is the same on every rank; the lowest rank's counts (§5.7).

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 
 namespace shardlens::sdloader {
@@ -17,30 +18,45 @@ namespace {
 
 constexpr std::uint64_t kStepValues = 64u << 10;
 
+using Scales = std::shared_ptr<const std::vector<float>>; // of a whole file
+
 // A box of a rank's weight, and where it lies in the file that was quantized: runs of scales count along that file's rows.
 struct FilePart {
     Box own;
     std::uint64_t firstRow = 0; // in the file
     std::uint64_t firstColumn = 0;
-    std::vector<float> scales;  // of the whole file
+    Scales scales;
+};
+
+// Which tensor holds scales, and the checkpoint that it is of.
+struct ScalesTensor {
+    CheckpointPtr checkpoint;
+    TensorId tensor{};
 };
 
 // The values of a rank's weight, of files that were quantized each by itself and then joined, or of one that was cut.
 class RankWeight final : public Computation {
 public:
-    RankWeight(std::shared_ptr<const ValueReader> values, TensorId tensor, std::vector<FilePart> parts, std::uint64_t fileColumns, std::uint64_t chunk)
-        : m_values(std::move(values)), m_tensor(tensor), m_parts(std::move(parts)), m_fileColumns(fileColumns), m_chunk(chunk)
+    // `parts`: side by side along `axis`, as long as the weight in the other one; together they are all of it.
+    RankWeight(std::shared_ptr<const ValueReader> values, TensorId tensor, std::size_t axis, std::vector<FilePart> parts, std::uint64_t fileColumns, std::uint64_t chunk, std::vector<ScalesTensor> scales)
+        : m_values(std::move(values)), m_tensor(tensor), m_axis(axis), m_parts(std::move(parts)), m_fileColumns(fileColumns), m_chunk(chunk), m_scales(std::move(scales))
     {
         const Shape& shape = m_values->checkpoint().tensor(tensor).shape;
         m_columns = shape[1];
         m_count = shape[0] * shape[1];
     }
 
-    [[nodiscard]] std::vector<Input> inputs() const override { return {{&m_values->checkpoint(), m_tensor}}; }
+    [[nodiscard]] std::vector<Input> inputs() const override
+    {
+        std::vector<Input> out{{&m_values->checkpoint(), m_tensor}};
+        for (const ScalesTensor& one : m_scales)
+            out.push_back({one.checkpoint.get(), one.tensor});
+        return out;
+    }
     [[nodiscard]] std::size_t outputs() const override { return 1; }
     [[nodiscard]] std::uint64_t sizeBytes(std::size_t) const override { return m_count * sizeof(float); }
     [[nodiscard]] std::uint64_t bytesToRead() const override { return m_count; }
-    [[nodiscard]] std::uint64_t threadBytes() const override { return kStepValues; }
+    [[nodiscard]] std::uint64_t threadBytes() const override { return kStepValues * (sizeof(std::int8_t) + sizeof(float)); }
     [[nodiscard]] std::uint64_t steps() const override { return 0; }
     [[nodiscard]] FlatRange bytesOf(std::size_t, std::uint64_t) const override { return {}; }
     Result<std::uint64_t> computeStep(std::uint64_t, std::span<const std::span<std::byte>>) const override { return std::uint64_t{0}; }
@@ -70,9 +86,8 @@ public:
 private:
     [[nodiscard]] const FilePart& partAt(std::uint64_t row, std::uint64_t column) const
     {
-        return *std::find_if(m_parts.begin(), m_parts.end(), [&](const FilePart& part) {
-            return row - part.own.offset[0] < part.own.extent[0] && column - part.own.offset[1] < part.own.extent[1]; // unsigned: what lies before is far behind
-        });
+        const std::uint64_t place = m_axis == 0 ? row : column;
+        return *std::prev(std::upper_bound(m_parts.begin(), m_parts.end(), place, [this](std::uint64_t at, const FilePart& part) { return at < part.own.offset[m_axis]; }));
     }
 
     // Runs that lie in one row of one part and have one scale.
@@ -86,7 +101,7 @@ private:
             const std::uint64_t inChunk = m_chunk - inFile % m_chunk;
             const std::uint64_t inRow = part.own.offset[1] + part.own.extent[1] - column;
             const std::size_t end = at + static_cast<std::size_t>(std::min({inChunk, inRow, std::uint64_t{codes.size() - at}}));
-            const float scale = part.scales[static_cast<std::size_t>(inFile / m_chunk)];
+            const float scale = (*part.scales)[static_cast<std::size_t>(inFile / m_chunk)];
             for (; at < end; ++at)
                 out[at] = static_cast<float>(codes[at]) * scale;
         }
@@ -94,9 +109,11 @@ private:
 
     std::shared_ptr<const ValueReader> m_values;
     TensorId m_tensor;
-    std::vector<FilePart> m_parts;
+    std::size_t m_axis;
+    std::vector<FilePart> m_parts; // ascending along the axis
     std::uint64_t m_fileColumns;
     std::uint64_t m_chunk; // values that have one scale
+    std::vector<ScalesTensor> m_scales;
     std::uint64_t m_columns = 1;
     std::uint64_t m_count = 0;
 };
@@ -110,6 +127,7 @@ struct Table {
     std::uint64_t groups = 1;
     std::uint64_t cuts = 1; // of the file
     bool extraGrouping = true;
+    ScalesTensor tensor;
 
     // Without the zeros behind them.
     [[nodiscard]] std::span<const float> rowOf(std::uint64_t layer, std::size_t row) const
@@ -153,7 +171,7 @@ private:
         const auto cuts = layout.find(kCutsKey).asInt();
         const auto extra = layout.find(kExtraGroupingKey).asBool();
         const auto files = root.find(kMergeCountKey).asInt();
-        if (!groups || !cuts || !extra || !files || *groups < 1 || *cuts < 1 || *files < 1 || static_cast<std::size_t>(*cuts) > m_set.ranks.size())
+        if (!groups || !cuts || !extra || !files || *groups < 1 || *cuts < 1 || *files < 1 || *files > kMostFiles || static_cast<std::size_t>(*cuts) > m_set.ranks.size() || (*cuts > 1 && *files > 1))
             return Error{ErrorCode::Refused, fmt::format("it has no {} that says groups, cuts and {} beside its scales: which values a scale is for is not known", kLayoutKey, kExtraGroupingKey)};
         SHARDLENS_ASSIGN(const RankFileContent beside, openRankStates(rank.content.checkpoint->files().front().path, rank.name, [](pickle::Value value) -> Result<pickle::Value> { return value; }, m_job));
         Table out;
@@ -169,6 +187,7 @@ private:
             const Tensor& tensor = all.tensor(id);
             if (tensor.dtype != DType::F32 || tensor.shape.size() != 3 || tensor.shape[1] != kScaleRows || all.bytesOf(id) > kMostTable)
                 return Error{ErrorCode::Corrupt, fmt::format("{} is {} {}, and a table of {} rows a layer is needed", kScalesKey, nameOf(tensor.dtype), shapeText(tensor.shape), kScaleRows)};
+            out.tensor = {beside.checkpoint, id};
             out.layers = tensor.shape[0];
             out.width = tensor.shape[2];
             out.scales.resize(static_cast<std::size_t>(out.layers * kScaleRows * out.width));
@@ -177,7 +196,7 @@ private:
                 return read.takeError();
             return out;
         }
-        return Error{ErrorCode::Corrupt, fmt::format("{} is no tensor", kScalesKey)};
+        return Error{ErrorCode::Corrupt, fmt::format("it has no {}, and other files of the set have", kScalesKey)};
     }
 
     Status dequantize(std::size_t number)
@@ -209,28 +228,62 @@ private:
         return {};
     }
 
+    // What is known of a weight before its values are looked for.
+    struct Place {
+        std::size_t number = 0; // of the rank
+        std::size_t row = 0;    // of the table
+        std::uint64_t layer = 0;
+        Shape own;
+        Shape file;
+        std::size_t axis = 0; // that files are joined or cut along
+        std::size_t pieces = 0; // scales of a file
+    };
+
     Result<std::shared_ptr<const Computation>> weightOf(std::size_t number, TensorId id, std::size_t row, std::uint64_t layer, const std::shared_ptr<const ValueReader>& values)
     {
         const Table& table = *m_tables[number];
-        const Checkpoint& base = values->checkpoint();
-        const Shape& own = base.tensor(id).shape;
-        const std::size_t axis = kJoinedByColumns[row] ? 1 : 0;
-        Shape file = own;
-        file[axis] = table.cuts > 1 ? own[axis] * table.cuts : own[axis] / table.files;
-        const std::uint64_t count = file[0] * file[1];
-        const bool doubles = table.extraGrouping && looksLikeMlp(file, m_set.ranks.size(), table.files);
+        const std::string& name = values->checkpoint().parameterOf(id);
+        Place place{number, row, layer, values->checkpoint().tensor(id).shape, {}, 0, 0};
+        place.file = place.own;
+        const ShardRule* rule = nullptr;
+        if (table.cuts > 1 || table.files > 1) {
+            SHARDLENS_ASSIGN(rule, m_set.rules.ruleFor(name, m_set.facts));
+            if (rule == nullptr || rule->kind != Division::Kind::Split || rule->dim > 1)
+                return Error{ErrorCode::Refused, "no rule says how files are joined or cut to what the rank has of it"};
+            place.axis = rule->dim;
+            place.file[place.axis] = table.cuts > 1 ? place.own[place.axis] * table.cuts : place.own[place.axis] / table.files;
+        }
+        const std::uint64_t count = place.file[0] * place.file[1];
+        const bool doubles = table.extraGrouping && looksLikeMlp(place.file, m_set.ranks.size(), table.files);
         const std::uint64_t groups = doubles ? 2 * table.groups : table.groups;
         if (layer >= table.layers || groups > count)
             return Error{ErrorCode::Corrupt, fmt::format("the table of {} has none for it", plural(table.layers, "layer", "layers"))};
         const std::uint64_t chunk = count / groups;
-        const auto pieces = static_cast<std::size_t>((count + chunk - 1) / chunk);
+        place.pieces = static_cast<std::size_t>((count + chunk - 1) / chunk);
         std::vector<FilePart> parts;
-        if (table.cuts > 1) {
-            SHARDLENS_ASSIGN(parts, partsOfCut(number, base.parameterOf(id), file, row, layer, pieces));
-        } else {
-            SHARDLENS_ASSIGN(parts, partsOfJoin(table, own, file, row, layer, pieces));
+        std::vector<ScalesTensor> scales;
+        if (table.cuts > 1)
+            SHARDLENS_TRY(addCut(place, *rule, parts, scales));
+        else
+            SHARDLENS_TRY(addJoin(place, rule, parts, scales));
+        SHARDLENS_TRY(checkParts(place, parts));
+        return std::shared_ptr<const Computation>(std::make_shared<RankWeight>(values, id, place.axis, std::move(parts), place.file[1], chunk, std::move(scales)));
+    }
+
+    // In order along the axis, and all of the weight.
+    static Status checkParts(const Place& place, std::vector<FilePart>& parts)
+    {
+        std::sort(parts.begin(), parts.end(), [&](const FilePart& a, const FilePart& b) { return a.own.offset[place.axis] < b.own.offset[place.axis]; });
+        std::uint64_t end = 0;
+        for (const FilePart& part : parts) {
+            const std::size_t other = 1 - place.axis;
+            if (part.own.offset[place.axis] != end || part.own.offset[other] != 0 || part.own.extent[other] != place.own[other])
+                return Error{ErrorCode::Refused, "the rules do not make its parts lie side by side"};
+            end += part.own.extent[place.axis];
         }
-        return std::shared_ptr<const Computation>(std::make_shared<RankWeight>(values, id, std::move(parts), file[1], chunk));
+        if (end != place.own[place.axis])
+            return Error{ErrorCode::Refused, fmt::format("the rules give {} of its {} rows or columns", end, place.own[place.axis])};
+        return {};
     }
 
     static Error wrongCount(std::size_t found, std::size_t wanted)
@@ -238,51 +291,57 @@ private:
         return {ErrorCode::Corrupt, fmt::format("the table has {} for it, and {} are needed", plural(found, "scale", "scales"), wanted)};
     }
 
-    // Joined by columns, the table has the first scale of each file, the second of each …
-    static Result<std::vector<FilePart>> partsOfJoin(const Table& table, const Shape& own, const Shape& file, std::size_t row, std::uint64_t layer, std::size_t pieces)
+    // Each file was quantized by itself. Of weights that the loader joins by columns the table has the first scale of each file, the second of each …
+    Status addJoin(const Place& place, const ShardRule* rule, std::vector<FilePart>& parts, std::vector<ScalesTensor>& scalesOf) const
     {
-        const std::span<const float> scales = table.rowOf(layer, row);
+        const Table& table = *m_tables[place.number];
+        const std::span<const float> scales = table.rowOf(place.layer, place.row);
         const auto files = static_cast<std::size_t>(table.files);
-        const std::size_t axis = kJoinedByColumns[row] ? 1 : 0;
-        if (scales.size() != pieces * files || file[axis] * files != own[axis])
-            return wrongCount(scales.size(), pieces * files);
-        std::vector<FilePart> out(files);
-        for (std::size_t i = 0; i < files; ++i) {
-            out[i].own = {{0, 0}, file};
-            out[i].own.offset[axis] = i * file[axis];
-            for (std::size_t piece = 0; piece < pieces; ++piece)
-                out[i].scales.push_back(scales[kJoinedByColumns[row] ? piece * files + i : i * pieces + piece]);
+        if (scales.size() != place.pieces * files)
+            return wrongCount(scales.size(), place.pieces * files);
+        scalesOf.push_back(table.tensor);
+        std::optional<Division> division;
+        if (files > 1) {
+            SHARDLENS_ASSIGN(division, divisionOf(*rule, place.own, static_cast<std::uint32_t>(files), m_set.facts));
         }
-        return out;
+        for (std::size_t file = 0; file < files; ++file) {
+            const auto own = std::make_shared<std::vector<float>>();
+            for (std::size_t piece = 0; piece < place.pieces; ++piece)
+                own->push_back(scales[kJoinedByColumns[place.row] ? piece * files + file : file * place.pieces + piece]);
+            for (const Slab& slab : division ? slabsOf(*division, place.own, static_cast<std::uint32_t>(file)) : std::vector<Slab>{wholeSlab(place.own)})
+                parts.push_back({slab.to, slab.from.offset[0], slab.from.offset[1], own});
+        }
+        return {};
     }
 
     // The scales of a file are cut like it, in equal runs, or whole on each rank where they do not divide.
-    Result<std::vector<FilePart>> partsOfCut(std::size_t number, const std::string& name, const Shape& file, std::size_t row, std::uint64_t layer, std::size_t pieces)
+    Status addCut(const Place& place, const ShardRule& rule, std::vector<FilePart>& parts, std::vector<ScalesTensor>& scalesOf) const
     {
-        const auto cuts = static_cast<std::size_t>(m_tables[number]->cuts);
-        const std::size_t first = number / cuts * cuts;
-        const bool areCut = pieces % cuts == 0;
-        std::vector<float> scales;
-        for (std::size_t rank = areCut ? first : number; rank < (areCut ? first + cuts : number + 1); ++rank) {
+        const auto cuts = static_cast<std::size_t>(m_tables[place.number]->cuts);
+        const std::size_t first = place.number / cuts * cuts;
+        const bool areCut = place.pieces % cuts == 0;
+        const auto scales = std::make_shared<std::vector<float>>();
+        for (std::size_t rank = areCut ? first : place.number; rank < (areCut ? first + cuts : place.number + 1); ++rank) {
             if (rank >= m_tables.size() || !m_tables[rank])
                 return Error{ErrorCode::Refused, fmt::format("some of its scales lie on rank {}, whose file cannot be read", rank)};
-            if (m_tables[rank]->layers <= layer)
-                return wrongCount(0, pieces);
-            const std::span<const float> some = m_tables[rank]->rowOf(layer, row);
-            scales.insert(scales.end(), some.begin(), some.end());
+            if (m_tables[rank]->layers <= place.layer)
+                return wrongCount(0, place.pieces);
+            const std::span<const float> some = m_tables[rank]->rowOf(place.layer, place.row);
+            scales->insert(scales->end(), some.begin(), some.end());
+            scalesOf.push_back(m_tables[rank]->tensor);
         }
-        if (scales.size() != pieces)
-            return wrongCount(scales.size(), pieces);
-        SHARDLENS_ASSIGN(const ShardRule* const rule, m_set.rules.ruleFor(name, m_set.facts));
-        if (rule == nullptr || rule->kind != Division::Kind::Split)
-            return Error{ErrorCode::Refused, "no rule says how it was cut"};
-        SHARDLENS_ASSIGN(const Division division, divisionOf(*rule, file, static_cast<std::uint32_t>(cuts), m_set.facts));
-        std::vector<FilePart> out;
-        for (const Slab& slab : slabsOf(division, file, static_cast<std::uint32_t>(number - first)))
-            out.push_back({slab.from, slab.to.offset[0], slab.to.offset[1], scales});
-        return out;
+        if (scales->size() != place.pieces)
+            return wrongCount(scales->size(), place.pieces);
+        SHARDLENS_ASSIGN(const Division division, divisionOf(rule, place.file, static_cast<std::uint32_t>(cuts), m_set.facts));
+        const auto part = static_cast<std::uint32_t>(place.number - first);
+        if (partShape(division, place.file, part) != place.own)
+            return Error{ErrorCode::Refused, fmt::format("the rules cut {} to {}, and it is {}", shapeText(place.file), shapeText(partShape(division, place.file, part)), shapeText(place.own))};
+        for (const Slab& slab : slabsOf(division, place.file, part))
+            parts.push_back({slab.from, slab.to.offset[0], slab.to.offset[1], scales});
+        return {};
     }
 
+    static constexpr std::int64_t kMostFiles = 4096; // that are joined
     static constexpr std::uint64_t kMostTable = 256u << 20;
 
     RankSet& m_set;

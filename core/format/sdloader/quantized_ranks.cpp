@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <mutex>
 
 namespace shardlens::sdloader {
 namespace {
@@ -27,7 +27,7 @@ public:
         std::size_t count = 0;
     };
     ScaleTable(std::vector<Row> rows, std::size_t layers, std::size_t width)
-        : m_rows(std::move(rows)), m_layers(layers), m_width(width), m_done(std::make_unique<Done[]>(m_rows.size())), m_table(m_layers * kScaleRows * m_width, 0.0f)
+        : m_rows(std::move(rows)), m_layers(layers), m_width(width), m_done(std::make_unique<Done[]>(m_rows.size()))
     {
     }
 
@@ -44,13 +44,14 @@ public:
     [[nodiscard]] std::uint64_t bytesToRead() const override { return bytesToPrepare(); }
     [[nodiscard]] std::uint64_t threadBytes() const override { return kMostUnit; }
     [[nodiscard]] std::size_t preparations() const override { return m_rows.size(); }
-    // The source is read once for the codes, and once for the scales.
+    [[nodiscard]] std::uint64_t heldBytes() const override { return sizeBytes(0); }
+    // The source is read once for the codes, and once for the scales, but where these are measured first for the codes.
     [[nodiscard]] std::uint64_t bytesToPrepare() const override
     {
         std::uint64_t bytes = 0;
         for (const Row& row : m_rows)
             for (const auto& weight : row.weights)
-                bytes += weight->bytesToRead() - weight->bytesToPrepare();
+                bytes += weight->scalesAreKept() ? 0 : weight->sourceBytes();
         return bytes;
     }
     Status prepare(std::size_t part, const PrepareWatch& watch) const override
@@ -59,6 +60,7 @@ public:
         const std::lock_guard lock(done.mutex);
         if (done.isDone)
             return {};
+        std::call_once(m_made, [this] { m_table.assign(m_layers * kScaleRows * m_width, 0.0f); });
         const Row& row = m_rows[part];
         SHARDLENS_ASSIGN(const std::vector<float> scales, joined(row, watch));
         std::copy_n(scales.begin() + static_cast<std::ptrdiff_t>(row.first), row.count, m_table.begin() + static_cast<std::ptrdiff_t>(row.place * m_width));
@@ -68,6 +70,10 @@ public:
     Status readAt(std::size_t, std::uint64_t offset, std::span<std::byte> out) const override
     {
         SHARDLENS_TRY(prepareAll({}));
+        if (m_rows.empty()) {
+            std::fill(out.begin(), out.end(), std::byte{0});
+            return {};
+        }
         std::memcpy(out.data(), reinterpret_cast<const std::byte*>(m_table.data()) + offset, out.size());
         return {};
     }
@@ -87,7 +93,7 @@ private:
         const std::uint64_t values = weight.layout().values();
         const std::uint64_t grain = values / (out.empty() ? 1 : out.size()); // the last one may be shorter
         const std::size_t batch = static_cast<std::size_t>(std::max<std::uint64_t>(kScaleStep / std::max<std::uint64_t>(grain, 1), 1));
-        const std::uint64_t all = weight.bytesToRead() - weight.bytesToPrepare();
+        const std::uint64_t all = weight.scalesAreKept() ? 0 : weight.sourceBytes();
         std::uint64_t said = 0;
         SHARDLENS_TRY(weight.prepareAll(watch));
         for (std::size_t first = 0; first < out.size(); first += batch) {
@@ -128,6 +134,7 @@ private:
     std::size_t m_layers;
     std::size_t m_width;
     std::unique_ptr<Done[]> m_done; // of each row
+    mutable std::once_flag m_made;
     mutable std::vector<float> m_table;
 };
 

@@ -209,6 +209,13 @@ void describeQuantized(RankSet& set)
     }
     set.builder.addFact(kQuantizedBy, "MegatronSDLoader");
     set.builder.addFact(kQuantizedAs, fmt::format("sdloader-int8 ({})", plural(weights, "weight", "weights")));
+    const auto warn = [&](std::string text) { set.builder.addFinding({Severity::Warning, kWeightFinding, std::move(text), kNoTensor, kNoFile, std::nullopt}); };
+    for (const RankSet::Rank& rank : set.ranks) {
+        if (rank.content.torch && !isQuantized(rank))
+            return warn(fmt::format("{} has no {}, and other files of the set have: --dequantize needs those of all.", printable(rank.name), kScalesKey));
+        if (rank.content.torch && !rank.content.torch->root().find(kLayoutKey))
+            return warn(fmt::format("{} has no {} beside its scales, which says how many values each is for: the INT8 weights cannot be dequantized.", printable(rank.name), kLayoutKey));
+    }
     set.builder.addFinding({Severity::Info, kWeightFinding, fmt::format("The scales of the INT8 weights lie beside the model in each file ({}), and are no tensors of it: --dequantize has the values.", kScalesKey), kNoTensor, kNoFile, std::nullopt});
 }
 
@@ -246,7 +253,9 @@ Result<CheckpointPtr> open(const Candidate& candidate, const OpenOptions& option
         return openInferenceSet(candidate, file, options, job);
     const PrepareRanks dequantize = [&](RankSet& ranks) { return dequantizeRanks(ranks, job); };
     SHARDLENS_ASSIGN(auto set, readRankSet(candidate, std::move(file), options, job, options.dequantize ? dequantize : PrepareRanks()));
-    if (!options.dequantize)
+    if (options.dequantize)
+        set->builder.addFact(kDequantizedFrom, "sdloader-int8");
+    else
         describeQuantized(*set);
     return std::move(set->builder).finish();
 }

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 namespace shardlens::test {
@@ -32,7 +33,7 @@ std::vector<std::byte> bytesOf(std::initializer_list<int> values)
     return out;
 }
 
-std::vector<std::byte> wordsOf(std::initializer_list<std::uint32_t> values)
+std::vector<std::byte> wordsOf(const std::vector<std::uint32_t>& values)
 {
     std::vector<std::byte> out(values.size() * 4);
     std::size_t at = 0;
@@ -270,8 +271,56 @@ TEST_F(DequantizeTest, GroupsOfDeepSpeedFollowFromTheirNumberOrTheConfiguration)
     writeConfig(R"({"quantization_config": {"quant_method": "deepspeed-int8", "groups": 3}})");
     EXPECT_EQ(values(either).values[250], 1);
     EXPECT_EQ(values(either).values[999], 4);
+    // many pieces are looked for by their length: 5,000 runs of 3, and one value
+    std::vector<float> scales(5001, 1);
+    scales.back() = 7;
+    std::filesystem::remove(path("config.json"));
+    const std::vector<TinyTensor> many{{"m.weight", DType::I8, {1, 15001}, std::vector<std::byte>(15001, std::byte{1})}, {"m.weight_scale", DType::F32, {1, 5001}, bytesOfFloats(scales)}};
+    EXPECT_EQ(values(many).values[14999], 1);
+    EXPECT_EQ(values(many).values[15000], 7);
+    EXPECT_THAT(findings(many), Contains(HasSubstr("runs of equal length are taken")));
     const std::vector<TinyTensor> none{{"m.weight", DType::I8, {2, 2}, bytesOf({1, 1, 1, 1})}, {"m.weight_scale", DType::F32, {1, 9}, bytesOfFloats({1, 1, 1, 1, 1, 1, 1, 1, 1})}};
     EXPECT_THAT(values(none).error, HasSubstr("no number of groups of 4 values"));
+}
+
+TEST_F(DequantizeTest, AConfigurationThatContradictsTheScalesIsAProblem)
+{
+    // rows of 64 values in 4 bits, groups of 32
+    const std::vector<TinyTensor> int4{{"m.weight_packed", DType::I32, {2, 8}, wordsOf(std::vector<std::uint32_t>(16, 0x88888888u))},
+                                       {"m.weight_scale", DType::F32, {2, 2}, bytesOfFloats({1, 1, 1, 1})},
+                                       {"m.weight_shape", DType::I64, {2}, longsOf({2, 64})}};
+    const auto config = [&](int bits, int group) {
+        writeConfig(fmt::format(R"({{"quantization_config": {{"quant_method": "compressed-tensors", "config_groups": {{"group_0": {{"targets": ["Linear"],
+            "weights": {{"num_bits": {}, "type": "int", "strategy": "group", "group_size": {}}}}}}}}}}})", bits, group));
+    };
+    config(4, 32);
+    EXPECT_EQ(values(int4).error, "");
+    EXPECT_EQ(fact(int4, "quantized as"), "int4-g32 (1 weight)");
+    config(4, 64);
+    EXPECT_THAT(findings(int4), Contains(HasSubstr("config.json says 4 bits and groups of 64, and m.weight_scale is [2, 2]")));
+    EXPECT_THAT(values(int4).error, HasSubstr("groups of 64"));
+    config(8, 32);
+    EXPECT_THAT(values(int4).error, HasSubstr("8 bits and groups of 32"));
+    // rows of one group are still a group
+    const std::vector<TinyTensor> oneGroup{int4[0], {"m.weight_scale", DType::F32, {2, 1}, bytesOfFloats({1, 1})}, int4[2]};
+    config(4, 64);
+    EXPECT_EQ(fact(oneGroup, "quantized as"), "int4-g64 (1 weight)");
+    EXPECT_EQ(values(oneGroup).error, "");
+}
+
+TEST_F(DequantizeTest, VerifyingLooksWhetherThePartsFit)
+{
+    std::vector<TinyTensor> book{{"m.weight", DType::U8, {32, 1}},
+                                 {"m.weight.absmax", DType::F32, {1}, bytesOfFloats({1})},
+                                 {"m.weight.quant_map", DType::F32, {16}, bytesOfFloats(std::vector<float>(16, 0.5f))},
+                                 {"m.weight.quant_state.bitsandbytes__nf4", DType::U8, {0}, textOf(R"({"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [4, 16]})")}};
+    book[3].shape = {book[3].bytes.size()};
+    EXPECT_THAT(checkStoredWeights(describeQuantization(tiny(book))), IsEmpty());
+    book[1] = {"m.weight.absmax", DType::F32, {2}, bytesOfFloats({1, 1})};
+    const auto found = checkStoredWeights(describeQuantization(tiny(book)));
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found.front().severity, Severity::Error);
+    EXPECT_THAT(found.front().text, AllOf(HasSubstr("m.weight"), HasSubstr("absmax")));
 }
 
 TEST_F(DequantizeTest, OthersAreRecognisedAndNotTakenApart)

@@ -434,6 +434,33 @@ TEST_F(QuantizeTest, WeightsOfEmbeddingsAreSaidToBeNoLinearLayers)
     EXPECT_THAT(planLinesOf(model(), wish), Not(Contains(HasSubstr("embeddings or norms"))));
 }
 
+TEST_F(QuantizeTest, SaysWhatServersWouldNotLoad)
+{
+    const auto matrix = [](const char* name, std::uint64_t rows, std::uint64_t columns) { return TinyTensor{name, DType::F32, {rows, columns}}; };
+    const CheckpointPtr gpt2 = tiny({matrix("h.0.attn.c_attn.weight", 32, 96), matrix("h.0.attn.c_proj.weight", 32, 32), matrix("h.0.mlp.c_fc.weight", 32, 64)});
+    EXPECT_THAT(planLinesOf(gpt2, quantize("int8-channel")), Contains(HasSubstr("3 quantized weights are of GPT-2's Conv1D")));
+    const CheckpointPtr linear = tiny({matrix("h.0.attn.c_attn.weight", 96, 32)});
+    EXPECT_THAT(planLinesOf(linear, quantize("int8-channel")), Not(Contains(HasSubstr("Conv1D"))));
+    // parts of what servers make one
+    const CheckpointPtr llama = tiny({matrix("l.q_proj.weight", 8, 32), matrix("l.k_proj.weight", 8, 32), matrix("l.v_proj.weight", 8, 32), matrix("l.o_proj.weight", 8, 32)});
+    ConvertRequest wish = quantize("int8-channel");
+    wish.quantize.exclude = {"k_proj"};
+    EXPECT_THAT(planLinesOf(llama, wish), Contains(HasSubstr("Servers make one of l.q_proj.weight + l.v_proj.weight + l.k_proj.weight")));
+    wish.quantize.exclude = {"o_proj"};
+    EXPECT_THAT(planLinesOf(llama, wish), Not(Contains(HasSubstr("Servers make one"))));
+    wish.quantize.exclude = {"nothing_like_this"};
+    EXPECT_THAT(planLinesOf(llama, wish), Contains(AllOf(HasSubstr("warning"), HasSubstr("--quantize-exclude nothing_like_this is in no name"))));
+}
+
+TEST_F(QuantizeTest, TheConfigurationSaysTheDtypeThatIsCastTo)
+{
+    std::ofstream(path("config.json")) << R"({"model_type": "tiny", "torch_dtype": "bfloat16"})";
+    ConvertRequest wish = quantize("nf4");
+    wish.dtype = DType::F16;
+    ASSERT_EQ(convert(model(), wish), "");
+    EXPECT_THAT(readText(path("out/config.json")), AllOf(HasSubstr(R"("torch_dtype": "float16")"), HasSubstr(R"("bnb_4bit_compute_dtype": "float16")")));
+}
+
 TEST_F(QuantizeTest, ARefusalCountsTheOthersThatItHolds)
 {
     const CheckpointPtr source = tiny({{"a.weight", DType::F32, {4, 48}}, {"b.weight", DType::F32, {4, 64}}, {"c.weight", DType::F32, {4, 40}}, {"d.weight", DType::F32, {4, 20}}});
@@ -463,7 +490,11 @@ TEST_F(QuantizeTest, WhatIsMeasuredFirstCountsAsProgress)
         JobContext job;
         ASSERT_TRUE(executePlan(*made, executor, job));
         EXPECT_EQ(job.progress().done.load(), job.progress().total.load()) << scheme;
-        EXPECT_GE(job.progress().bytesRead.load(), values * sizeof(float) + made->bytesToPrepare()) << scheme;
+        const auto fresh = plan(model(), quantize(scheme, "other"));
+        std::uint64_t said = 0;
+        for (const auto& computation : fresh->prepared)
+            ASSERT_TRUE(computation->prepareAll({{}, [&said](std::uint64_t bytes) { said += bytes; }}));
+        EXPECT_EQ(said, fresh->bytesToPrepare()) << scheme;
         std::filesystem::remove_all(path("out"));
     }
 }
@@ -483,7 +514,9 @@ TEST_F(QuantizeTest, AStoredModelIsCopiedWithItsConfiguration)
     // patterns that part codes from what belongs to them, and a target without a place for scales
     ConvertRequest wish = request("copy");
     wish.exclude = {"up_proj.weight_scale$"};
-    EXPECT_THAT(planLinesOf(stored, wish), Contains(AllOf(HasSubstr("warning"), HasSubstr("part 1 quantized weight"), HasSubstr("layers.0.up_proj.weight (without layers.0.up_proj.weight_scale)"))));
+    EXPECT_THAT(planLinesOf(stored, wish), ElementsAre(AllOf(HasSubstr("take layers.0.up_proj.weight_scale from layers.0.up_proj.weight"), HasSubstr("--dequantize"))));
+    wish.exclude = {"up_proj.weight_packed$"};
+    EXPECT_THAT(planLinesOf(stored, wish), Contains(AllOf(HasSubstr("warning"), HasSubstr("Scales without their codes are taken: layers.0.up_proj.weight"))));
     wish.exclude = {"up_proj"};
     EXPECT_THAT(planLinesOf(stored, wish), Not(Contains(HasSubstr("quantized weight"))));
     EXPECT_THAT(planLinesOf(stored, request("copy", "colossalai")), Contains(AllOf(HasSubstr("warning"), HasSubstr("no place for scales"))));
@@ -620,6 +653,21 @@ TEST_F(PrecisionTest, AdvisesToKeepWhatStandsOut)
     EXPECT_THAT(kept, SizeIs(9));
     EXPECT_THAT(adviseOn(kept).keep, IsEmpty());
     EXPECT_THAT(adviseOn(kept).text, HasSubstr("evenly"));
+}
+
+TEST_F(PrecisionTest, AdvisesOnWhatServersMakeOneTogether)
+{
+    std::vector<TinyTensor> tensors;
+    for (int i = 0; i < 8; ++i)
+        for (const char* part : {"q_proj", "k_proj", "v_proj"}) {
+            std::vector<float> values = normalValues(64 * 128, static_cast<std::uint32_t>(i));
+            if (i == 3 && part[0] == 'k')
+                for (std::size_t at = 0; at < values.size(); at += 128)
+                    values[at] = 50;
+            tensors.push_back({fmt::format("layers.{}.{}.weight", i, part), DType::F32, {64, 128}, bytesOfFloats(values)});
+        }
+    const PrecisionAdvice advice = adviseOn(measured(tiny(tensors), quantize("int4-g128"), {.exact = true}));
+    EXPECT_THAT(advice.keep, ElementsAre("layers.3.k_proj.weight", "layers.3.q_proj.weight", "layers.3.v_proj.weight"));
 }
 
 TEST_F(PrecisionTest, SaysWhichCannotBeQuantized)

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +13,7 @@
 #include <fstream>
 #include <map>
 #include <random>
+#include <tuple>
 
 namespace shardlens::test {
 namespace {
@@ -177,10 +179,9 @@ TEST_F(SdloaderInt8, SetsAreSaidToBeQuantizedAndKeptTogether)
     ASSERT_EQ(convert(opened("run"), int8("int8", 2, 4)), "");
     const CheckpointPtr stored = opened("int8");
     EXPECT_THAT(stored->facts(), Contains(std::pair<std::string, std::string>("quantized as", "sdloader-int8 (8 weights)")));
-    // to other formats the codes go alone, and the plan says so
-    EXPECT_THAT(planLinesOf(stored, request("out")), Contains(AllOf(HasSubstr("warning"), HasSubstr("codes of 8 quantized weights are written without their scales"))));
+    // in other formats the codes would mean nothing
+    EXPECT_THAT(planLinesOf(stored, request("out")), ElementsAre(AllOf(HasSubstr("a weight in codes whose scales lie beside the model"), HasSubstr("--dequantize writes values"))));
     ConvertRequest again = request("again", "sdloader");
-    EXPECT_THAT(planLinesOf(stored, again), Not(Contains(HasSubstr("without their scales"))));
     ASSERT_EQ(convert(stored, again), "");
     EXPECT_EQ(valuesOf(opened("again", true)), valuesOf(opened("int8", true)));
     again.target = path("joined");
@@ -232,16 +233,111 @@ TEST_F(SdloaderInt8, ScalesAreMadeWithProgressAndMayBeCancelled)
     JobContext whole;
     ASSERT_TRUE(executePlan(*made, executor, whole));
     EXPECT_EQ(whole.progress().done.load(), whole.progress().total.load());
-    EXPECT_GE(whole.progress().bytesRead.load(), made->bytesToPrepare());
     const auto second = plan(opened("run"), int8("other", 1, 4));
     ASSERT_TRUE(second);
+    std::uint64_t said = 0;
+    const PrepareWatch watch{{}, [&said](std::uint64_t bytes) { said += bytes; }};
+    for (const auto& computation : second->prepared)
+        ASSERT_TRUE(computation->prepareAll(watch));
+    EXPECT_EQ(said, second->bytesToPrepare());
+    // 2 layers of 4 weights of 2 files, which are read for the codes and for the scales
+    std::uint64_t values = 0;
+    for (const auto& [kind, rows, columns] : kKinds)
+        values += 2 * rows * columns * 2;
+    EXPECT_EQ(said, values * sizeof(float));
+    EXPECT_EQ(second->bytesToRead, 2 * values * sizeof(float) + 2 * sizeof(float)); // the norm
+}
+
+TEST_F(SdloaderInt8, MakingScalesMayBeCancelled)
+{
+    writeSource(2, "2");
+    const auto made = plan(opened("run"), int8("int8", 1, 4));
+    ASSERT_TRUE(made);
     std::stop_source stop;
-    const PrepareWatch watch{stop.get_token(), [&stop](std::uint64_t) { stop.request_stop(); }};
+    JobContext job(stop.get_token());
+    std::size_t parts = 0; // the first parts of work are the preparations
+    ScriptedExecutor executor([&](std::size_t) {
+        if (++parts == 3)
+            stop.request_stop();
+    });
+    const auto report = executePlan(*made, executor, job);
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code(), ErrorCode::Cancelled);
+    EXPECT_EQ(job.progress().bytesWritten.load(), 0u);
+    EXPECT_THAT(names(), ElementsAre("run"));
+    // within one weight, too
+    std::stop_source within;
     bool cancelled = false;
+    const auto second = plan(opened("run"), int8("int8", 1, 4));
+    const PrepareWatch watch{within.get_token(), [&within](std::uint64_t) { within.request_stop(); }};
     for (const auto& computation : second->prepared)
         if (const Status status = computation->prepareAll(watch); !status)
             cancelled = status.error().code() == ErrorCode::Cancelled;
     EXPECT_TRUE(cancelled);
+}
+
+// Rules of one's own may join by segments: what is computed must follow them.
+TEST_F(SdloaderInt8, FollowsTheRulesThatJoinAndCut)
+{
+    writeSource(2, "2");
+    JobContext job;
+    for (const auto& [name, pattern, change] : {std::tuple{"gated", "mlp\\.dense_h_to_4h", R"({"segments": 2, "names": ["gate", "up"]})"}, std::tuple{"rows", "attention\\.dense", R"({"dim": 0})"}}) {
+        SCOPED_TRACE(name);
+        nlohmann::json rules = nlohmann::json::parse(readText(SHARDLENS_SOURCE_DIR "/resources/rules/deepspeed-megatron.json"));
+        rules["id"] = name;
+        for (nlohmann::json& rule : rules["rules"])
+            if (rule["pattern"].get<std::string>().starts_with(pattern))
+                rule.update(nlohmann::json::parse(change));
+        OpenOptions options;
+        options.rules = path(fmt::format("{}.json", name));
+        std::ofstream(*options.rules) << rules;
+        const auto source = openCheckpoint(path("run"), options, job);
+        ASSERT_TRUE(source) << source.error().text();
+        for (const std::uint32_t ranks : {1u, 2u, 4u}) {
+            const std::string target = fmt::format("{}-{}", name, ranks);
+            ConvertRequest wish = int8(target, ranks, 4);
+            wish.open = options;
+            wish.quantize.mlpExtraGrouping = false;
+            ASSERT_EQ(convert(*source, wish), "");
+            OpenOptions back = options;
+            back.dequantize = true;
+            const auto values = openCheckpoint(path(target), back, job);
+            ASSERT_TRUE(values) << values.error().text();
+            const Values found = valuesOf(*values);
+            for (const auto& [tensor, wanted] : valuesOf(*source))
+                for (std::size_t i = 0; i < wanted.size(); ++i)
+                    ASSERT_NEAR(found.at(tensor)[i], wanted[i], 0.01) << tensor << " " << i << " of " << ranks;
+        }
+        // and by other rules than those that it was cut by
+        const auto other = openCheckpoint(path(fmt::format("{}-4", name)), {.dequantize = true}, job);
+        if (!other)
+            EXPECT_EQ(other.error().code(), ErrorCode::Refused);
+        else
+            (void)valuesOf(*other);
+    }
+}
+
+TEST_F(SdloaderInt8, ChangedScalesAreNoticedByVerifying)
+{
+    writeSource(2, "2");
+    ASSERT_EQ(convert(opened("run"), int8("int8", 2, 4)), "");
+    // the first scale of rank 0, as its file has it
+    const std::string file = path("int8/mp_rank_00_model_states.pt");
+    const std::vector<float> first(m_source[0].at("layers.0.attention.query_key_value.weight").begin(), m_source[0].at("layers.0.attention.query_key_value.weight").begin() + 48);
+    float peak = 0;
+    for (const float value : first)
+        peak = std::max(peak, std::fabs(value));
+    const float scale = 1 / ((1 / (2 * peak + 1e-5f)) * 256);
+    std::string bytes = readText(file);
+    const std::size_t at = bytes.find(std::string(reinterpret_cast<const char*>(&scale), sizeof(scale)));
+    ASSERT_NE(at, std::string::npos);
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    std::ofstream(file, std::ios::binary) << bytes;
+    ConvertRequest wish = request("values");
+    wish.open.dequantize = true;
+    wish.verify = true;
+    ASSERT_EQ(convert(opened("int8", true), wish), "");
+    EXPECT_TRUE(std::any_of(m_report.lines.begin(), m_report.lines.end(), [](const PlanLine& line) { return line.topic == "Source is damaged"; }));
 }
 
 TEST_F(SdloaderInt8, NonFiniteValuesAreNamed)

@@ -47,7 +47,9 @@ void StateTable::show(const CheckpointPtr& checkpoint, std::shared_ptr<const Ove
 
 QString StateTable::nameOf(std::size_t state) const
 {
-    return printableText(m_checkpoint->roles()[indexOf(m_summary->states[state].role)].name);
+    const StateUse& use = m_summary->states[state];
+    const QString name = printableText(m_checkpoint->roles()[indexOf(use.role)].name);
+    return use.quantized ? tr("%1 (quantized)", "codes and scales").arg(name) : name;
 }
 
 std::uint64_t StateTable::total() const
