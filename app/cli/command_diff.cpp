@@ -3,6 +3,7 @@
 #include "app/cli/progress_watch.h"
 #include "core/analysis/diff.h"
 #include "core/base/text.h"
+#include "core/quantized/source_quantization.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -198,6 +199,15 @@ void printArguments(Console& console, const DiffReport& report)
     console.line();
 }
 
+// Whether quantized weights are stored that --dequantize can take apart.
+bool hasValuesOfCodes(const Checkpoint& checkpoint)
+{
+    if (std::none_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; }))
+        return false;
+    const std::vector<StoredWeight> weights = findStoredWeights(checkpoint, readQuantizationConfig(checkpoint));
+    return weights.empty() || std::any_of(weights.begin(), weights.end(), [](const StoredWeight& weight) { return weight.problem.empty(); }); // empty: scales that are no tensors
+}
+
 void printDiff(Console& console, const DiffArguments& arguments, const DiffAnswer& answer)
 {
     const DiffReport& report = answer.report;
@@ -212,7 +222,7 @@ void printDiff(Console& console, const DiffArguments& arguments, const DiffAnswe
                                                      plural(report.suggestion->matches, "name", "names"))
                                        : "A and B share no name; --rename FROM=TO can bring names together.");
     for (const auto& [side, name] : {std::pair(&*answer.a, "a"), std::pair(&*answer.b, "b")})
-        if (!report.isEqual() && std::any_of(side->tensors().begin(), side->tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; }))
+        if (!report.isEqual() && hasValuesOfCodes(*side))
             console.line(fmt::format("{} stores quantized weights: --dequantize-{} compares their values.", name[0] == 'a' ? "A" : "B", name));
     std::string counts;
     for (std::size_t i = 0; i < kDiffStates; ++i)

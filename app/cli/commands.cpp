@@ -260,7 +260,7 @@ Result<TensorId> findTensor(const Checkpoint& checkpoint, const std::string& nam
         close.push_back(printable(one));
     std::string text = fmt::format("no tensor is named {}", printable(name));
     for (const char* part : {"_packed", "_global_scale"})
-        if (std::find(names.begin(), names.end(), name + part) != names.end())
+        if (const auto at = std::find(names.begin(), names.end(), name + part); at != names.end() && checkpoint.tensor(idAt<TensorId>(static_cast<std::size_t>(at - names.begin()))).quantizedPart)
             return Error{ErrorCode::NotFound, text + ": it is stored quantized, and --dequantize has its values"}.within(printable(checkpoint.path()));
     text += close.empty() ? "; `shardlens list` shows the names" : fmt::format("; close to it: {}", fmt::join(close, ", "));
     return Error{ErrorCode::NotFound, std::move(text)}.within(printable(checkpoint.path()));

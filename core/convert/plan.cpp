@@ -9,6 +9,7 @@
 #include "core/convert/plan_memory.h"
 #include "core/convert/plan_quantize.h"
 #include "core/convert/plan_shards.h"
+#include "core/convert/plan_stored.h"
 #include "core/convert/plan_tensors.h"
 #include "core/encoding/replica_compare.h"
 #include "core/format/format.h"

@@ -127,9 +127,9 @@ Status planMemory(Plan& plan)
     const std::uint64_t computing = computingBytes(plan);
     const std::uint64_t least = fixed + threads * (threadBytes(kSmallestBlock) + computing);
     if (least > limit)
-        return Error{ErrorCode::Refused, fmt::format("--memory-limit {} is too small: {} are needed with {} ({} for what describes the checkpoint{})", exactSizeText(limit),
+        return Error{ErrorCode::Refused, fmt::format("--memory-limit {} is too small: {} are needed with {} ({} for what describes the checkpoint{}{})", exactSizeText(limit),
                                                      exactSizeText(least), plural(threads, "thread", "threads"), sizeText(plan.metadataBytes),
-                                                     decoded == 0 ? std::string{} : fmt::format(", {} for compressed members", sizeText(decoded)))};
+                                                     decoded == 0 ? std::string{} : fmt::format(", {} for compressed members", sizeText(decoded)), held == 0 ? std::string{} : fmt::format(", {} for scales that are kept", sizeText(held)))};
     const std::uint64_t room = (limit - fixed) / threads - threadBytes(0) - computing;
     plan.blockBytes = std::clamp(room / kBlockStep * kBlockStep, kSmallestBlock, kLargestBlock);
     plan.peakBufferBytes = decoded + held + threads * (threadBytes(plan.blockBytes) + computing);

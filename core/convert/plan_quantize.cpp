@@ -3,11 +3,11 @@
 #include "core/base/text.h"
 #include "core/compute/device_engine.h"
 #include "core/format/format.h"
+#include "core/convert/plan_stored.h"
 #include "core/convert/plan_tensors.h"
 #include "core/quantized/quantized_config.h"
 #include "core/quantized/quantized_view.h"
 #include "core/quantized/quantized_weight.h"
-#include "core/quantized/source_quantization.h"
 
 #include <fmt/format.h>
 
@@ -20,8 +20,6 @@ namespace {
 constexpr std::uint64_t kMostUnitBytes = 8u << 20;
 constexpr std::uint64_t kLeastUnitBytes = 256u << 10;
 constexpr std::uint64_t kUnitShare = 8; // of what the memory limit leaves a thread
-constexpr std::size_t kMostKept = 12; // names in one line
-constexpr const char* kNoConfigInFile = "One file holds no config.json: loaders need its quantization_config. A folder as target has it.";
 
 Result<const QuantScheme*> schemeOf(std::string_view name)
 {
@@ -113,20 +111,12 @@ Status leaveNonFinite(const CheckpointPtr& source, const QuantizeChoice& choice,
     return {};
 }
 
-std::string namesText(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (std::size_t i = 0; i < std::min(names.size(), kMostKept); ++i)
-        out += (out.empty() ? "" : ", ") + names[i];
-    return names.size() > kMostKept ? fmt::format("{} and {} more", out, names.size() - kMostKept) : out;
-}
-
-std::string namesText(const Checkpoint& source, const std::set<TensorId>& tensors)
+std::vector<std::string> namesOf(const Checkpoint& source, const std::set<TensorId>& tensors)
 {
     std::vector<std::string> names;
     for (const TensorId tensor : tensors)
         names.push_back(printable(source.parameterOf(tensor)));
-    return namesText(names);
+    return names;
 }
 
 // Of modules that are left as they are: who is told of them.
@@ -208,7 +198,7 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
     if (choice.leftModules > 0)
         lines.push_back({PlanLine::Kind::Kept, "Left as they are", leftText(choice, output)});
     if (!options.left.empty())
-        lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(source, options.left))});
+        lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(namesOf(source, options.left)))});
     if (!choice.integers.empty())
         lines.push_back({PlanLine::Kind::Info, "Integers", fmt::format("{} that the patterns match hold no floating-point values, and stay as they are.", plural(choice.integers.size(), "tensor", "tensors"))});
 }
@@ -294,45 +284,6 @@ Result<QuantizePlan> quantized(const CheckpointPtr& source, const ConvertRequest
     return out;
 }
 
-// Of a source that is not quantized now: its config.json where its weights are quantized, the same without quantization_config where they are dequantized.
-Status addOwnConfig(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, QuantizePlan& out)
-{
-    const bool stored = std::any_of(source->tensors().begin(), source->tensors().end(), [](const Tensor& tensor) { return tensor.quantizedPart; });
-    const bool isHuggingFace = choice.kind == OutputKind::Safetensors || choice.kind == OutputKind::Torch;
-    if (!isHuggingFace || !(stored || request.open.dequantize))
-        return {};
-    SHARDLENS_ASSIGN(const std::optional<std::string> text, readConfigText(*source));
-    if (!text)
-        return {};
-    if (choice.isFile) {
-        if (stored)
-            out.lines.push_back({PlanLine::Kind::Warning, "config.json", kNoConfigInFile});
-        return {};
-    }
-    if (stored) {
-        out.config = *text;
-        out.lines.push_back({PlanLine::Kind::Kept, "config.json", "Copied as it is: it says how the codes are to be read."});
-        return {};
-    }
-    SHARDLENS_ASSIGN(out.config, plainConfigText(*text, request.dtype)); // a loader that still found quantization_config in it would look for codes
-    return {};
-}
-
-// Which dtypes the values have that codes stand for.
-void addDequantizedLine(Plan& plan)
-{
-    std::map<DType, std::set<TensorId>> weights;
-    const PieceStore& pieces = plan.source->pieces();
-    for (const PlannedResult& result : plan.results)
-        if (pieces.countOf(result.source) != 0 && plan.source->stream(pieces.at(idAt<PieceId>(pieces.firstOf(result.source))).source.stream).kind == Stream::Kind::Computed)
-            weights[plan.source->tensor(result.source).dtype].insert(result.source);
-    std::string text;
-    for (const auto& [dtype, tensors] : weights)
-        text += fmt::format("{}{} as {}", text.empty() ? "" : ", ", plural(tensors.size(), "weight", "weights"), nameOf(dtype));
-    if (!text.empty() && !plan.request.quantize.isAsked())
-        plan.lines.insert(plan.lines.begin(), {PlanLine::Kind::Cast, "Dequantized", fmt::format("{}, as the schemes give them back; --dtype casts.", text)});
-}
-
 } // namespace
 
 Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job)
@@ -348,42 +299,8 @@ Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const Convert
     QuantizePlan out{source, {}, {}, nullptr, {}};
     if (asked.scheme == kSdloaderInt8)
         out.lines.push_back({PlanLine::Kind::Info, "Precision", "What sdloader-int8 loses is not measured before it is written: `shardlens diff --dequantize-b` tells."});
-    SHARDLENS_TRY(addOwnConfig(source, request, choice, out));
+    SHARDLENS_ASSIGN(out.config, ownConfig(source, request, choice, out.lines));
     return out;
-}
-
-Status addStoredLines(Plan& plan)
-{
-    if (plan.request.open.dequantize)
-        addDequantizedLine(plan);
-    std::set<TensorId> taken;
-    for (const PlannedResult& result : plan.results)
-        if (plan.source->tensor(result.source).quantizedPart)
-            taken.insert(result.source);
-    if (taken.empty() || plan.request.quantize.isAsked())
-        return {};
-    std::set<TensorId> without = taken; // whose scales are no tensors
-    std::size_t weights = 0;
-    std::vector<std::string> scales; // of weights whose codes are left out
-    for (const StoredWeight& weight : findStoredWeights(*plan.source, readQuantizationConfig(*plan.source))) {
-        const auto missing = std::find_if(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return !taken.contains(part); });
-        const bool any = std::any_of(weight.parts.begin(), weight.parts.end(), [&](TensorId part) { return taken.contains(part); });
-        if (taken.contains(weight.codes) && missing != weight.parts.end())
-            return Error{ErrorCode::Refused, fmt::format("--include and --exclude take {} from {}: without it the codes mean nothing. Choose both or neither, or the values with --dequantize", printable(plan.source->parameterOf(*missing)), printable(weight.name))};
-        if (any && missing != weight.parts.end())
-            scales.push_back(printable(weight.name));
-        weights += any ? 1 : 0;
-        for (const TensorId part : weight.parts)
-            without.erase(part);
-    }
-    if (!without.empty() && plan.formatId != plan.source->formatId())
-        return Error{ErrorCode::Refused, fmt::format("{} is a weight in codes whose scales lie beside the model, and {} has no place for them: --dequantize writes values", printable(plan.source->parameterOf(*without.begin())), plan.formatId)};
-    const Format* const format = formatById(plan.formatId);
-    if (format != nullptr && format->layOut != nullptr && weights != 0)
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes and scales of {} are written as tensors of their own, and {} has no place for scales: --dequantize writes values.", plural(weights, "quantized weight", "quantized weights"), format->title)});
-    if (!scales.empty())
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("Scales without their codes are taken: {}.", namesText(scales))});
-    return {};
 }
 
 } // namespace shardlens

@@ -23,7 +23,4 @@ struct QuantizePlan {
 // holds no quantized weights; what chooseWeights() refuses.
 [[nodiscard]] Result<QuantizePlan> planQuantization(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, JobContext& job);
 
-// Of a source whose weights are, or were, quantized. Refused: codes whose scales the patterns leave out, or the target has no place for beside the model.
-[[nodiscard]] Status addStoredLines(Plan& plan);
-
 } // namespace shardlens

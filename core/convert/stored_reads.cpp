@@ -4,14 +4,46 @@
 
 namespace shardlens {
 
+namespace {
+
+// The computations that a computation reads.
+std::set<const Computation*> below(const Computation& computation)
+{
+    std::set<const Computation*> out;
+    for (const Computation::Input& input : computation.inputs()) {
+        const PieceStore& pieces = input.checkpoint->pieces();
+        for (std::size_t row = pieces.firstOf(input.tensor); row < pieces.lastOf(input.tensor); ++row) {
+            const Stream& stream = input.checkpoint->stream(pieces.at(idAt<PieceId>(row)).source.stream);
+            if (stream.kind == Stream::Kind::Computed)
+                out.insert(input.checkpoint->computations()[stream.computation].get());
+        }
+    }
+    return out;
+}
+
+// As often as a computation reads its source, what lies below it is computed.
+std::uint64_t storedBytesOf(const Computation& computation)
+{
+    const std::set<const Computation*> sources = below(computation);
+    if (sources.empty())
+        return computation.bytesToRead();
+    std::uint64_t once = 0;
+    for (const Computation* const source : sources)
+        once += storedBytesOf(*source);
+    const std::uint64_t first = computation.bytesToRead() - computation.bytesToPrepare(); // of one pass
+    return first == 0 ? once : once * (computation.bytesToRead() / first);
+}
+
+} // namespace
+
 bool StoredReads::add(const Checkpoint& checkpoint, const TensorReader& reader)
 {
     bool computes = false;
-    reader.forEachPiece([&](PieceId piece, std::uint64_t) { computes = addStream(checkpoint, checkpoint.pieces().at(piece).source.stream) || computes; });
+    reader.forEachPiece([&](PieceId piece, std::uint64_t) { computes = addStream(checkpoint, checkpoint.pieces().at(piece).source.stream, false) || computes; });
     return computes;
 }
 
-bool StoredReads::addStream(const Checkpoint& checkpoint, StreamId id)
+bool StoredReads::addStream(const Checkpoint& checkpoint, StreamId id, bool isBelow)
 {
     const Stream& stream = checkpoint.stream(id);
     if (stream.kind == Stream::Kind::Deflated && m_deflated.insert({&checkpoint, id}).second) {
@@ -24,13 +56,12 @@ bool StoredReads::addStream(const Checkpoint& checkpoint, StreamId id)
     if (!m_known.insert(computation.get()).second)
         return true;
     m_computations.push_back(computation);
-    bool ofStored = true; // else what lies below is counted
+    m_computedBytes += isBelow ? 0 : storedBytesOf(*computation);
     for (const Computation::Input& input : computation->inputs()) {
         const PieceStore& pieces = input.checkpoint->pieces();
         for (std::size_t row = pieces.firstOf(input.tensor); row < pieces.lastOf(input.tensor); ++row)
-            ofStored = !addStream(*input.checkpoint, pieces.at(idAt<PieceId>(row)).source.stream) && ofStored;
+            addStream(*input.checkpoint, pieces.at(idAt<PieceId>(row)).source.stream, true);
     }
-    m_computedBytes += ofStored ? computation->bytesToRead() : 0;
     return true;
 }
 

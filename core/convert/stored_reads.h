@@ -21,7 +21,7 @@ public:
     void finish(Plan& plan) const;
 
 private:
-    bool addStream(const Checkpoint& checkpoint, StreamId id);
+    bool addStream(const Checkpoint& checkpoint, StreamId id, bool isBelow);
 
     std::set<const Computation*> m_known;
     std::vector<std::shared_ptr<const Computation>> m_computations;

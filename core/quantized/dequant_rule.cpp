@@ -84,7 +84,7 @@ private:
     Status needMatrix(TensorId id) const
     {
         if (tensor(id).shape.size() != 2)
-            return Error{ErrorCode::Corrupt, fmt::format("{} is {}, and a matrix is needed", nameOfPart(id), shapeText(tensor(id).shape))};
+            return Error{ErrorCode::Unsupported, fmt::format("{} is {}, and a matrix is needed", nameOfPart(id), shapeText(tensor(id).shape))};
         return {};
     }
 
@@ -95,6 +95,14 @@ private:
         ScaleGrid& grid = m_out.rule.grid;
         const std::uint64_t count = elementCount(scales).value_or(0);
         const bool isMatrix = scales.size() == 2;
+        if (const std::uint64_t group = m_stored.saidGroup; group != 0 && isMatrix) {
+            if (scales[0] != grid.rows || scales[1] != divideUp(grid.columns, group))
+                return Error{ErrorCode::Corrupt, fmt::format("{} is {}, and config.json says groups of {} of [{}, {}]", nameOfPart(m_stored.scale), shapeText(scales), group, grid.rows, grid.columns)};
+            if (grid.columns % group != 0)
+                return Error{ErrorCode::Unsupported, fmt::format("groups of {} do not divide its rows of {} values", group, grid.columns)};
+        }
+        if (m_stored.saidChannel && count != grid.rows)
+            return Error{ErrorCode::Corrupt, fmt::format("{} is {}, and config.json says a scale a row of [{}, {}]", nameOfPart(m_stored.scale), shapeText(scales), grid.rows, grid.columns)};
         const auto [height, width] = blockOf();
         const bool fitsBlocks = isMatrix && height != 0 && width != 0 && scales[0] == divideUp(grid.rows, height) && scales[1] == divideUp(grid.columns, width);
         if (count == 1 && scales.size() <= 2)
@@ -191,7 +199,7 @@ private:
         if (m_config.json != nullptr && m_config.json->contains(pointer) && m_config.json->at(pointer).is_number_unsigned())
             said = m_config.json->at(pointer).get<std::uint64_t>();
         for (const std::uint64_t bits : {said, std::uint64_t{4}, std::uint64_t{8}, std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{5}, std::uint64_t{6}, std::uint64_t{7}, std::uint64_t{1}}) {
-            if (bits == 0 || bits > 8)
+            if (bits == 0 || bits > 8 || (m_stored.saidBits != 0 && bits != m_stored.saidBits))
                 continue;
             const bool dense = words == divideUp(columns * bits, kQuantWordBits);
             if (!dense && words != divideUp(columns, kQuantWordBits / bits))
@@ -200,6 +208,8 @@ private:
             packing.loose = !dense;
             return {};
         }
+        if (m_stored.saidBits != 0)
+            return Error{ErrorCode::Corrupt, fmt::format("{} words a row hold no {} codes of {} bits each, which config.json says", words, columns, m_stored.saidBits)};
         return Error{ErrorCode::Corrupt, fmt::format("{} words a row hold no {} codes of 1 to 8 bits each", words, columns)};
     }
 
@@ -241,7 +251,7 @@ private:
                 consider(total / run);
         }
         if (fitting.size() > 1)
-            return Error{ErrorCode::Corrupt, fmt::format("{} has {} scales, which runs of {} values give and runs of {}: the number of groups is needed, which config.json has beside a converted model",
+            return Error{ErrorCode::Unsupported, fmt::format("{} has {} scales, which runs of {} values give and runs of {}: the number of groups is needed, which config.json has beside a converted model",
                                                          nameOfPart(m_stored.scale), groupedText(pieces), groupedText(fitting[0]), groupedText(fitting[1]))};
         if (tensor(m_stored.scale).dtype != DType::F32 || fitting.empty())
             return Error{ErrorCode::Corrupt, fmt::format("{} is {} {}, which is no number of groups of {} values", nameOfPart(m_stored.scale), nameOf(tensor(m_stored.scale).dtype), shapeText(tensor(m_stored.scale).shape),

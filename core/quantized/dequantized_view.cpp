@@ -33,7 +33,7 @@ std::vector<Finding> checkStoredWeights(const CheckpointPtr& checkpoint)
         if (!weight.problem.empty())
             continue;
         if (const auto made = DequantizedWeight::make(values, *checkpoint, weight, config); !made)
-            out.push_back({Severity::Error, kWeightFinding, made.error().sentence(), weight.codes, kNoFile, std::nullopt});
+            out.push_back({made.error().code() == ErrorCode::Corrupt ? Severity::Error : Severity::Info, kWeightFinding, made.error().sentence(), weight.codes, kNoFile, std::nullopt}); // what is not read may be sound
     }
     return out;
 }

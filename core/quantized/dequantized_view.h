@@ -11,8 +11,8 @@ namespace shardlens {
 // (conformance/quantization/README.md, `--dequantize`). Reads shapes and states. Refused where nothing is quantized, and for a weight that cannot be taken apart.
 [[nodiscard]] Result<CheckpointPtr> dequantizedView(const CheckpointPtr& checkpoint);
 
-// An error for each quantized weight whose parts do not fit each other, so that dequantizedView() would refuse it. Reads what is small. Weights that the checkpoint's
-// own findings name are left out.
+// An error for each quantized weight whose parts contradict each other, an info for one that is not read: dequantizedView() would refuse both. Reads what is small.
+// Weights that the checkpoint's own findings name are left out.
 [[nodiscard]] std::vector<Finding> checkStoredWeights(const CheckpointPtr& checkpoint);
 
 } // namespace shardlens

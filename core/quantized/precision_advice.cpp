@@ -102,13 +102,15 @@ PrecisionAdvice adviseOn(const std::vector<TensorPrecision>& tensors)
     std::sort(order.begin(), order.end(), [](const TensorPrecision* a, const TensorPrecision* b) { return errorOfByte(*a) > errorOfByte(*b); });
     double error = 0;
     std::uint64_t kept = 0;
-    for (std::size_t i = 0; i < std::min(order.size() / 2, kMostKept); ++i) { // of half and more nothing stands out
+    const std::size_t most = std::min(order.size() / 2, kMostKept); // of half and more nothing stands out
+    for (std::size_t i = 0; i < order.size() && out.keep.size() < most; ++i) {
+        if (std::find(out.keep.begin(), out.keep.end(), order[i]->name) != out.keep.end())
+            continue; // with one before it
         const double rest = (total - error - order[i]->wholeError()) / static_cast<double>(std::max<std::uint64_t>(bytes - kept - order[i]->storedBefore, 1));
-        if (errorOfByte(*order[i]) < kStandsOut * rest)
+        const std::vector<const TensorPrecision*> together = togetherWith(*order[i], order);
+        if (errorOfByte(*order[i]) < kStandsOut * rest || out.keep.size() + together.size() > most)
             break;
-        for (const TensorPrecision* const one : togetherWith(*order[i], order)) {
-            if (std::find(out.keep.begin(), out.keep.end(), one->name) != out.keep.end())
-                continue;
+        for (const TensorPrecision* const one : together) {
             error += one->wholeError();
             kept += one->storedBefore;
             out.extraBytes += one->storedBefore - std::min(one->storedBefore, one->storedAfter);

@@ -4,6 +4,7 @@
 #include "core/model/checkpoint_builder.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -38,7 +39,9 @@ std::optional<WeightRule> weightRuleOf(const QuantizationConfig& config)
     const auto& weights = groups.front()["weights"];
     const auto numberOf = [&weights](const char* key) { return weights.contains(key) && weights[key].is_number_unsigned() ? weights[key].get<std::uint64_t>() : 0; };
     const auto textOf = [&weights](const char* key) { return weights.contains(key) && weights[key].is_string() ? weights[key].get<std::string>() : std::string(); };
-    WeightRule out{numberOf("num_bits"), numberOf("group_size"), textOf("strategy")};
+    WeightRule out{numberOf("num_bits"), 0, textOf("strategy")};
+    if (out.strategy == "group")
+        out.group = numberOf("group_size");
     if (textOf("type") != "int" || out.bits == 0 || out.bits > 8 || (out.strategy == "group" && (out.group == 0 || out.group > kLargestGroup)))
         return std::nullopt;
     return out;
@@ -124,6 +127,11 @@ private:
         weight.shape = take(weight, name + "_shape");
         weight.globalScale = take(weight, name + "_global_scale");
         const bool hasOrder = take(weight, name + "_g_idx") != kNoTensor;
+        if (m_rule && m_checkpoint.tensor(id).dtype == DType::I32) {
+            weight.saidBits = m_rule->bits;
+            weight.saidGroup = m_rule->group;
+            weight.saidChannel = m_rule->strategy == "channel";
+        }
         if (m_checkpoint.tensor(id).dtype == DType::U8)
             weight.kind = Kind::E2M1;
         if (weight.scale == kNoTensor)
@@ -205,7 +213,7 @@ private:
             weight.method = "fp8";
             weight.scheme = "fp8-block128";
         }
-        if (weight.scale == kNoTensor)
+        if (weight.scale == kNoTensor || (codes.dtype == DType::I8 && codes.shape.size() != 2 && m_config.method.empty()))
             return; // an integer tensor, or a plain cast
         weight.zeroPoint = take(weight, name + "_zero_point");
         take(weight, module + "input_scale");

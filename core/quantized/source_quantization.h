@@ -43,8 +43,20 @@ struct StoredWeight {
     TensorId nestedScale = kNoTensor;
     TensorId nestedBook = kNoTensor;
     TensorId format = kNoTensor;
+    std::uint64_t saidBits = 0;  // of packed integers, where config.json says one thing of all weights; 0: it does not
+    std::uint64_t saidGroup = 0; // values that share a scale
+    bool saidChannel = false;    // a scale a row
     std::vector<TensorId> parts{}; // all of them, others that belong to it too
     std::string problem{};         // a fragment: why its values cannot be computed
+
+    // Whether its values are computed of a part; others belong to it, and say something else (input_scale).
+    [[nodiscard]] bool needs(TensorId part) const
+    {
+        for (const TensorId one : {codes, scale, zeroPoint, shape, globalScale, book, state, nestedScale, nestedBook})
+            if (one == part && part != kNoTensor)
+                return true;
+        return false;
+    }
 };
 
 // What config.json says of a model's quantization.

@@ -452,7 +452,8 @@ void OverviewPage::showFigures()
     const QString values = m_summary ? QString::fromStdString(countText(m_summary->parameterValues)) : QStringLiteral("…");
     set(0, values, m_summary && m_summary->parameterValues == 1 ? tr("value") : tr("values"),
         !m_summary ? QString()
-                   : tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameters, tr("1 parameter"), tr("%1 parameters"))) + (m_summary->hasCodes ? tr(", with codes and scales") : QString()));
+        : m_summary->hasCodes ? tr("%1, codes and scales too", "values").arg(numberText(m_summary->parameterValues))
+                   : tr("%1 in %2").arg(numberText(m_summary->parameterValues), counted(m_summary->parameters, tr("1 parameter"), tr("%1 parameters"))));
     set(1, bytesText(checkpoint.totalFileBytes()), tr("on disk"), tr("%1 B").arg(numberText(checkpoint.totalFileBytes())));
     set(2, numberText(checkpoint.tensors().size()), tr("tensor(s)", nullptr, count(checkpoint.tensors().size())), counted(checkpoint.pieces().size(), tr("1 piece"), tr("%1 pieces")));
     const std::uint32_t ranks = checkpoint.topology().worldSize();

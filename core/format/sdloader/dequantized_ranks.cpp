@@ -173,6 +173,8 @@ private:
         const auto files = root.find(kMergeCountKey).asInt();
         if (!groups || !cuts || !extra || !files || *groups < 1 || *cuts < 1 || *files < 1 || *files > kMostFiles || static_cast<std::size_t>(*cuts) > m_set.ranks.size() || (*cuts > 1 && *files > 1))
             return Error{ErrorCode::Refused, fmt::format("it has no {} that says groups, cuts and {} beside its scales: which values a scale is for is not known", kLayoutKey, kExtraGroupingKey)};
+        if (const auto rules = layout.find(kRulesKey).asText(); rules && *rules != m_set.rules.id)
+            return Error{ErrorCode::Refused, fmt::format("it was made by the rules {}, and it is opened by {}: --rules names the file with the first", printable(*rules), printable(m_set.rules.id))};
         SHARDLENS_ASSIGN(const RankFileContent beside, openRankStates(rank.content.checkpoint->files().front().path, rank.name, [](pickle::Value value) -> Result<pickle::Value> { return value; }, m_job));
         Table out;
         out.groups = static_cast<std::uint64_t>(*groups);
@@ -253,7 +255,7 @@ private:
             place.axis = rule->dim;
             place.file[place.axis] = table.cuts > 1 ? place.own[place.axis] * table.cuts : place.own[place.axis] / table.files;
         }
-        const std::uint64_t count = place.file[0] * place.file[1];
+        const std::uint64_t count = elementCount(place.file).value_or(0);
         const bool doubles = table.extraGrouping && looksLikeMlp(place.file, m_set.ranks.size(), table.files);
         const std::uint64_t groups = doubles ? 2 * table.groups : table.groups;
         if (layer >= table.layers || groups > count)

@@ -16,10 +16,11 @@ constexpr std::array<bool, kScaleRows> kJoinedByColumns{false, true, false, true
 
 constexpr std::string_view kScalesKey = "quantization_scales";
 constexpr std::string_view kMergeCountKey = "quantize_merge_count";
-constexpr std::string_view kLayoutKey = "quantization_layout"; // ours: what the scales do not say, {groups, mlp_extra_grouping, cuts}
+constexpr std::string_view kLayoutKey = "quantization_layout"; // ours: what the scales do not say, {groups, mlp_extra_grouping, cuts, rules}
 constexpr std::string_view kGroupsKey = "groups";
 constexpr std::string_view kExtraGroupingKey = "mlp_extra_grouping";
 constexpr std::string_view kCutsKey = "cuts";
+constexpr std::string_view kRulesKey = "rules"; // id of those that files were joined or cut by
 
 // The row of the scales that a weight's are in; kScaleRows: it is none that is quantized.
 [[nodiscard]] constexpr std::size_t scaleRowOf(std::string_view name)

@@ -109,6 +109,7 @@ private:
         graph.set(layout, kGroupsKey, graph.integer(static_cast<std::int64_t>(m_options.sdloaderInt8->groups)));
         graph.set(layout, kExtraGroupingKey, graph.boolean(m_options.sdloaderInt8->mlpExtraGrouping));
         graph.set(layout, kCutsKey, graph.integer(m_quantized->cuts()));
+        graph.set(layout, kRulesKey, graph.text(m_set.rules.id));
         graph.set(tree, kLayoutKey, layout);
         return {};
     }

@@ -308,6 +308,41 @@ TEST_F(DequantizeTest, AConfigurationThatContradictsTheScalesIsAProblem)
     EXPECT_EQ(values(oneGroup).error, "");
 }
 
+TEST_F(DequantizeTest, WhatTheConfigurationSaysOfAllWeightsHolds)
+{
+    const auto config = [&](const char* weights) {
+        writeConfig(fmt::format(R"({{"quantization_config": {{"quant_method": "compressed-tensors", "config_groups": {{"any_name": {{"targets": ["Linear"], "weights": {}}}}}}}}})", weights));
+    };
+    // 64 values in 16 words are 8 bits, whatever fits else
+    const std::vector<TinyTensor> int8{{"m.weight_packed", DType::I32, {1, 16}, wordsOf(std::vector<std::uint32_t>(16, 0x81818181u))},
+                                       {"m.weight_scale", DType::F32, {1, 1}, bytesOfFloats({1})},
+                                       {"m.weight_shape", DType::I64, {2}, longsOf({1, 64})}};
+    config(R"({"num_bits": 8, "type": "int", "strategy": "channel"})");
+    EXPECT_THAT(values(int8).values, Each(1.0f));
+    config(R"({"num_bits": 4, "type": "int", "strategy": "channel"})");
+    EXPECT_THAT(values(int8).error, HasSubstr("16 words a row hold no 64 codes of 4 bits each, which config.json says"));
+    // scales of groups where rows are said
+    const std::vector<TinyTensor> groups{int8[0], {"m.weight_scale", DType::F32, {1, 2}, bytesOfFloats({1, 2})}, int8[2]};
+    config(R"({"num_bits": 8, "type": "int", "strategy": "channel"})");
+    EXPECT_THAT(values(groups).error, HasSubstr("config.json says a scale a row"));
+    // the last group of a row is shorter: four scales for 100 values in groups of 32
+    const std::vector<TinyTensor> ragged{{"m.weight_packed", DType::I32, {1, 13}, wordsOf(std::vector<std::uint32_t>(13, 0x99999999u))},
+                                         {"m.weight_scale", DType::F32, {1, 4}, bytesOfFloats({1, 2, 3, 4})},
+                                         {"m.weight_shape", DType::I64, {2}, longsOf({1, 100})}};
+    config(R"({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32})");
+    EXPECT_THAT(values(ragged).error, HasSubstr("groups of 32 do not divide its rows of 100 values"));
+}
+
+TEST_F(DequantizeTest, WhatIsNotReadMayBeSound)
+{
+    const std::vector<TinyTensor> experts{{"m.weight", DType::F8E4M3, {2, 2, 2}}, {"m.weight_scale_inv", DType::F32, {2, 1, 1}, bytesOfFloats({1, 1})}};
+    const auto found = checkStoredWeights(describeQuantization(tiny(experts)));
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found.front().severity, Severity::Info);
+    const std::vector<TinyTensor> table{{"lut", DType::I8, {5}}, {"lut_scale", DType::F32, {7}}};
+    EXPECT_THAT(checkStoredWeights(describeQuantization(tiny(table))), IsEmpty()) << "an integer table of somebody's own";
+}
+
 TEST_F(DequantizeTest, VerifyingLooksWhetherThePartsFit)
 {
     std::vector<TinyTensor> book{{"m.weight", DType::U8, {32, 1}},

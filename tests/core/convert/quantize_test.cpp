@@ -1,10 +1,6 @@
-#include "tests/core/convert/convert_fixture.h"
+#include "tests/core/convert/quantize_fixture.h"
 
 #include "core/encoding/tensor_reader.h"
-#include "core/encoding/value_reader.h"
-#include "core/layout/selection.h"
-#include "core/numeric/quant_scheme.h"
-#include "core/quantized/precision.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -13,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <random>
 #include <stop_token>
 
 namespace shardlens::test {
@@ -27,99 +22,16 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 
-std::vector<float> normalValues(std::size_t count, std::uint32_t seed)
-{
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0, 0.05f);
-    std::vector<float> out(count);
-    std::generate(out.begin(), out.end(), [&] { return normal(random); });
-    return out;
-}
-
 // What a scheme of those bits can lose of normal values (formats/quantization.md §9, less a little).
 double leastSignalToNoise(const QuantScheme& scheme)
 {
     return scheme.codes == CodeKind::E4M3 ? 30 : scheme.bits == 8 ? 35 : scheme.group == 0 ? 14 : 17;
 }
 
-class QuantizeTest : public ConvertTest {
-protected:
-    // Two Linear weights, an embedding tied to the head, a norm, a bias and an integer table.
-    CheckpointPtr model()
-    {
-        m_up = normalValues(48 * 256, 1);
-        m_down = normalValues(9 * 128, 2);
-        return tiny({{"embed_tokens.weight", DType::F32, {16, 128}, bytesOfFloats(normalValues(16 * 128, 9))},
-                     {"layers.0.up_proj.weight", DType::F32, {48, 256}, bytesOfFloats(m_up)},
-                     {"layers.0.down_proj.weight", DType::F32, {9, 128}, bytesOfFloats(m_down)},
-                     {"layers.0.norm.weight", DType::F32, {128}},
-                     {"layers.0.up_proj.bias", DType::F32, {48}},
-                     {"layers.0.table.weight", DType::I32, {4, 4}}},
-                    {{"lm_head.weight", "embed_tokens.weight"}});
-    }
-
-    [[nodiscard]] ConvertRequest quantize(const std::string& scheme, const std::string& target = "out", const std::string& to = "safetensors") const
-    {
-        ConvertRequest out = request(target, to);
-        out.quantize.scheme = scheme;
-        out.verify = true;
-        return out;
-    }
-
-    [[nodiscard]] std::string refusal(const ConvertRequest& wish) { return refusal(model(), wish); }
-    [[nodiscard]] static std::string refusal(const CheckpointPtr& source, const ConvertRequest& wish)
-    {
-        const auto made = plan(source, wish);
-        return made ? "nothing" : made.error().text();
-    }
-
-    // Values of a tensor of a result, dequantized.
-    [[nodiscard]] std::vector<float> dequantized(const std::string& target, const std::string& name) const
-    {
-        JobContext job;
-        const auto opened = openCheckpoint(path(target), {.dequantize = true}, job);
-        EXPECT_TRUE(opened) << opened.error().text();
-        const ValueReader reader(*opened);
-        for (const SelectedTensor& selected : selectTensors(**opened, {}))
-            if (selected.name == name) {
-                std::vector<float> out(elementCount((*opened)->tensor(selected.tensor).shape).value());
-                CastCounts lost;
-                const auto read = reader.readAt(selected.tensor, DType::F32, 0, std::as_writable_bytes(std::span(out)), lost);
-                EXPECT_TRUE(read) << read.error().text();
-                return out;
-            }
-        ADD_FAILURE() << name << " is not there";
-        return {};
-    }
-
-    std::vector<float> m_up;
-    std::vector<float> m_down;
-};
-
-double signalToNoise(const std::vector<float>& wanted, const std::vector<float>& found)
-{
-    double signal = 0;
-    double noise = 0;
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        signal += double{wanted[i]} * wanted[i];
-        noise += (double{wanted[i]} - found[i]) * (double{wanted[i]} - found[i]);
-    }
-    return 10 * std::log10(signal / noise);
-}
-
 class QuantizeSchemeTest : public QuantizeTest, public ::testing::WithParamInterface<const QuantScheme*> {
 protected:
     [[nodiscard]] static bool isOfLayout() { return GetParam()->name == "sdloader-int8"; }
 };
-
-std::vector<const QuantScheme*> schemes()
-{
-    std::vector<const QuantScheme*> out;
-    for (const QuantScheme& one : quantSchemes())
-        if (one.name != "sdloader-int8")
-            out.push_back(&one);
-    return out;
-}
 
 INSTANTIATE_TEST_SUITE_P(All, QuantizeSchemeTest, ::testing::ValuesIn(schemes()), [](const auto& one) {
     std::string name(one.param->name);
@@ -522,6 +434,23 @@ TEST_F(QuantizeTest, AStoredModelIsCopiedWithItsConfiguration)
     EXPECT_THAT(planLinesOf(stored, request("copy", "colossalai")), Contains(AllOf(HasSubstr("warning"), HasSubstr("no place for scales"))));
 }
 
+// What is computed of what is computed reads as often as both do.
+TEST_F(QuantizeTest, BytesOfValuesThatAreQuantizedAgainCountAPass)
+{
+    ASSERT_EQ(convert(model(), quantize("fp8-channel")), "");
+    ConvertRequest once = quantize("int8-channel", "again");
+    once.open.dequantize = true;
+    ConvertRequest twice = quantize("nvfp4", "again");
+    twice.open.dequantize = true;
+    JobContext job;
+    const CheckpointPtr values = openCheckpoint(path("out"), once.open, job).take();
+    const auto first = plan(values, once);
+    const auto second = plan(values, twice);
+    ASSERT_TRUE(first && second);
+    const std::uint64_t stored = (m_up.size() + m_down.size()) + (48 + 9) * sizeof(float); // codes and scales
+    EXPECT_EQ(second->bytesToRead - first->bytesToRead, stored);
+}
+
 // Changed bytes of the source are found below a computation too, with the tensors that are made of them.
 TEST_F(QuantizeTest, VerifyingLooksAtWhatWeightsAreMadeOf)
 {
@@ -566,120 +495,6 @@ TEST_F(QuantizeTest, TheJobDocumentHoldsAllOfIt)
     for (const char* part : {"--quantize deepspeed-int8", "--groups 7", "--quantize-include a", "--quantize-exclude b", "--tensor-type d=deepspeed-int8", "--quantize-bits 5",
                              "--no-mlp-extra-grouping", "--non-finite keep", "--dequantize", "--device cuda:0,cuda:1"})
         EXPECT_THAT(line, HasSubstr(part));
-}
-
-// What a plan says of precision.
-
-class PrecisionTest : public QuantizeTest {
-protected:
-    [[nodiscard]] std::vector<TensorPrecision> measured(const ConvertRequest& wish, const PrecisionOptions& options = {}) { return measured(model(), wish, options); }
-    [[nodiscard]] static std::vector<TensorPrecision> measured(const CheckpointPtr& source, const ConvertRequest& wish, const PrecisionOptions& options = {})
-    {
-        const auto made = plan(source, wish);
-        EXPECT_TRUE(made) << made.error().text();
-        InlineExecutor executor;
-        JobContext job;
-        auto out = measurePrecision(made->lossy, options, executor, job);
-        EXPECT_TRUE(out) << out.error().text();
-        return out.take();
-    }
-};
-
-TEST_F(PrecisionTest, IsWhatComesBack)
-{
-    for (const QuantScheme* scheme : schemes()) {
-        const auto found = measured(quantize(std::string(scheme->name)), {.exact = true});
-        ASSERT_THAT(found, SizeIs(2));
-        ASSERT_EQ(convert(model(), quantize(std::string(scheme->name))), "");
-        for (const TensorPrecision& one : found) {
-            const std::vector<float>& values = one.name == "layers.0.up_proj.weight" ? m_up : m_down;
-            EXPECT_NEAR(one.signalToNoise().value(), signalToNoise(values, dequantized("out", one.name)), 1e-6) << scheme->name;
-            EXPECT_EQ(one.looked, values.size());
-            EXPECT_FLOAT_EQ(static_cast<float>(one.least), *std::min_element(values.begin(), values.end()));
-            EXPECT_FLOAT_EQ(static_cast<float>(one.greatest), *std::max_element(values.begin(), values.end()));
-        }
-        std::filesystem::remove_all(path("out"));
-    }
-}
-
-TEST_F(PrecisionTest, ASampleIsNearTheWhole)
-{
-    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {1024, 512}, bytesOfFloats(normalValues(1024 * 512, 8))}});
-    const auto exact = measured(source, quantize("int4-g32"), {.exact = true});
-    const auto sampled = measured(source, quantize("int4-g32"));
-    EXPECT_FALSE(sampled.front().isExact());
-    EXPECT_LE(sampled.front().looked, 64u << 10);
-    EXPECT_NEAR(sampled.front().signalToNoise().value(), exact.front().signalToNoise().value(), 0.2);
-}
-
-TEST_F(PrecisionTest, OfACastCountsWhatOverflows)
-{
-    const CheckpointPtr source = tiny({{"a.weight", DType::F32, {2, 2}, bytesOfFloats({1, 70000, 1.0001f, HUGE_VALF})}, {"b.weight", DType::BF16, {2, 2}}});
-    ConvertRequest wish = request("out");
-    wish.dtype = DType::F16;
-    const auto found = measured(source, wish);
-    ASSERT_THAT(found, SizeIs(2));
-    const TensorPrecision& a = found[0].name == "a.weight" ? found[0] : found[1];
-    EXPECT_EQ(a.overflow, 1u);
-    EXPECT_EQ(a.nonFinite, 1u);
-    EXPECT_EQ(a.scheme, "F16");
-    wish.dtype = DType::F32; // holds all of BF16
-    const auto made = plan(source, wish);
-    ASSERT_TRUE(made);
-    EXPECT_THAT(made->lossy, IsEmpty());
-}
-
-TEST_F(PrecisionTest, AdvisesToKeepWhatStandsOut)
-{
-    std::vector<TinyTensor> tensors;
-    for (int i = 0; i < 10; ++i) {
-        std::vector<float> values = normalValues(64 * 128, static_cast<std::uint32_t>(i));
-        if (i == 3)
-            for (std::size_t at = 0; at < values.size(); at += 128)
-                values[at] = 50; // an outlier in every row
-        tensors.push_back({fmt::format("layers.{}.up_proj.weight", i), DType::F32, {64, 128}, bytesOfFloats(values)});
-    }
-    const auto found = measured(tiny(tensors), quantize("int4-channel"));
-    const auto outlying = std::find_if(found.begin(), found.end(), [](const TensorPrecision& one) { return one.name == "layers.3.up_proj.weight"; });
-    EXPECT_EQ(outlying->outliers, 64u);
-    EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const TensorPrecision& a, const TensorPrecision& b) { return a.signalToNoise() < b.signalToNoise(); }));
-    const PrecisionAdvice advice = adviseOn(found);
-    EXPECT_THAT(advice.keep, ElementsAre("layers.3.up_proj.weight"));
-    EXPECT_GT(advice.share, 0.9);
-    EXPECT_THAT(advice.text, AllOf(HasSubstr("Keep layers.3.up_proj.weight in F32"), HasSubstr("% of the squared error")));
-    ConvertRequest wish = quantize("int4-channel");
-    wish.quantize.exclude = {advice.option.substr(advice.option.find('\'') + 1, advice.option.rfind('\'') - advice.option.find('\'') - 1)};
-    const auto kept = measured(tiny(tensors), wish);
-    EXPECT_THAT(kept, SizeIs(9));
-    EXPECT_THAT(adviseOn(kept).keep, IsEmpty());
-    EXPECT_THAT(adviseOn(kept).text, HasSubstr("evenly"));
-}
-
-TEST_F(PrecisionTest, AdvisesOnWhatServersMakeOneTogether)
-{
-    std::vector<TinyTensor> tensors;
-    for (int i = 0; i < 8; ++i)
-        for (const char* part : {"q_proj", "k_proj", "v_proj"}) {
-            std::vector<float> values = normalValues(64 * 128, static_cast<std::uint32_t>(i));
-            if (i == 3 && part[0] == 'k')
-                for (std::size_t at = 0; at < values.size(); at += 128)
-                    values[at] = 50;
-            tensors.push_back({fmt::format("layers.{}.{}.weight", i, part), DType::F32, {64, 128}, bytesOfFloats(values)});
-        }
-    const PrecisionAdvice advice = adviseOn(measured(tiny(tensors), quantize("int4-g128"), {.exact = true}));
-    EXPECT_THAT(advice.keep, ElementsAre("layers.3.k_proj.weight", "layers.3.q_proj.weight", "layers.3.v_proj.weight"));
-}
-
-TEST_F(PrecisionTest, SaysWhichCannotBeQuantized)
-{
-    std::vector<float> values = normalValues(9 * 128, 4);
-    values[5] = std::nanf("");
-    const auto found = measured(tiny({{"a.weight", DType::F32, {9, 128}, bytesOfFloats(normalValues(9 * 128, 1))}, {"b.weight", DType::F32, {9, 128}, bytesOfFloats(values)}}), quantize("int8-channel"));
-    EXPECT_EQ(found.front().name, "b.weight");
-    EXPECT_THAT(found.front().problem, HasSubstr("NaN at [0, 5]"));
-    const std::string csv = precisionCsv(found);
-    EXPECT_THAT(csv, AllOf(HasSubstr("name,scheme,dtype,shape"), HasSubstr("a.weight,int8-channel,F32,\"[9, 128]\"")));
-    EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 3);
 }
 
 } // namespace
