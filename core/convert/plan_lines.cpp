@@ -35,16 +35,6 @@ struct Sum {
     [[nodiscard]] std::string text() const { return fmt::format("{}, {}", plural(count, "tensor", "tensors"), exactSizeText(bytes)); }
 };
 
-std::string listed(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (std::size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
-        out += (i == 0 ? "" : ", ") + printable(names[i]);
-    if (names.size() > kMostNames)
-        out += fmt::format(" and {} more", groupedText(names.size() - kMostNames));
-    return out;
-}
-
 void addKept(const OutputTensors& selected, Select select, std::vector<PlanLine>& lines)
 {
     Sum kept;
@@ -188,6 +178,16 @@ void addFindings(const Checkpoint& source, std::vector<PlanLine>& lines)
 }
 
 } // namespace
+
+std::string listed(const std::vector<std::string>& names)
+{
+    std::string out;
+    for (std::size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
+        out += (i == 0 ? "" : ", ") + printable(names[i]);
+    if (names.size() > kMostNames)
+        out += fmt::format(" and {} more", groupedText(names.size() - kMostNames));
+    return out;
+}
 
 void addOtherFiles(const Checkpoint& source, const std::vector<PlannedFile>& written, std::vector<PlanLine>& lines)
 {

@@ -1,6 +1,7 @@
 #include "core/convert/plan_memory.h"
 
 #include "core/base/text.h"
+#include "core/convert/stored_reads.h"
 #include "core/encoding/value_reader.h"
 
 #include <fmt/format.h>
@@ -73,14 +74,8 @@ std::uint64_t decodedBytes(const Plan& plan, std::uint64_t threads)
 std::uint64_t computingBytes(const Computation& computation)
 {
     std::uint64_t below = 0;
-    for (const Computation::Input& input : computation.inputs()) {
-        const PieceStore& pieces = input.checkpoint->pieces();
-        for (std::size_t row = pieces.firstOf(input.tensor); row < pieces.lastOf(input.tensor); ++row) {
-            const Stream& stream = input.checkpoint->stream(pieces.at(idAt<PieceId>(row)).source.stream);
-            if (stream.kind == Stream::Kind::Computed)
-                below = std::max(below, computingBytes(*input.checkpoint->computations()[stream.computation]));
-        }
-    }
+    for (const Computation* const one : computationsBelow(computation))
+        below = std::max(below, computingBytes(*one));
     return computation.threadBytes() + below;
 }
 

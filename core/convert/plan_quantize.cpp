@@ -3,6 +3,7 @@
 #include "core/base/text.h"
 #include "core/compute/device_engine.h"
 #include "core/format/format.h"
+#include "core/convert/plan_lines.h"
 #include "core/convert/plan_stored.h"
 #include "core/convert/plan_tensors.h"
 #include "core/quantized/quantized_config.h"
@@ -115,7 +116,7 @@ std::vector<std::string> namesOf(const Checkpoint& source, const std::set<Tensor
 {
     std::vector<std::string> names;
     for (const TensorId tensor : tensors)
-        names.push_back(printable(source.parameterOf(tensor)));
+        names.push_back(source.parameterOf(tensor));
     return names;
 }
 
@@ -165,7 +166,7 @@ std::vector<std::string> partedProjections(const QuantizeChoice& choice)
         if (family.left != 0 || family.schemes.size() > 1) {
             std::string text;
             for (const std::string& name : family.names)
-                text += (text.empty() ? "" : " + ") + printable(name);
+                text += (text.empty() ? "" : " + ") + name;
             out.push_back(std::move(text));
         }
     return out;
@@ -194,11 +195,11 @@ void addLines(const Checkpoint& source, const QuantizeChoice& choice, const Quan
     if (const std::size_t transposed = transposedWeights(source, choice); transposed != 0)
         lines.push_back({PlanLine::Kind::Warning, "No Linear layers", fmt::format("{} of GPT-2's Conv1D: rows and columns are the other way round, and servers look for codes in Linear layers.", plural(transposed, "quantized weight is", "quantized weights are"))});
     if (const std::vector<std::string> parted = partedProjections(choice); !parted.empty())
-        lines.push_back({PlanLine::Kind::Warning, "Fused projections", fmt::format("Servers make one of {}, and want one scheme for all: choose all of them or none.", namesText(parted))});
+        lines.push_back({PlanLine::Kind::Warning, "Fused projections", fmt::format("Servers make one of {}, and want one scheme for all: choose all of them or none.", listed(parted))});
     if (choice.leftModules > 0)
         lines.push_back({PlanLine::Kind::Kept, "Left as they are", leftText(choice, output)});
     if (!options.left.empty())
-        lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", namesText(namesOf(source, options.left)))});
+        lines.push_back({PlanLine::Kind::Warning, "Not finite", fmt::format("Left as they are, for they hold NaN or infinities: {}.", listed(namesOf(source, options.left)))});
     if (!choice.integers.empty())
         lines.push_back({PlanLine::Kind::Info, "Integers", fmt::format("{} that the patterns match hold no floating-point values, and stay as they are.", plural(choice.integers.size(), "tensor", "tensors"))});
 }

@@ -1,6 +1,7 @@
 #include "core/convert/plan_stored.h"
 
 #include "core/base/text.h"
+#include "core/convert/plan_lines.h"
 #include "core/format/format.h"
 #include "core/quantized/quantized_config.h"
 #include "core/quantized/source_quantization.h"
@@ -14,8 +15,6 @@
 
 namespace shardlens {
 namespace {
-
-constexpr std::size_t kMostStoredNames = 12; // in one line
 
 // Which dtypes the values have that codes stand for.
 void addDequantizedLine(Plan& plan)
@@ -33,14 +32,6 @@ void addDequantizedLine(Plan& plan)
 }
 
 } // namespace
-
-std::string namesText(const std::vector<std::string>& names)
-{
-    std::string out;
-    for (std::size_t i = 0; i < std::min(names.size(), kMostStoredNames); ++i)
-        out += (out.empty() ? "" : ", ") + names[i];
-    return names.size() > kMostStoredNames ? fmt::format("{} and {} more", out, names.size() - kMostStoredNames) : out;
-}
 
 Result<std::string> ownConfig(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, std::vector<PlanLine>& lines)
 {
@@ -82,7 +73,7 @@ Status addStoredLines(Plan& plan)
         if (taken.contains(weight.codes) && missing != weight.parts.end() && weight.problem.empty())
             return Error{ErrorCode::Refused, fmt::format("--include and --exclude take {} from {}: without it the codes mean nothing. Choose both or neither, or the values with --dequantize", printable(plan.source->parameterOf(*missing)), printable(weight.name))};
         if (any && !taken.contains(weight.codes))
-            scales.push_back(printable(weight.name));
+            scales.push_back(weight.name);
         weights += any ? 1 : 0;
         for (const TensorId part : weight.parts)
             without.erase(part);
@@ -93,7 +84,7 @@ Status addStoredLines(Plan& plan)
     if (format != nullptr && format->layOut != nullptr && weights != 0)
         plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("The codes and scales of {} are written as tensors of their own, and {} has no place for scales: --dequantize writes values.", plural(weights, "quantized weight", "quantized weights"), format->title)});
     if (!scales.empty())
-        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("Scales without their codes are taken: {}.", namesText(scales))});
+        plan.lines.push_back({PlanLine::Kind::Warning, "Quantized weights", fmt::format("Scales without their codes are taken: {}.", listed(scales))});
     return {};
 }
 

@@ -12,9 +12,6 @@ namespace shardlens {
 
 constexpr const char* kNoConfigInFile = "One file holds no config.json: loaders need its quantization_config. A folder as target has it.";
 
-// "a, b and 3 more"
-[[nodiscard]] std::string namesText(const std::vector<std::string>& names);
-
 // The config.json that belongs beside the weights: the source's own where they stay quantized, the same without quantization_config where they are dequantized. Empty:
 // none is written.
 [[nodiscard]] Result<std::string> ownConfig(const CheckpointPtr& source, const ConvertRequest& request, const OutputChoice& choice, std::vector<PlanLine>& lines);

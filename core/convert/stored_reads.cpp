@@ -6,8 +6,22 @@ namespace shardlens {
 
 namespace {
 
-// The computations that a computation reads.
-std::set<const Computation*> below(const Computation& computation)
+// As often as a computation reads its source, what lies below it is computed.
+std::uint64_t storedBytesOf(const Computation& computation)
+{
+    const std::set<const Computation*> sources = computationsBelow(computation);
+    if (sources.empty())
+        return computation.bytesToRead();
+    std::uint64_t once = 0;
+    for (const Computation* const source : sources)
+        once += storedBytesOf(*source);
+    const std::uint64_t first = computation.bytesToRead() - computation.bytesToPrepare(); // of one pass
+    return first == 0 ? once : once * (computation.bytesToRead() / first);
+}
+
+} // namespace
+
+std::set<const Computation*> computationsBelow(const Computation& computation)
 {
     std::set<const Computation*> out;
     for (const Computation::Input& input : computation.inputs()) {
@@ -20,21 +34,6 @@ std::set<const Computation*> below(const Computation& computation)
     }
     return out;
 }
-
-// As often as a computation reads its source, what lies below it is computed.
-std::uint64_t storedBytesOf(const Computation& computation)
-{
-    const std::set<const Computation*> sources = below(computation);
-    if (sources.empty())
-        return computation.bytesToRead();
-    std::uint64_t once = 0;
-    for (const Computation* const source : sources)
-        once += storedBytesOf(*source);
-    const std::uint64_t first = computation.bytesToRead() - computation.bytesToPrepare(); // of one pass
-    return first == 0 ? once : once * (computation.bytesToRead() / first);
-}
-
-} // namespace
 
 bool StoredReads::add(const Checkpoint& checkpoint, const TensorReader& reader)
 {

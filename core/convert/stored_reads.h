@@ -11,6 +11,9 @@
 
 namespace shardlens {
 
+// The computations that a computation reads.
+[[nodiscard]] std::set<const Computation*> computationsBelow(const Computation& computation);
+
 // What reading tensors needs beside their bytes: computations, and compressed members, which are decoded whole and kept, be it under a computation.
 class StoredReads {
 public:
